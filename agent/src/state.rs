@@ -1,0 +1,181 @@
+//! What the units tell each other: one JSON file per unit under `/run/razor-mk`, replaced whole by rename, so that a
+//! reader sees the old state or the new one and a missed change does no harm. Each file has one writer.
+//! Times are seconds since the kernel started: the wall clock may be wrong or jump.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use wire::checkin::{Extension, NodeState, Unit};
+use wire::error::Problem;
+use wire::inventory::Finding;
+
+/// Folder of the state files.
+pub(crate) const RUN_DIR: &str = "/run/razor-mk";
+
+/// A unit's published state and the file that it lies in.
+pub(crate) trait Published: Serialize + DeserializeOwned {
+    /// File name without `.json`.
+    const NAME: &'static str;
+
+    /// Replaces the state file.
+    ///
+    /// # Errors
+    /// Names the path when it cannot be written.
+    fn publish(&self) -> anyhow::Result<()> {
+        write(Path::new(RUN_DIR), Self::NAME, self)
+    }
+
+    /// The last published state; `None` before the first.
+    fn read() -> Option<Self> {
+        serde_json::from_slice(&fs::read(file(Path::new(RUN_DIR), Self::NAME)).ok()?).ok()
+    }
+}
+
+fn file(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.json"))
+}
+
+fn write(dir: &Path, name: &str, state: &impl Serialize) -> anyhow::Result<()> {
+    let (path, temp) = (file(dir, name), dir.join(format!(".{name}.{}", std::process::id())));
+    let put = || -> anyhow::Result<()> {
+        fs::create_dir_all(dir)?;
+        fs::File::create(&temp)?.write_all(&serde_json::to_vec(state)?)?;
+        Ok(fs::rename(&temp, &path)?)
+    };
+    put().with_context(|| format!("cannot write state file {}", path.display()))
+}
+
+/// Seconds since the kernel started.
+pub(crate) fn uptime() -> f64 {
+    fs::read_to_string("/proc/uptime").ok().and_then(|t| t.split(' ').next()?.parse().ok()).unwrap_or(0.0)
+}
+
+/// Written by PID 1.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Units {
+    /// All units in order of start.
+    pub(crate) units: Vec<Unit>,
+    /// Process ids of the running ones, by name.
+    pub(crate) pids: BTreeMap<String, i32>,
+}
+
+impl Published for Units {
+    const NAME: &'static str = "units";
+}
+
+/// Written by `devices`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Devices {
+    /// The first pass over all devices is done.
+    pub(crate) settled: bool,
+    /// Modules loaded by this unit, in order.
+    pub(crate) loaded: Vec<String>,
+    /// Modules that did not load, with the reason.
+    pub(crate) failed: BTreeMap<String, String>,
+    /// Missing drivers and firmware.
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl Published for Devices {
+    const NAME: &'static str = "devices";
+}
+
+/// Written by `ext` and, for the early ones, by `devices`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Extensions {
+    /// All that were loaded or refused so far.
+    pub(crate) extensions: Vec<Extension>,
+    /// All of the image's own are dealt with.
+    pub(crate) done: bool,
+}
+
+impl Published for Extensions {
+    const NAME: &'static str = "ext";
+}
+
+/// Written by `net`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Net {
+    /// Physical ports, in order of key.
+    pub(crate) ports: Vec<Port>,
+    /// Name servers in order.
+    pub(crate) dns: Vec<String>,
+    /// Search domains in order.
+    pub(crate) search: Vec<String>,
+    /// Places where a server may be, best first.
+    pub(crate) servers: Vec<ServerHint>,
+}
+
+impl Published for Net {
+    const NAME: &'static str = "net";
+}
+
+/// A port of [`Net`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Port {
+    /// Kernel name.
+    pub(crate) name: String,
+    /// Key as in the inventory.
+    pub(crate) key: String,
+    /// MAC, lower case with colons.
+    pub(crate) mac: String,
+    /// Carrier.
+    pub(crate) up: bool,
+    /// Addresses with prefix length.
+    pub(crate) addresses: Vec<String>,
+    /// IPv4 gateway.
+    pub(crate) gateway: Option<String>,
+    /// Where the address is from: `dhcp from 10.0.2.2`, `static`, or what is being waited for.
+    pub(crate) source: String,
+    /// Why there is no address, if there is none.
+    pub(crate) error: Option<String>,
+}
+
+/// A place where a server may be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServerHint {
+    /// Base URL without a path, such as `http://10.0.2.2:8150`.
+    pub(crate) url: String,
+    /// The check-in URL with the node's id, if the boot loader gave one.
+    pub(crate) checkin: Option<String>,
+    /// Where that is from, for people: `site configuration`, `DHCP next-server on eth0`.
+    pub(crate) source: String,
+    /// It must answer `GET /svc/hello` before it is sent an inventory.
+    pub(crate) guessed: bool,
+}
+
+/// Written by `checkin`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Checkin {
+    /// The node that the server says this machine is.
+    pub(crate) node_id: Option<u64>,
+    /// Its name.
+    pub(crate) node_name: Option<String>,
+    /// How the server sees it.
+    pub(crate) state: Option<NodeState>,
+    /// Why that is not normal.
+    pub(crate) reason: Option<Problem>,
+    /// Base URL of the server that is talked to.
+    pub(crate) server: Option<String>,
+    /// What the unit does now, for people: `waiting for an address`, `checked in`.
+    pub(crate) stage: String,
+    /// Uptime of the last answered check-in.
+    pub(crate) last_contact_s: Option<f64>,
+    /// Uptime of the next attempt.
+    pub(crate) next_attempt_s: Option<f64>,
+    /// Failed attempts since the last answered check-in.
+    pub(crate) failures: u32,
+    /// Why the last attempt failed.
+    pub(crate) error: Option<Problem>,
+    /// Last action that was received.
+    pub(crate) action: Option<String>,
+}
+
+impl Published for Checkin {
+    const NAME: &'static str = "checkin";
+}

@@ -1,0 +1,18 @@
+//! What crosses programs: the messages between agent and server, the site configuration in an image, and the
+//! description of an image's own slots (`embed.json`).
+//!
+//! Input and output are serde types and byte slices; nothing here reads a file, a socket or a clock. Sizes are bytes,
+//! times are seconds unless a name says otherwise. Every message has a golden JSON file under `golden/`, which is only
+//! ever added to: a field may be added as optional, none may change its meaning.
+
+pub mod checkin;
+pub mod config;
+pub mod digest;
+pub mod embed;
+pub mod error;
+pub mod facts;
+pub mod inventory;
+pub mod limits;
+pub mod routes;
+pub mod sign;
+pub mod site;

@@ -1,0 +1,28 @@
+//! Limits and defaults that agent and server share. Everything larger or longer is refused with a message that names
+//! the constant's value.
+
+/// Largest check-in body in bytes. Recorded inventories of large servers are 40 to 200 KB.
+pub const MAX_CHECKIN_BODY: usize = 4 * 1024 * 1024;
+/// Largest reply that an agent reads, in bytes.
+pub const MAX_REPLY_BODY: usize = 4 * 1024 * 1024;
+/// Largest operator command body in bytes.
+pub const MAX_COMMAND_BODY: usize = 1024 * 1024;
+/// Longest request path with its query, in bytes: a hundred NICs in a boot query still fit.
+pub const MAX_URI: usize = 16 * 1024;
+/// Largest sum of request headers in bytes.
+pub const MAX_HEADERS: usize = 16 * 1024;
+/// Longest fact name in bytes.
+pub const MAX_FACT_NAME: usize = 256;
+/// Most flat facts in one check-in.
+pub const MAX_FACTS: usize = 20_000;
+
+/// Seconds between check-ins until the server says otherwise.
+pub const DEFAULT_INTERVAL_S: u32 = 60;
+/// Largest random delay in seconds that is added once after start and after each new configuration.
+pub const DEFAULT_SKEW_S: u32 = 5;
+/// Shortest interval in seconds that a server may ask for.
+pub const MIN_INTERVAL_S: u32 = 1;
+/// Longest interval in seconds that a server may ask for: a day.
+pub const MAX_INTERVAL_S: u32 = 86_400;
+/// Size in bytes of the slot for a site's own configuration in every image, unless the builder is told otherwise.
+pub const DEFAULT_SITE_SLOT: u64 = 1024 * 1024;
