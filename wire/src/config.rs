@@ -92,3 +92,23 @@ impl Config {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_value_is_refused_by_key_and_value() {
+        let cases = [
+            (Config { mk_checkin_interval: Some(0), ..Config::default() }, "mk_checkin_interval is 0"),
+            (Config { mk_checkin_skew: Some(90_000), ..Config::default() }, "mk_checkin_skew is 90000"),
+            (Config { mk_log_level: Some("INFO".into()), ..Config::default() }, "mk_log_level is INFO"),
+            (Config { mk_uri: Some("razor".into()), ..Config::default() }, "mk_uri is razor"),
+        ];
+        for (config, want) in cases {
+            let problem = config.validate().unwrap_err();
+            assert!(problem.error.contains(want), "{problem} does not say {want}");
+        }
+        assert_eq!(Config::default().validate(), Ok(()));
+    }
+}

@@ -15,3 +15,11 @@ pub const SIGNATURE_LEN: usize = 64;
 pub fn message(body: &[u8]) -> Vec<u8> {
     [CONTEXT, body].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_signed_bytes_are_the_context_and_the_body() {
+        assert_eq!(super::message(b"{}"), b"razor-mk check-in v1\n{}");
+    }
+}
