@@ -1,6 +1,8 @@
 //! The wire formats as they were first shipped: each golden file is read by today's types and written again without a
 //! difference, and the full ones name every field there is. Files are only ever added.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+
 use std::path::PathBuf;
 
 use serde::Serialize;
