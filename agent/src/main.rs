@@ -10,6 +10,7 @@ mod facts;
 mod init;
 mod mirror;
 mod net;
+mod nic;
 mod state;
 mod tree;
 

