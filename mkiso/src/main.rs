@@ -1,2 +1,33 @@
-//! stub
-fn main() {}
+//! `mkiso`: builds the microkernel's images. Parses the command line and calls the library.
+//! Exit code 0 on success, 1 on failure with the reason on stderr, 2 on a wrong command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Builds Razor Microkernel images.
+#[derive(Parser)]
+#[command(name = "mkiso", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Assemble a Core-layout base ISO from a distribution's packages.
+    Base(mkiso::base::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Base(args) => mkiso::base::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mkiso: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The builder's cache folder: downloads and finished parts by the hash of what they were made from. It may be deleted
+//! at any time.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use sha2::{Digest as _, Sha256};
+
+/// The cache folder: the one given, else `$XDG_CACHE_HOME/razor-mk`, else `~/.cache/razor-mk`.
+///
+/// # Errors
+/// None was given and neither variable is set.
+pub fn folder(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(given) = given {
+        return std::path::absolute(given).with_context(|| format!("no such path: {}", given.display()));
+    }
+    let from = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    match (from("XDG_CACHE_HOME").filter(|p| p.is_absolute()), from("HOME")) {
+        (Some(cache), _) => Ok(cache.join("razor-mk")),
+        (None, Some(home)) => Ok(home.join(".cache/razor-mk")),
+        (None, None) => bail!("neither XDG_CACHE_HOME nor HOME is set; name a cache folder with --cache"),
+    }
+}
+
+/// SHA-256 in lower-case hexadecimal digits.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Lower-case hexadecimal digits of `bytes`.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A cache key over several inputs, each bound to its length so that no two lists of inputs give the same key.
+#[derive(Debug, Clone, Default)]
+pub struct Key(Sha256);
+
+impl Key {
+    /// Adds one input.
+    #[must_use]
+    pub fn with(mut self, input: impl AsRef<[u8]>) -> Self {
+        let input = input.as_ref();
+        self.0.update((input.len() as u64).to_le_bytes());
+        self.0.update(input);
+        self
+    }
+
+    /// The key in hexadecimal digits.
+    #[must_use]
+    pub fn finish(self) -> String {
+        hex(&self.0.finalize())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_digest() {
+        assert_eq!(sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn keys_depend_on_where_inputs_end() {
+        let key = |parts: &[&str]| parts.iter().fold(Key::default(), Key::with).finish();
+        assert_ne!(key(&["ab", "c"]), key(&["a", "bc"]));
+        assert_eq!(key(&["ab", "c"]), key(&["ab", "c"]));
+    }
+
+    #[test]
+    fn a_given_folder_wins() {
+        assert_eq!(folder(Some(Path::new("/x/y"))).unwrap(), Path::new("/x/y"));
+    }
+}
