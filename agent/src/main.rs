@@ -1,17 +1,33 @@
 //! `mk-agent`: the one program in the image. As PID 1 it brings the machine up and supervises; as `mk-agent run UNIT`
 //! it is one of the supervised units; otherwise it is the command line of a running node.
+//! Exit codes: 0 done, 1 failed, 2 not understood, 3 `status` found something wrong.
 
 mod checkin;
+mod cli;
+mod cmdline;
 mod console;
 mod control;
 mod devices;
+mod exec;
 mod ext;
 mod facts;
 mod init;
+mod limits;
+mod log;
 mod mirror;
 mod net;
 mod nic;
+mod settings;
 mod state;
 mod tree;
+mod units;
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The kernel hands PID 1 whatever it did not understand of its own line: those words are not for us.
+    if std::process::id() == 1 {
+        return init::as_pid_1();
+    }
+    cli::run(std::env::args_os().skip(1))
+}

@@ -1,9 +1,18 @@
-//! stub
+//! PID 1, and the same supervisor as a daemon under another init.
 
-/// Runs the unit until it is told to stop.
+pub(crate) mod client;
+
+use std::process::ExitCode;
+
+/// Brings the machine up and supervises for ever.
+pub(crate) fn as_pid_1() -> ExitCode {
+    ExitCode::FAILURE
+}
+
+/// Supervises under another init.
 ///
 /// # Errors
-/// What failed, on what.
-pub(crate) fn run() -> anyhow::Result<()> {
-    anyhow::bail!("unit init is not written yet")
+/// It cannot go to the background.
+pub(crate) fn as_daemon(_foreground: bool) -> anyhow::Result<ExitCode> {
+    anyhow::bail!("the supervisor is not there yet")
 }

@@ -1,0 +1,98 @@
+//! The command line: reads the words, does what they say, and turns the outcome into an exit code.
+
+mod args;
+mod show;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use crate::cli::args::{Command, UnitCommand};
+use crate::init::client::{self, Reply, Request};
+use crate::settings::Settings;
+use crate::tree::Tree;
+use crate::{facts, init, log, units};
+
+/// The command failed.
+const FAILED: u8 = 1;
+/// The words were not understood.
+const USAGE: u8 = 2;
+
+/// Runs the command that the words after the program's name make.
+pub(crate) fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
+    let command = match args::parse(words) {
+        Ok(command) => command,
+        Err(error) => {
+            eprintln!("mk-agent: {error}\n\n{}", args::HELP);
+            return ExitCode::from(USAGE);
+        }
+    };
+    match carry_out(command) {
+        Ok(code) => code,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mk-agent: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Help => print(args::HELP)?,
+        Command::Version => print(&format!("mk-agent {}\n", env!("CARGO_PKG_VERSION")))?,
+        Command::Run(unit) => return run_unit(&unit),
+        Command::Daemon { foreground } => return init::as_daemon(foreground),
+        Command::Status => return show::status(),
+        Command::Facts { flat } => {
+            let inventory = facts::collect(&Tree::live());
+            let text = match flat {
+                true => serde_json::to_string_pretty(&wire::facts::flatten(&inventory))?,
+                false => serde_json::to_string_pretty(&inventory)?,
+            };
+            print(&format!("{text}\n"))?;
+        }
+        Command::Units => print(&show::units()?)?,
+        Command::Unit(command) => ask(&match command {
+            UnitCommand::Start(name) => Request::Start(name),
+            UnitCommand::Stop(name) => Request::Stop(name),
+            UnitCommand::Restart(name) => Request::Restart(name),
+        })?,
+        Command::Logs(unit) => ask(&Request::Logs(unit))?,
+        Command::Reboot => ask(&Request::Reboot { reason: "asked for on the command line".to_owned() })?,
+        Command::Poweroff => ask(&Request::Poweroff { reason: "asked for on the command line".to_owned() })?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a built-in unit in this process, under the supervisor or by hand.
+fn run_unit(name: &str) -> anyhow::Result<ExitCode> {
+    let unit = units::built_in(name).ok_or_else(|| {
+        let known: Vec<&str> = units::BUILT_IN.iter().map(|u| u.name).collect();
+        anyhow::anyhow!("there is no built-in unit {name}; there are {}", known.join(", "))
+    })?;
+    log::to_stderr(Settings::load().level());
+    if let Err(error) = (unit.run)() {
+        tracing::error!("{error:#}");
+        return Ok(ExitCode::from(FAILED));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ask(request: &Request) -> anyhow::Result<()> {
+    if let Reply::Lines(lines) = client::request(request)? {
+        let mut text = lines.join("\n");
+        text.push('\n');
+        print(&text)?;
+    }
+    Ok(())
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
+}
+
+/// The reader went away, as `head` does: that is no failure of ours.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}

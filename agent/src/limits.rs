@@ -1,0 +1,48 @@
+//! Every time-out and size of the agent, in one place. Durations are wall times on a healthy machine times four: a
+//! loaded hypervisor or an emulated CPU must not look like a fault.
+
+use std::time::Duration;
+
+/// A unit that ended is started again after this time at first; the time doubles with each further end.
+pub(crate) const RESTART_DELAY: Duration = Duration::from_millis(250);
+/// Longest time between two starts of a unit that keeps ending.
+pub(crate) const RESTART_DELAY_MAX: Duration = Duration::from_secs(30);
+/// A unit that ran for this long is taken as healthy: its next restart is quick again.
+pub(crate) const STABLE_AFTER: Duration = Duration::from_secs(60);
+/// So many ends in a row without a stable run are called a crash loop. The unit is still restarted, for ever.
+pub(crate) const CRASH_LOOP: u32 = 5;
+/// From TERM to KILL.
+pub(crate) const TERM_GRACE: Duration = Duration::from_secs(5);
+/// From KILL until the process counts as stuck in the kernel and is abandoned.
+pub(crate) const KILL_GRACE: Duration = Duration::from_secs(2);
+/// Longest run of a unit's preparatory command.
+pub(crate) const PRE_COMMAND: Duration = Duration::from_secs(60);
+/// A unit waits so long for those that it comes after; then it starts without them.
+pub(crate) const AFTER_WAIT: Duration = Duration::from_secs(60);
+/// Pause after a panic of PID 1's loop, so that one that repeats does not eat the machine.
+pub(crate) const PANIC_PAUSE: Duration = Duration::from_secs(1);
+/// Processes that are no unit's get so long between TERM and KILL at shutdown.
+pub(crate) const STRAY_GRACE: Duration = Duration::from_secs(1);
+/// Longest wait for dirty pages at shutdown: nothing of ours is on disk, and a dead disk must not keep a machine up.
+pub(crate) const SYNC: Duration = Duration::from_secs(5);
+/// PID 1 says that the kernel did not reboot, and asks it again, after this time.
+pub(crate) const REBOOT_RETRY: Duration = Duration::from_secs(30);
+
+/// Lines of output that are kept per unit.
+pub(crate) const TAIL_LINES: usize = 200;
+/// Longest line of a unit that is kept and sent to the kernel log, in bytes; the kernel's own limit is just below 1 KiB.
+pub(crate) const LOG_LINE: usize = 900;
+/// Stack of PID 1's helper threads in bytes.
+pub(crate) const SMALL_STACK: usize = 128 * 1024;
+
+/// Largest message on PID 1's socket in bytes: a whole tail as JSON.
+pub(crate) const SOCKET_MESSAGE: u64 = 512 * 1024;
+/// PID 1 waits so long for the rest of a message.
+pub(crate) const SOCKET_READ: Duration = Duration::from_secs(1);
+/// A client waits so long for PID 1's reply.
+pub(crate) const SOCKET_REPLY: Duration = Duration::from_secs(10);
+
+/// Largest unit, site or image file in bytes. A site file may carry several CA certificates.
+pub(crate) const SETTINGS_FILE: u64 = 1024 * 1024;
+/// Most bytes of an outside program's output that are kept.
+pub(crate) const COMMAND_OUTPUT: usize = 64 * 1024;

@@ -1,0 +1,131 @@
+//! What this machine was told: the image's description of itself, the site's configuration and the kernel line, merged
+//! key by key (the kernel line wins). A file that is missing or broken leaves its defaults and a problem to report.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use wire::error::Problem;
+use wire::site::{IMAGE_PATH, Image, SITE_PATH, Site};
+
+use crate::cmdline::{self, Argument, KernelLine, Source};
+use crate::limits::SETTINGS_FILE;
+use crate::log::Level;
+use crate::tree::Tree;
+
+/// All settings of this boot. What the server pushes comes on top, in the unit that applies it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// The image.
+    pub(crate) image: Image,
+    /// The site's configuration; its server, arguments and facts are merged into `line` already.
+    pub(crate) site: Site,
+    /// Kernel line and site arguments, merged.
+    pub(crate) line: KernelLine,
+    /// What was wrong with any of them.
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Settings {
+    /// Settings of the running machine.
+    pub(crate) fn load() -> Self {
+        Self::from(&Tree::live())
+    }
+
+    /// Settings of a recorded machine.
+    pub(crate) fn from(tree: &Tree) -> Self {
+        let mut problems = Vec::new();
+        let image: Image = read(tree, IMAGE_PATH, &mut problems);
+        let site: Site = read(tree, SITE_PATH, &mut problems);
+        let kernel_line = tree.text("/proc/cmdline").unwrap_or_default();
+        let mut arguments = site_arguments(&site);
+        arguments.extend(cmdline::arguments(&kernel_line, Source::KernelLine));
+        let (line, wrong) = cmdline::interpret(&arguments);
+        problems.extend(wrong);
+        Self { image, site, line, problems }
+    }
+
+    /// How much is logged: what was asked for, else much in a debug image and little in others.
+    pub(crate) fn level(&self) -> Level {
+        let usual = if self.image.variant == "debug" { Level::Debug } else { Level::Info };
+        self.line.log.unwrap_or(usual)
+    }
+}
+
+fn site_arguments(site: &Site) -> Vec<Argument> {
+    let own = |key: String, value: &str| Argument { key, value: value.to_owned(), source: Source::Site };
+    let server = site.server.iter().map(|url| own("server".to_owned(), url));
+    let facts = site.facts.iter().map(|(name, value)| own(format!("fact.{name}"), value));
+    let rest = site.args.iter().flat_map(|line| cmdline::arguments(line, Source::Site));
+    server.chain(facts).chain(rest).collect()
+}
+
+fn read<T: DeserializeOwned + Default>(tree: &Tree, path: &str, problems: &mut Vec<Problem>) -> T {
+    if !tree.path(path).exists() {
+        return T::default();
+    }
+    parse(&tree.path(path)).unwrap_or_else(|why| {
+        let remedy = "The rest of the image works with defaults. Customize or build the image again.";
+        problems.push(Problem::new("bad_settings", format!("{path} is ignored: {why:#}"), remedy));
+        T::default()
+    })
+}
+
+fn parse<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
+    let size = std::fs::metadata(path)?.len();
+    anyhow::ensure!(size <= SETTINGS_FILE, "it has {size} bytes, more than {SETTINGS_FILE}");
+    Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(site: Option<&str>, image: Option<&str>, line: &str) -> Settings {
+        let root = tempfile::tempdir().unwrap();
+        let put = |path: &str, text: &str| {
+            let path = root.path().join(path.trim_start_matches('/'));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        put("/proc/cmdline", line);
+        if let Some(site) = site {
+            put(SITE_PATH, site);
+        }
+        if let Some(image) = image {
+            put(IMAGE_PATH, image);
+        }
+        Settings::from(&Tree::at(root.path()))
+    }
+
+    #[test]
+    fn nothing_but_a_kernel_line() {
+        let settings = machine(None, None, "quiet\n");
+        assert_eq!(settings, Settings::default());
+        assert_eq!(settings.level(), Level::Info);
+    }
+
+    #[test]
+    fn the_kernel_line_wins_key_by_key() {
+        let site =
+            r#"{"server":"http://a:1","args":["razor.interval=5 razor.log=warn"],"facts":{"rack":"4","row":"2"}}"#;
+        let settings = machine(Some(site), Some(r#"{"variant":"debug"}"#), "razor.interval=9 razor.fact.row=3");
+        let server = settings.line.server.clone().unwrap();
+        assert_eq!((server.url.as_str(), server.source), ("http://a:1", Source::Site));
+        assert_eq!((settings.line.interval, settings.level()), (Some(9), Level::Warn));
+        assert_eq!((settings.line.facts["rack"].as_str(), settings.line.facts["row"].as_str()), ("4", "3"));
+        assert!(settings.problems.is_empty());
+    }
+
+    #[test]
+    fn a_debug_image_logs_more() {
+        assert_eq!(machine(None, Some(r#"{"variant":"debug"}"#), "").level(), Level::Debug);
+    }
+
+    #[test]
+    fn broken_files_are_reported_and_ignored() {
+        let settings = machine(Some("{\"servr\":1}"), Some("no json"), "razor.server=b");
+        assert_eq!(settings.problems.len(), 2);
+        assert!(settings.problems.iter().all(|p| p.code == "bad_settings"));
+        assert_eq!(settings.line.server.unwrap().url, "http://b:8150");
+    }
+}
