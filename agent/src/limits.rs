@@ -46,3 +46,6 @@ pub(crate) const SOCKET_REPLY: Duration = Duration::from_secs(10);
 pub(crate) const SETTINGS_FILE: u64 = 1024 * 1024;
 /// Most bytes of an outside program's output that are kept.
 pub(crate) const COMMAND_OUTPUT: usize = 64 * 1024;
+
+/// A collector of facts that has not ended after this time is abandoned; the others' results are used without it.
+pub(crate) const COLLECTOR_DEADLINE: Duration = Duration::from_secs(5);

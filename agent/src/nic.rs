@@ -75,7 +75,7 @@ fn device_key(device: &Path) -> Option<String> {
 }
 
 /// Whether this is a PCI address in full, such as `0000:00:1f.6`.
-fn is_pci_address(text: &str) -> bool {
+pub(crate) fn is_pci_address(text: &str) -> bool {
     let hex = |s: &str, len: std::ops::RangeInclusive<usize>| {
         len.contains(&s.len()) && s.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     };

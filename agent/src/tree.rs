@@ -25,6 +25,11 @@ impl Tree {
         Self { root: root.into() }
     }
 
+    /// Whether this is the running machine, of which the kernel can be asked more than its files tell.
+    pub(crate) fn is_live(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
     /// The file's place on this machine; `path` is absolute within the tree.
     pub(crate) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();

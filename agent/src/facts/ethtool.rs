@@ -1,0 +1,186 @@
+//! What only a port's driver knows: permanent MAC, firmware, fastest mode. By the kernel's ethtool ioctl, which asks the
+//! driver and changes nothing. Each question may go unanswered: then the value is absent.
+
+use std::os::fd::{AsRawFd as _, OwnedFd};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+
+/// Number of the ioctl that takes all ethtool commands.
+const SIOCETHTOOL: libc::Ioctl = 0x8946;
+/// Command: driver, firmware and bus information.
+const GET_DRIVER_INFO: u32 = 0x03;
+/// Command: permanent hardware address.
+const GET_PERMANENT_ADDRESS: u32 = 0x20;
+/// Command: link settings with masks of any length.
+const GET_LINK_SETTINGS: u32 = 0x4c;
+/// Size of the buffer for a command and its answer, in 32-bit words: larger than any answer asked for here.
+const WORDS: usize = 256;
+/// Length of an Ethernet address in bytes.
+const MAC_LEN: usize = 6;
+/// Place of the firmware's version in the driver information.
+const FIRMWARE: std::ops::Range<usize> = 68..100;
+/// Place of the number of words in each link mode mask.
+const MASK_WORDS: usize = 15;
+/// Place of the first mask: the supported modes.
+const SUPPORTED: usize = 48;
+
+/// A command on its way to the kernel, its answer on the way back.
+type Buffer = [u32; WORDS];
+
+/// A socket for ethtool commands.
+pub(super) struct Ethtool(OwnedFd);
+
+impl Ethtool {
+    /// Opens the socket.
+    pub(super) fn open() -> nix::Result<Self> {
+        socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).map(Self)
+    }
+
+    /// The address that the hardware was made with, lower case with colons.
+    pub(super) fn permanent_mac(&self, interface: &str) -> Option<String> {
+        let mut buffer = command(GET_PERMANENT_ADDRESS);
+        buffer[1] = 32;
+        permanent_mac(&self.call(interface, buffer)?)
+    }
+
+    /// Version of the port's firmware.
+    pub(super) fn firmware(&self, interface: &str) -> Option<String> {
+        firmware(&self.call(interface, command(GET_DRIVER_INFO))?)
+    }
+
+    /// Speed of the fastest mode that the port supports, in Mbit/s.
+    pub(super) fn max_mbps(&self, interface: &str) -> Option<u32> {
+        // Asked with no room for masks, the kernel answers with the negated number of words that it needs.
+        let sizes = self.call(interface, command(GET_LINK_SETTINGS))?;
+        let words = sizes.get(MASK_WORDS)?.wrapping_neg();
+        let mut buffer = command(GET_LINK_SETTINGS);
+        buffer[MASK_WORDS / 4] = u32::from_ne_bytes([0, 0, 0, words]);
+        max_mbps(&self.call(interface, buffer)?)
+    }
+
+    /// Sends the command for an interface; the answer's bytes, or `None` if the driver refuses.
+    fn call(&self, interface: &str, mut buffer: Buffer) -> Option<Vec<u8>> {
+        // SAFETY: all-zero bytes are a valid `ifreq`.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        // The last byte stays NUL.
+        let room = request.ifr_name.len() - 1;
+        if interface.len() > room {
+            return None;
+        }
+        for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+            *to = libc::c_char::from_ne_bytes([from]);
+        }
+        request.ifr_ifru.ifru_data = buffer.as_mut_ptr().cast();
+        // SAFETY: the socket is open; `request` names its interface with a final NUL and points to `buffer`, which is
+        // larger than any answer to the commands above and outlives the call.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
+        (result == 0).then(|| buffer.iter().flat_map(|word| word.to_ne_bytes()).collect())
+    }
+}
+
+fn command(number: u32) -> Buffer {
+    let mut buffer = [0; WORDS];
+    buffer[0] = number;
+    buffer
+}
+
+/// Address in the answer to [`GET_PERMANENT_ADDRESS`]; zeros are what drivers without one give.
+fn permanent_mac(answer: &[u8]) -> Option<String> {
+    let size = u32::from_ne_bytes(answer.get(4..8)?.try_into().ok()?);
+    let mac = answer.get(8..8 + MAC_LEN).filter(|mac| size == 6 && mac.iter().any(|b| *b != 0))?;
+    Some(mac.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":"))
+}
+
+/// Firmware version in the answer to [`GET_DRIVER_INFO`].
+fn firmware(answer: &[u8]) -> Option<String> {
+    let text = answer.get(FIRMWARE)?.split(|b| *b == 0).next()?;
+    let text = String::from_utf8_lossy(text).trim().to_owned();
+    (!text.is_empty() && text != "N/A").then_some(text)
+}
+
+/// Fastest of the supported modes in the answer to [`GET_LINK_SETTINGS`].
+fn max_mbps(answer: &[u8]) -> Option<u32> {
+    let bytes = usize::from(*answer.get(MASK_WORDS)?) * 4;
+    let supported = answer.get(SUPPORTED..SUPPORTED + bytes)?;
+    let words = supported.chunks_exact(4).filter_map(|w| Some(u32::from_ne_bytes(w.try_into().ok()?)));
+    let bits = words.enumerate().flat_map(|(n, word)| {
+        (0..32).filter(move |bit| word >> bit & 1 == 1).map(move |bit| n * 32 + usize::try_from(bit).unwrap_or(0))
+    });
+    bits.filter_map(mode_mbps).max()
+}
+
+/// Speed of a link mode by its number in the kernel's `enum ethtool_link_mode_bit_indices`; `None` for what is no
+/// speed, such as pause or error correction.
+fn mode_mbps(bit: usize) -> Option<u32> {
+    Some(match bit {
+        0 | 1 | 92 | 99..=101 => 10,
+        2 | 3 | 67 | 90 | 91 => 100,
+        4 | 5 | 17 | 41 | 68 => 1_000,
+        15 | 47 => 2_500,
+        48 => 5_000,
+        12 | 18..=20 | 42..=46 => 10_000,
+        21 | 22 => 20_000,
+        31..=33 => 25_000,
+        23..=26 => 40_000,
+        34 | 35 | 40 | 52..=56 => 50_000,
+        27..=30 => 56_000,
+        36..=39 | 57..=61 | 75..=79 => 100_000,
+        62..=66 | 80..=84 => 200_000,
+        69..=73 | 85..=89 => 400_000,
+        93..=98 => 800_000,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn permanent_address() {
+        let mut answer = [GET_PERMANENT_ADDRESS.to_ne_bytes(), 6_u32.to_ne_bytes(), [0; 4], [0; 4]].concat();
+        assert_eq!(permanent_mac(&answer), None);
+        answer[8..14].copy_from_slice(&[0x52, 0x54, 0, 0xab, 0xcd, 0xef]);
+        assert_eq!(permanent_mac(&answer).as_deref(), Some("52:54:00:ab:cd:ef"));
+    }
+
+    #[test]
+    fn firmware_version() {
+        let mut answer = vec![0; 196];
+        assert_eq!(firmware(&answer), None);
+        answer[68..72].copy_from_slice(b"N/A\0");
+        assert_eq!(firmware(&answer), None);
+        answer[68..74].copy_from_slice(b"1.8-0\0");
+        assert_eq!(firmware(&answer).as_deref(), Some("1.8-0"));
+    }
+
+    #[test]
+    fn the_fastest_mode_counts() {
+        let mut answer = vec![0; SUPPORTED + 3 * 12];
+        answer[MASK_WORDS] = 3;
+        let mut set = |bit: usize| {
+            let word = SUPPORTED + bit / 32 * 4;
+            let mut value = u32::from_ne_bytes(answer[word..word + 4].try_into().unwrap());
+            value |= 1 << (bit % 32);
+            answer[word..word + 4].copy_from_slice(&value.to_ne_bytes());
+        };
+        set(5);
+        set(6);
+        set(33);
+        set(51);
+        assert_eq!(max_mbps(&answer), Some(25_000));
+        answer[MASK_WORDS] = 0;
+        assert_eq!(max_mbps(&answer), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read(answer in prop::collection::vec(any::<u8>(), 0..300)) {
+            permanent_mac(&answer);
+            firmware(&answer);
+            max_mbps(&answer);
+        }
+    }
+}

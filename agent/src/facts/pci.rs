@@ -1,0 +1,99 @@
+//! PCI functions: `/sys/bus/pci/devices`. Ids only; names are resolved by the server.
+
+use std::collections::BTreeMap;
+
+use wire::inventory::PciDevice;
+
+use super::collector::Found;
+use crate::tree::Tree;
+
+pub(super) const DEVICES: &str = "/sys/bus/pci/devices";
+
+pub(super) fn collect(tree: &Tree) -> anyhow::Result<Found> {
+    let (mut devices, mut speeds) = (Vec::new(), BTreeMap::new());
+    for address in tree.names(DEVICES) {
+        let Some(uevent) = tree.text(format!("{DEVICES}/{address}/uevent")) else { continue };
+        let mut device = identity(&address, &uevent);
+        let text = |file: &str| tree.text(format!("{DEVICES}/{address}/{file}"));
+        let number = |file: &str| text(file).and_then(|t| t.parse().ok());
+        device.revision = text("revision").map(|r| r.trim_start_matches("0x").to_owned());
+        device.numa = number("numa_node");
+        // Only PCI Express has a link; a width of 0 is a slot without one.
+        device.max_link_width = number("max_link_width").filter(|width| *width > 0);
+        if device.max_link_width.is_some() {
+            device.link_width = number("current_link_width").filter(|width| *width > 0);
+            device.max_link_mts = text("max_link_speed").and_then(|t| transfers(&t));
+            if let Some(speed) = text("current_link_speed").and_then(|t| transfers(&t)) {
+                speeds.insert(address, speed);
+            }
+        }
+        devices.push(device);
+    }
+    Ok(Found::new(|stable, volatile| {
+        stable.pci = devices;
+        volatile.pci_link_mts = speeds;
+    }))
+}
+
+/// What the file `uevent` tells: ids, class and driver in one read.
+fn identity(address: &str, uevent: &str) -> PciDevice {
+    let fields: BTreeMap<&str, &str> = uevent.lines().filter_map(|line| line.split_once('=')).collect();
+    let lower = |key: &str| fields.get(key).map(|v| v.to_ascii_lowercase());
+    PciDevice {
+        address: address.to_owned(),
+        id: lower("PCI_ID").unwrap_or_default(),
+        // Bridges have no subsystem.
+        subsystem: lower("PCI_SUBSYS_ID").filter(|id| id != "0000:0000"),
+        // The kernel leaves out leading zeros.
+        class: format!("{:0>6}", lower("PCI_CLASS").unwrap_or_default()),
+        driver: fields.get("DRIVER").map(|d| (*d).to_owned()),
+        ..PciDevice::default()
+    }
+}
+
+/// Mega-transfers per second of `8.0 GT/s PCIe`; `None` for `Unknown`.
+fn transfers(speed: &str) -> Option<u32> {
+    let (whole, tenths) = speed.split_once(" GT/s")?.0.split_once('.')?;
+    let tenths: u32 = tenths.get(..1)?.parse().ok()?;
+    whole.parse::<u32>().ok()?.checked_mul(1000)?.checked_add(tenths * 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn identity_from_uevent() {
+        let uevent = "DRIVER=e1000e\nPCI_CLASS=20000\nPCI_ID=8086:10D3\nPCI_SUBSYS_ID=8086:0000\n\
+            PCI_SLOT_NAME=0000:02:00.0\nMODALIAS=pci:v00008086d000010D3";
+        let device = identity("0000:02:00.0", uevent);
+        assert_eq!(device.id, "8086:10d3");
+        assert_eq!(device.subsystem.as_deref(), Some("8086:0000"));
+        assert_eq!(device.class, "020000");
+        assert_eq!(device.driver.as_deref(), Some("e1000e"));
+        assert_eq!(identity("x", "PCI_SUBSYS_ID=0000:0000").subsystem, None);
+    }
+
+    #[test]
+    fn link_speeds() {
+        for (text, speed) in [
+            ("2.5 GT/s PCIe", Some(2500)),
+            ("8.0 GT/s PCIe", Some(8000)),
+            ("16.0 GT/s", Some(16000)),
+            ("Unknown", None),
+        ] {
+            assert_eq!(transfers(text), speed, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read(text in "[\\PC\n=]{0,80}") {
+            identity("0000:00:00.0", &text);
+            transfers(&text);
+            transfers(&format!("{text} GT/s"));
+        }
+    }
+}
