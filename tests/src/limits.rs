@@ -1,0 +1,20 @@
+//! Time-outs and sizes of the QEMU harness, chosen for a machine four times slower than a 2-core one under TCG.
+
+use std::time::Duration;
+
+/// QEMU creates its machine and answers the first QMP command; a second at most on an idle machine.
+pub const QEMU_START: Duration = Duration::from_secs(60);
+/// An answer to one QMP command.
+pub const QMP_ANSWER: Duration = Duration::from_secs(30);
+/// From `quit` to the end of QEMU's process; then it is killed.
+pub const QEMU_QUIT: Duration = Duration::from_secs(10);
+/// The accelerator probe under KVM: well below half a second where KVM is sound, for ever where it is not.
+pub const PROBE: Duration = Duration::from_secs(5);
+/// Between two looks at a guest that is being waited for.
+pub const POLL: Duration = Duration::from_millis(50);
+/// Longest message that QMP may send, in bytes.
+pub const QMP_MESSAGE: u64 = 4 * 1024 * 1024;
+/// Console output that is kept for searching, in bytes. What is older is in the log file only.
+pub const CONSOLE_KEPT: usize = 4 * 1024 * 1024;
+/// Console and QEMU lines that an error message carries.
+pub const LINES_IN_ERRORS: usize = 20;

@@ -1,0 +1,287 @@
+//! QEMU's command line for a machine: a pure function of [`Machine`], what it boots, and where its files lie.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::accel::Accel;
+use super::spec::{Bus, Machine, NicModel};
+
+/// What a guest boots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Boot {
+    /// Hybrid image.
+    pub image: PathBuf,
+    /// As what the guest sees it.
+    pub media: Media,
+    /// Firmware that boots it.
+    pub firmware: Firmware,
+}
+
+/// What kind of medium the image is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Media {
+    /// CD.
+    Iso,
+    /// USB stick.
+    Usb,
+}
+
+/// Firmware of a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Firmware {
+    /// SeaBIOS.
+    Bios,
+    /// OVMF without Secure Boot.
+    Uefi,
+}
+
+/// Files and descriptors that a guest's QEMU is given.
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// Folder of SMBIOS tables and disks, see [`table_file`] and [`disk_file`].
+    pub dir: PathBuf,
+    /// OVMF's code and this guest's copy of its variables.
+    pub uefi: Option<(PathBuf, PathBuf)>,
+    /// Inherited socket of the monitor.
+    pub qmp_fd: i32,
+    /// Inherited socket of the first serial port.
+    pub serial_fd: i32,
+    /// Socket for a second monitor that others may connect to.
+    pub qmp_socket: Option<PathBuf>,
+}
+
+/// SMBIOS table of the memory array (`None`) or of a slot.
+#[must_use]
+pub fn table_file(dir: &Path, slot: Option<usize>) -> PathBuf {
+    dir.join(slot.map_or_else(|| "array.smbios".into(), |n| format!("slot{n}.smbios")))
+}
+
+/// Image of a disk, by its place in [`Machine::disks`].
+#[must_use]
+pub fn disk_file(dir: &Path, index: usize) -> PathBuf {
+    dir.join(format!("disk{index}.raw"))
+}
+
+/// QEMU's id of a network port, by its place in [`Machine::nics`].
+#[must_use]
+pub fn nic_id(index: usize) -> String {
+    format!("nic{index}")
+}
+
+/// All arguments. The guest starts paused, so that cables can be pulled before it looks.
+#[must_use]
+pub fn arguments(machine: &Machine, boot: &Boot, accel: Accel, files: &Files) -> Vec<OsString> {
+    let mut line = Line::default();
+    line.add("-nodefaults", "");
+    line.add("-display", "none");
+    line.add("-S", "");
+    line.add("-machine", "q35");
+    line.add("-accel", if accel == Accel::Kvm { "kvm" } else { "tcg" });
+    line.add("-cpu", if accel == Accel::Kvm { "host" } else { "max,la57=off" });
+    line.add("-vga", "std");
+    line.add("-object", "rng-random,id=entropy,filename=/dev/urandom");
+    line.add("-device", "virtio-rng-pci,rng=entropy");
+    sockets(&mut line, files);
+    processors(&mut line, machine);
+    firmware(&mut line, machine, files);
+    medium(&mut line, boot);
+    disks(&mut line, machine, files);
+    nics(&mut line, machine);
+    line.0
+}
+
+/// Arguments so far.
+#[derive(Default)]
+struct Line(Vec<OsString>);
+
+impl Line {
+    /// An option, and its value unless that is empty.
+    fn add(&mut self, option: &str, value: &str) {
+        self.0.push(option.into());
+        if !value.is_empty() {
+            self.0.push(value.into());
+        }
+    }
+
+    /// An option whose value ends in a path.
+    fn add_path(&mut self, option: &str, value: &str, path: &Path) {
+        let mut whole = OsString::from(value);
+        whole.push(escape(&path.to_string_lossy()));
+        self.0.push(option.into());
+        self.0.push(whole);
+    }
+}
+
+/// QEMU ends a value at a comma unless it is doubled.
+fn escape(value: &str) -> String {
+    value.replace(',', ",,")
+}
+
+fn sockets(line: &mut Line, files: &Files) {
+    line.add("-chardev", &format!("socket,id=monitor,fd={}", files.qmp_fd));
+    line.add("-mon", "chardev=monitor,mode=control");
+    line.add("-chardev", &format!("socket,id=console,fd={}", files.serial_fd));
+    line.add("-serial", "chardev:console");
+    if let Some(socket) = &files.qmp_socket {
+        line.add_path("-qmp", "unix:", socket);
+        if let Some(value) = line.0.last_mut() {
+            value.push(",server=on,wait=off");
+        }
+    }
+}
+
+fn processors(line: &mut Line, machine: &Machine) {
+    let Machine { memory_mib, cpus, sockets, numa_nodes, .. } = machine;
+    line.add("-m", &format!("{memory_mib}M"));
+    line.add("-smp", &format!("cpus={cpus},sockets={sockets},cores={},threads=1", cpus / sockets));
+    for node in 0..*numa_nodes {
+        let (share, each) = (cpus / numa_nodes, memory_mib / u64::from(*numa_nodes));
+        let (first, last) = (node * share, (node + 1) * share - 1);
+        line.add("-object", &format!("memory-backend-ram,id=ram{node},size={each}M"));
+        line.add("-numa", &format!("node,nodeid={node},cpus={first}-{last},memdev=ram{node}"));
+    }
+}
+
+fn firmware(line: &mut Line, machine: &Machine, files: &Files) {
+    if let Some((code, variables)) = &files.uefi {
+        line.add_path("-drive", "if=pflash,unit=0,format=raw,readonly=on,file=", code);
+        line.add_path("-drive", "if=pflash,unit=1,format=raw,file=", variables);
+    }
+    let groups = [machine.bios.given(), machine.system.given(), machine.board.given(), machine.chassis.given()];
+    for (kind, strings) in groups.into_iter().enumerate().filter(|(_, strings)| !strings.is_empty()) {
+        let strings: Vec<String> = strings.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
+        line.add("-smbios", &format!("type={kind},{}", strings.join(",")));
+    }
+    if !machine.dimms.is_empty() {
+        line.add_path("-smbios", "file=", &table_file(&files.dir, None));
+        for slot in 0..machine.dimms.len() {
+            line.add_path("-smbios", "file=", &table_file(&files.dir, Some(slot)));
+        }
+    }
+}
+
+fn medium(line: &mut Line, boot: &Boot) {
+    match boot.media {
+        Media::Iso => {
+            line.add_path("-drive", "if=none,id=medium,format=raw,media=cdrom,readonly=on,file=", &boot.image);
+            line.add("-device", "ide-cd,drive=medium,bus=ide.0,bootindex=0");
+        }
+        Media::Usb => {
+            line.add_path("-drive", "if=none,id=medium,format=raw,readonly=on,file=", &boot.image);
+            line.add("-device", "qemu-xhci");
+            line.add("-device", "usb-storage,drive=medium,removable=on,bootindex=0");
+        }
+    }
+}
+
+fn disks(line: &mut Line, machine: &Machine, files: &Files) {
+    if machine.disks.iter().any(|d| d.bus == Bus::Scsi) {
+        line.add("-device", "megasas,id=raid");
+    }
+    let mut ports = 1..;
+    for (index, disk) in machine.disks.iter().enumerate() {
+        line.add_path("-drive", &format!("if=none,id=disk{index},format=raw,file="), &disk_file(&files.dir, index));
+        let serial = escape(&disk.serial);
+        let wwn = disk.wwn.as_ref().map(|w| format!(",wwn=0x{w}")).unwrap_or_default();
+        match disk.bus {
+            Bus::Nvme => {
+                let eui = disk.wwn.as_ref().map(|w| format!(",eui64=0x{w}")).unwrap_or_default();
+                line.add("-device", &format!("nvme,id=nvme{index},serial={serial}"));
+                line.add("-device", &format!("nvme-ns,bus=nvme{index},drive=disk{index}{eui}"));
+            }
+            Bus::Virtio => line.add("-device", &format!("virtio-blk-pci,drive=disk{index},serial={serial}")),
+            Bus::Scsi => line.add("-device", &format!("scsi-hd,bus=raid.0,drive=disk{index},serial={serial}{wwn}")),
+            Bus::Sata => {
+                let port = ports.next().unwrap_or(1);
+                line.add("-device", &format!("ide-hd,bus=ide.{port},drive=disk{index},serial={serial}{wwn}"));
+            }
+        }
+    }
+}
+
+/// Each port has a network of its own, so that addresses differ; the first has QEMU's usual one with the host at
+/// 10.0.2.2.
+fn nics(line: &mut Line, machine: &Machine) {
+    for (index, nic) in machine.nics.iter().enumerate() {
+        let (id, net) = (nic_id(index), index + 2);
+        let model = match nic.model {
+            NicModel::E1000e => "e1000e",
+            NicModel::Virtio => "virtio-net-pci",
+            NicModel::Vmxnet3 => "vmxnet3",
+        };
+        line.add("-netdev", &format!("user,id=net{index},net=10.0.{net}.0/24"));
+        // Without its boot ROM the port delays no boot from a medium.
+        line.add("-device", &format!("{model},id={id},netdev=net{index},mac={},romfile=", nic.mac));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(change: impl FnOnce(&mut Machine, &mut Boot, &mut Files)) -> String {
+        let mut machine = Machine::example(1, 1024, 2);
+        let mut boot = Boot { image: "/i.iso".into(), media: Media::Iso, firmware: Firmware::Bios };
+        let mut files = Files { dir: "/d".into(), uefi: None, qmp_fd: 3, serial_fd: 4, qmp_socket: None };
+        change(&mut machine, &mut boot, &mut files);
+        let line = arguments(&machine, &boot, Accel::Tcg, &files);
+        line.iter().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn commas_in_values_do_not_end_them() {
+        let line = shown(|m, b, _| {
+            m.system.manufacturer = Some("Example, Inc.".into());
+            b.image = "/a,b.iso".into();
+        });
+        assert!(line.contains("manufacturer=Example,, Inc.,product="), "{line}");
+        assert!(line.contains("file=/a,,b.iso"), "{line}");
+    }
+
+    #[test]
+    fn every_slot_and_disk_has_its_file() {
+        let line = shown(|_, _, _| {});
+        for part in ["/d/array.smbios", "/d/slot0.smbios", "/d/slot1.smbios", "/d/disk0.raw", "/d/disk1.raw"] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+    }
+
+    #[test]
+    fn wwn_is_given_as_each_bus_names_it() {
+        let line = shown(|m, _, _| {
+            let template = m.disks[0].clone();
+            m.disks = [Bus::Nvme, Bus::Scsi, Bus::Sata, Bus::Sata]
+                .map(|bus| super::super::spec::Disk { bus, ..template.clone() })
+                .into();
+        });
+        assert!(line.contains("nvme-ns,bus=nvme0,drive=disk0,eui64=0x0025385000000001"), "{line}");
+        assert!(line.contains("scsi-hd,bus=raid.0,drive=disk1,serial=NVME000001,wwn=0x0025385000000001"), "{line}");
+        assert!(line.contains("ide-hd,bus=ide.1,drive=disk2"), "{line}");
+        assert!(line.contains("ide-hd,bus=ide.2,drive=disk3"), "{line}");
+    }
+
+    #[test]
+    fn numa_nodes_share_processors_and_memory() {
+        let line = shown(|m, _, _| {
+            m.cpus = 4;
+            m.sockets = 2;
+            m.numa_nodes = 2;
+        });
+        assert!(line.contains("cpus=4,sockets=2,cores=2,threads=1"), "{line}");
+        assert!(line.contains("id=ram1,size=512M"), "{line}");
+        assert!(line.contains("node,nodeid=1,cpus=2-3,memdev=ram1"), "{line}");
+    }
+
+    #[test]
+    fn usb_medium_and_uefi() {
+        let line = shown(|_, b, f| {
+            b.media = Media::Usb;
+            f.uefi = Some(("/code".into(), "/vars".into()));
+            f.qmp_socket = Some("/q".into());
+        });
+        assert!(line.contains("usb-storage,drive=medium"), "{line}");
+        assert!(line.contains("if=pflash,unit=1,format=raw,file=/vars"), "{line}");
+        assert!(line.contains("-qmp unix:/q,server=on,wait=off"), "{line}");
+        assert!(!line.contains("ide-cd"), "{line}");
+    }
+}

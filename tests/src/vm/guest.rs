@@ -1,0 +1,234 @@
+//! A running guest: QEMU's process with its files, its serial port and its monitor.
+//!
+//! QEMU dies with the thread that started it (`PR_SET_PDEATHSIG`), so start guests from a thread that outlives them; and
+//! with the [`Guest`].
+
+use std::fs::{self, File};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::command::{self, Boot, Files, Firmware};
+use super::console::{self, Console};
+use super::qmp::Qmp;
+use super::spec::Machine;
+use super::{Accel, smbios};
+use crate::limits;
+
+/// QEMU's program.
+pub(crate) const QEMU: &str = "qemu-system-x86_64";
+
+/// OVMF's code and variables, as distributions lay them: Debian and Ubuntu, Fedora, Arch.
+const OVMF: [(&str, &str); 4] = [
+    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
+    ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
+    ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
+];
+
+/// What to start, and where its output goes.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The machine.
+    pub machine: Machine,
+    /// What it boots.
+    pub boot: Boot,
+    /// What it runs under.
+    pub accel: Accel,
+    /// File for everything that the guest writes to its serial port.
+    pub serial_log: Option<PathBuf>,
+    /// Copy the serial port to standard output.
+    pub echo: bool,
+    /// Socket for a second monitor.
+    pub qmp_socket: Option<PathBuf>,
+    /// Let the guest reboot; otherwise its first reboot ends it.
+    pub may_reboot: bool,
+}
+
+/// A guest.
+#[derive(Debug)]
+pub struct Guest {
+    process: duct::Handle,
+    console: Console,
+    qmp: Mutex<Qmp>,
+    dir: TempDir,
+}
+
+impl Guest {
+    /// Starts a guest.
+    ///
+    /// # Errors
+    /// When the image, QEMU or OVMF is missing, or QEMU refuses the machine; with what QEMU says.
+    pub fn start(options: &Options) -> anyhow::Result<Self> {
+        let Options { machine, boot, .. } = options;
+        machine.check()?;
+        ensure!(boot.image.is_file(), "there is no image {}", boot.image.display());
+        let dir = tempfile::Builder::new().prefix("mk-vm-").tempdir().context("cannot make a folder for the guest")?;
+        lay_files(machine, dir.path())
+            .with_context(|| format!("cannot lay the guest's files in {}", dir.path().display()))?;
+        let (qmp, qmp_guest) = UnixStream::pair().context("cannot make a socket for QEMU's monitor")?;
+        let (serial, serial_guest) = UnixStream::pair().context("cannot make a socket for the serial port")?;
+        let files = Files {
+            dir: dir.path().to_owned(),
+            uefi: (boot.firmware == Firmware::Uefi).then(|| ovmf(dir.path())).transpose()?,
+            qmp_fd: qmp_guest.as_raw_fd(),
+            serial_fd: serial_guest.as_raw_fd(),
+            qmp_socket: options.qmp_socket.clone(),
+        };
+        let mut arguments = command::arguments(machine, boot, options.accel, &files);
+        if !options.may_reboot {
+            arguments.push("-no-reboot".into());
+        }
+        let console = Console::new(serial, options.serial_log.as_deref(), options.echo)?;
+        let process = spawn(arguments, dir.path(), vec![qmp_guest.into(), serial_guest.into()])?;
+        let said = |error: anyhow::Error| {
+            error.context(format!("QEMU did not start: {}", console::last_lines(&stderr(dir.path()))))
+        };
+        let mut qmp = Qmp::new(qmp).map_err(said)?;
+        for (index, _) in machine.nics.iter().enumerate().filter(|(_, nic)| !nic.plugged) {
+            qmp.execute("set_link", json!({"name": command::nic_id(index), "up": false}))?;
+        }
+        qmp.execute("cont", json!({}))?;
+        Ok(Self { process, console, qmp: Mutex::new(qmp), dir })
+    }
+
+    /// The serial port.
+    #[must_use]
+    pub fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// Executes a monitor command.
+    ///
+    /// # Errors
+    /// QEMU's own error, or that it is gone.
+    pub fn qmp(&self, command: &str, arguments: Value) -> anyhow::Result<Value> {
+        self.qmp.lock().unwrap_or_else(PoisonError::into_inner).execute(command, arguments)
+    }
+
+    /// How QEMU ended, if it has: by the guest's power-off, by [`Guest::quit`], or by a fault.
+    ///
+    /// # Errors
+    /// When the process cannot be asked after.
+    pub fn ended(&self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.process.try_wait().context("cannot ask after QEMU")?.map(|output| output.status))
+    }
+
+    /// What made the accelerator give up on this guest, if it did. QEMU then stops the guest and stays.
+    ///
+    /// # Errors
+    /// When QEMU does not answer.
+    pub fn internal_error(&self) -> anyhow::Result<Option<String>> {
+        let status = self.qmp("query-status", json!({}))?;
+        let failed = status.get("status").and_then(Value::as_str) == Some("internal-error");
+        Ok(failed.then(|| stderr(self.dir.path()).lines().next().unwrap_or("QEMU internal error").to_owned()))
+    }
+
+    /// What QEMU itself has to say.
+    #[must_use]
+    pub fn complaints(&self) -> String {
+        console::last_lines(&stderr(self.dir.path()))
+    }
+
+    /// Switches the machine off, as if its plug were pulled, and waits for QEMU's end.
+    ///
+    /// # Errors
+    /// When QEMU neither ends nor can be killed.
+    pub fn quit(self) -> anyhow::Result<()> {
+        // An error means that QEMU is gone already, or is about to be killed.
+        let asked = self.qmp("quit", json!({})).is_ok();
+        let deadline = Instant::now() + if asked { limits::QEMU_QUIT } else { Duration::ZERO };
+        while Instant::now() < deadline {
+            if self.ended()?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(limits::POLL);
+        }
+        self.process.kill().context("cannot end QEMU")
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // Nothing can be done about a failure here; the process dies with its parent anyway.
+        let _ = self.process.kill();
+    }
+}
+
+/// Writes SMBIOS tables and empty disks.
+fn lay_files(machine: &Machine, dir: &Path) -> anyhow::Result<()> {
+    if !machine.dimms.is_empty() {
+        fs::write(command::table_file(dir, None), smbios::memory_array(&machine.dimms))?;
+    }
+    for (slot, dimm) in machine.dimms.iter().enumerate() {
+        let number = u16::try_from(slot).context("too many memory slots")?;
+        fs::write(command::table_file(dir, Some(slot)), smbios::memory_device(number, dimm))?;
+    }
+    for (index, disk) in machine.disks.iter().enumerate() {
+        File::create(command::disk_file(dir, index))?.set_len(disk.size_bytes)?;
+    }
+    Ok(())
+}
+
+/// OVMF's code, and this guest's copy of its variables.
+fn ovmf(dir: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let found = OVMF.iter().find(|(code, variables)| Path::new(code).is_file() && Path::new(variables).is_file());
+    let Some((code, variables)) = found else {
+        bail!("UEFI firmware for QEMU is missing ({} is not there); install the package ovmf", OVMF[0].0);
+    };
+    let copy = dir.join("uefi-variables.fd");
+    fs::copy(variables, &copy).with_context(|| format!("cannot copy {variables} to {}", copy.display()))?;
+    Ok((code.into(), copy))
+}
+
+fn spawn(arguments: Vec<std::ffi::OsString>, dir: &Path, sockets: Vec<OwnedFd>) -> anyhow::Result<duct::Handle> {
+    let inherited: Vec<RawFd> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
+    let handle = duct::cmd(QEMU, arguments)
+        .stdin_null()
+        .stdout_null()
+        .stderr_path(dir.join("stderr"))
+        .unchecked()
+        .before_spawn(move |command| {
+            die_with_parent(command, inherited.clone());
+            Ok(())
+        })
+        .start()
+        .with_context(missing_qemu)?;
+    drop(sockets);
+    Ok(handle)
+}
+
+/// Makes a child inherit descriptors and die when the thread that starts it does.
+pub(crate) fn die_with_parent(command: &mut Command, inherited: Vec<RawFd>) {
+    let prepare = move || {
+        for fd in &inherited {
+            // SAFETY: the parent keeps the descriptor open until the child has started.
+            let fd = unsafe { BorrowedFd::borrow_raw(*fd) };
+            fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        }
+        set_pdeathsig(Signal::SIGKILL)?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec only system calls are made, no allocation and no lock.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// What to say when QEMU cannot be started.
+pub(crate) fn missing_qemu() -> String {
+    format!("cannot start {QEMU}; install the package qemu-system-x86")
+}
+
+fn stderr(dir: &Path) -> String {
+    fs::read_to_string(dir.join("stderr")).unwrap_or_default()
+}
