@@ -1,11 +1,16 @@
 //! The only file that starts processes. Each child has standard input closed off, an environment of three variables
-//! and a process group of its own. [`run`] is for one-shot commands of units and command line; PID 1 never uses it,
-//! since it reaps all children by itself.
+//! and a process group of its own. [`spawn`] is the supervisor's, which reaps all children by itself; [`run`] is for
+//! one-shot commands of the units and never used by the supervisor.
 
+use std::fs::{File, OpenOptions};
+use std::io::PipeReader;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
@@ -13,6 +18,69 @@ use crate::limits::COMMAND_OUTPUT;
 
 /// Where programs are looked for, in children and in the agent itself.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A process that the supervisor started.
+pub(crate) struct Spawned {
+    /// Process id, and that of its group.
+    pub(crate) pid: i32,
+    /// Standard output and standard error; a process on a terminal has none.
+    pub(crate) output: Option<PipeReader>,
+}
+
+/// Starts a command in the background. On a terminal it becomes the leader of a session with that terminal; without
+/// one, standard input is empty and all output goes into one pipe.
+///
+/// # Errors
+/// The terminal or the program cannot be opened; both are named.
+pub(crate) fn spawn(command: &[String], tty: Option<&str>) -> anyhow::Result<Spawned> {
+    let (program, args) = command.split_first().context("the command is empty")?;
+    #[expect(clippy::disallowed_methods, reason = "this is the place where processes are started")]
+    let mut child = Command::new(program);
+    child.args(args).env_clear().envs(environment()).current_dir("/");
+    let output = match tty {
+        Some(tty) => {
+            let terminal = open_terminal(tty).with_context(|| format!("cannot open terminal {tty}"))?;
+            child.env("TERM", if tty.starts_with("/dev/ttyS") { "vt102" } else { "linux" });
+            child.stdin(terminal.try_clone()?).stdout(terminal.try_clone()?).stderr(terminal);
+            None
+        }
+        None => {
+            let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
+            child.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
+            Some(reader)
+        }
+    };
+    let on_terminal = tty.is_some();
+    // SAFETY: the closure makes plain system calls only, which are safe between fork and exec.
+    unsafe { child.pre_exec(move || prepare_child(on_terminal)) };
+    let child = child.spawn().with_context(|| format!("cannot start {program}"))?;
+    Ok(Spawned { pid: i32::try_from(child.id())?, output })
+}
+
+/// Opening must not wait for a carrier, and must not make it the supervisor's own controlling terminal.
+fn open_terminal(tty: &str) -> anyhow::Result<File> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let terminal = OpenOptions::new().read(true).write(true).custom_flags(flags).open(tty)?;
+    let flags = OFlag::from_bits_retain(fcntl(&terminal, FcntlArg::F_GETFL)?);
+    fcntl(&terminal, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+    Ok(terminal)
+}
+
+/// Runs in the child before the program: new session with its terminal, and no descriptor but the standard three.
+fn prepare_child(on_terminal: bool) -> std::io::Result<()> {
+    if on_terminal {
+        nix::unistd::setsid()?;
+        // SAFETY: standard input is an open terminal; the argument 1 takes it from any other session.
+        if unsafe { libc::ioctl(0, libc::TIOCSCTTY, 1) } != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+    }
+    // Marked rather than closed, since std reports a failing exec through one. Kernels before 5.11 lack the call; all
+    // descriptors of ours are marked anyway.
+    // SAFETY: a plain system call on descriptor numbers.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    Ok(())
+}
 
 /// What a command printed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

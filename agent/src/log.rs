@@ -87,6 +87,7 @@ pub(crate) fn to_stderr(level: Level) {
     let subscriber =
         tracing_subscriber::fmt().with_max_level(level.filter()).event_format(format).with_writer(std::io::stderr);
     let _: Result<(), _> = subscriber.try_init();
+    panics_too();
 }
 
 /// Sends this process's log lines to the kernel's log, or to standard error where there is none.
@@ -96,6 +97,11 @@ pub(crate) fn to_kernel(level: Level) {
     let subscriber =
         tracing_subscriber::fmt().with_max_level(level.filter()).event_format(format).with_writer(Arc::new(kmsg));
     let _: Result<(), _> = subscriber.try_init();
+    panics_too();
+}
+
+fn panics_too() {
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
 }
 
 /// The kernel's log for writing: one write is one record. `None` where it may not be written.

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // The kernel hands PID 1 whatever it did not understand of its own line: those words are not for us.
     if std::process::id() == 1 {
-        return init::as_pid_1();
+        init::as_pid_1();
     }
     cli::run(std::env::args_os().skip(1))
 }

@@ -62,6 +62,8 @@ pub(crate) struct Units {
     pub(crate) units: Vec<Unit>,
     /// Process ids of the running ones, by name.
     pub(crate) pids: BTreeMap<String, i32>,
+    /// What was wrong with settings and unit files.
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl Published for Units {

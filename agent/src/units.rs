@@ -1,6 +1,16 @@
-//! The units that are built in.
+//! The supervised units: those that are built in, and those that unit files add.
+
+mod file;
+
+use std::path::Path;
+
+use serde::Deserialize;
+use wire::error::Problem;
 
 use crate::{checkin, console, control, devices, ext, mirror, net};
+
+/// Where unit files are.
+pub(crate) const UNIT_DIR: &str = "/etc/razor-mk/units.d";
 
 /// A unit whose code is in this program.
 pub(crate) struct BuiltIn {
@@ -8,20 +18,75 @@ pub(crate) struct BuiltIn {
     pub(crate) name: &'static str,
     /// Runs it to its end in this process.
     pub(crate) run: fn() -> anyhow::Result<()>,
+    restart: Restart,
+    after: &'static [&'static str],
+    notifies: bool,
 }
 
 /// All built-in units in order of start.
 pub(crate) const BUILT_IN: [BuiltIn; 7] = [
-    BuiltIn { name: "devices", run: devices::run },
-    BuiltIn { name: "net", run: net::run },
-    BuiltIn { name: "ext", run: ext::run },
-    BuiltIn { name: "checkin", run: checkin::run },
-    BuiltIn { name: "mirror", run: mirror::run },
-    BuiltIn { name: "control", run: control::run },
-    BuiltIn { name: "console", run: console::run },
+    BuiltIn { notifies: true, ..service("devices", devices::run) },
+    service("net", net::run),
+    BuiltIn { restart: Restart::OnFailure, after: &["devices"], ..service("ext", ext::run) },
+    service("checkin", checkin::run),
+    service("mirror", mirror::run),
+    service("control", control::run),
+    service("console", console::run),
 ];
+
+const fn service(name: &'static str, run: fn() -> anyhow::Result<()>) -> BuiltIn {
+    BuiltIn { name, run, restart: Restart::Always, after: &[], notifies: false }
+}
+
+/// When a unit that ended is started again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Restart {
+    /// However it ended.
+    #[default]
+    Always,
+    /// Unless its exit status was 0.
+    OnFailure,
+    /// Never.
+    Never,
+}
+
+/// What the supervisor needs to know of a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unit {
+    /// Name.
+    pub(crate) name: String,
+    /// Program and arguments.
+    pub(crate) command: Vec<String>,
+    /// Commands that must succeed, one after the other, before each start.
+    pub(crate) pre: Vec<Vec<String>>,
+    /// Terminal that becomes its standard streams and controlling terminal.
+    pub(crate) tty: Option<String>,
+    /// When it is started again.
+    pub(crate) restart: Restart,
+    /// Units that must be ready, or have ended, before its first start.
+    pub(crate) after: Vec<String>,
+    /// It says itself when it is ready; others are as soon as they run.
+    pub(crate) notifies: bool,
+}
 
 /// The built-in unit of that name.
 pub(crate) fn built_in(name: &str) -> Option<&'static BuiltIn> {
     BUILT_IN.iter().find(|u| u.name == name)
+}
+
+/// All units of this machine; `exe` is this program. What is wrong with a unit file is reported and the file skipped.
+pub(crate) fn all(exe: &str, dir: &Path) -> (Vec<Unit>, Vec<Problem>) {
+    let own = |u: &BuiltIn| Unit {
+        name: u.name.to_owned(),
+        command: vec![exe.to_owned(), "run".to_owned(), u.name.to_owned()],
+        pre: Vec::new(),
+        tty: None,
+        restart: u.restart,
+        after: u.after.iter().map(|&name| name.to_owned()).collect(),
+        notifies: u.notifies,
+    };
+    let mut units: Vec<Unit> = BUILT_IN.iter().map(own).collect();
+    let problems = file::add(&mut units, dir);
+    (units, problems)
 }

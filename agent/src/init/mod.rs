@@ -1,18 +1,117 @@
 //! PID 1, and the same supervisor as a daemon under another init.
+//!
+//! | thread | what it does | says to the loop |
+//! |---|---|---|
+//! | main | the loop: decides, acts, reaps | - |
+//! | signals | waits for signals | [`Message::ChildEnded`], shutdown |
+//! | socket | one request after the other | [`Message::Asked`] |
+//! | output | one per process, reads its lines | - |
+//! | background | one system call that may hang | its outcome |
+//!
+//! Deciding ([`decide`]) is pure; only the executor touches the system. Nothing here reads from the network.
 
 pub(crate) mod client;
 
-use std::process::ExitCode;
+mod boot;
+mod decide;
+mod event;
+mod executor;
+mod output;
+mod signals;
+mod socket;
+mod supervisor;
 
-/// Brings the machine up and supervises for ever.
-pub(crate) fn as_pid_1() -> ExitCode {
-    ExitCode::FAILURE
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::mpsc::{Sender, channel};
+
+use anyhow::Context as _;
+
+use self::client::{Reply, Request};
+use self::event::{Event, Mode};
+use crate::limits::PANIC_PAUSE;
+use crate::settings::Settings;
+use crate::{log, units};
+
+/// Process id of the daemon, for the base's own scripts.
+const PID_FILE: &str = "/run/mk-agent.pid";
+
+/// What the loop is told.
+enum Message {
+    /// Something happened.
+    Event(Event),
+    /// A child has ended, or several.
+    ChildEnded,
+    /// Somebody asks and waits for the reply.
+    Asked {
+        /// Process id of the asker.
+        sender: i32,
+        /// What is asked for.
+        request: Request,
+        /// Where the reply goes.
+        reply_to: Sender<Reply>,
+    },
 }
 
-/// Supervises under another init.
+/// Brings the machine up and supervises for ever: the kernel panics when PID 1 ends.
+pub(crate) fn as_pid_1() -> ! {
+    let mut failed = boot::mount_all();
+    let settings = Settings::load();
+    log::to_kernel(settings.level());
+    failed.extend(boot::set_up(settings.line.log));
+    tracing::info!("Razor Microkernel {} ({})", env!("CARGO_PKG_VERSION"), settings.image.variant);
+    for error in failed {
+        tracing::error!("{error:#}");
+    }
+    loop {
+        if let Err(error) = supervise(Mode::Init, &settings) {
+            tracing::error!("{error:#}");
+        }
+        std::thread::sleep(PANIC_PAUSE);
+    }
+}
+
+/// Supervises under another init, in the background unless told otherwise.
 ///
 /// # Errors
-/// It cannot go to the background.
-pub(crate) fn as_daemon(_foreground: bool) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("the supervisor is not there yet")
+/// It cannot go to the background, or cannot listen for signals and requests.
+pub(crate) fn as_daemon(foreground: bool) -> anyhow::Result<ExitCode> {
+    if !foreground {
+        // Before any thread: a fork copies only the one that calls it.
+        let daemon = daemonize::Daemonize::new().pid_file(PID_FILE).umask(0o022);
+        daemon.start().context("cannot go to the background")?;
+    }
+    // What a unit leaves behind comes to this process instead of PID 1, and is collected here.
+    nix::sys::prctl::set_child_subreaper(true).context("cannot adopt orphans")?;
+    let settings = Settings::load();
+    if foreground {
+        log::to_stderr(settings.level());
+    } else {
+        log::to_kernel(settings.level());
+    }
+    supervise(Mode::Daemon, &settings)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn supervise(mode: Mode, settings: &Settings) -> anyhow::Result<()> {
+    let exe = std::env::current_exe().context("cannot tell where this program is")?;
+    let (units, mut problems) = units::all(&exe.to_string_lossy(), Path::new(units::UNIT_DIR));
+    problems.extend(settings.problems.iter().cloned());
+    for problem in &problems {
+        tracing::warn!("{problem}");
+    }
+    let (outbox, inbox) = channel();
+    signals::listen(mode, outbox.clone()).context("cannot listen for signals")?;
+    if let Err(error) = socket::listen(Path::new(client::SOCKET), outbox.clone()) {
+        tracing::error!("{error:#}: this node can be neither asked nor told anything locally");
+    }
+    let state = decide::State::new(mode, units, problems, seed());
+    supervisor::Supervisor::new(state, executor::Executor::new(mode, outbox), inbox).run();
+    Ok(())
+}
+
+/// Differs between machines and boots; without a source of it, all machines have the same jitter, which is no harm.
+fn seed() -> u64 {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.bytes().fold(0, |seed, byte| seed.rotate_left(7) ^ u64::from(byte))
 }

@@ -1,0 +1,379 @@
+//! What the supervisor does about an event: a pure function from state, event and time to the next state and a list
+//! of actions. Times are since the supervisor's start.
+//!
+//! The state is compared with the clock at every event, whatever the event was, so that a lost or merged one does no
+//! harm. A unit that ended is started again for ever: the time between starts doubles up to half a minute, and a unit
+//! that ends again and again is shown as failed meanwhile.
+
+mod requests;
+mod shutdown;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use wire::error::Problem;
+
+use super::event::{Action, Event, Exit, Mode};
+use crate::limits::{
+    AFTER_WAIT, CRASH_LOOP, KILL_GRACE, PRE_COMMAND, RESTART_DELAY, RESTART_DELAY_MAX, STABLE_AFTER, TERM_GRACE,
+};
+use crate::log::Level;
+use crate::state::Units;
+use crate::units::{Restart, Unit};
+
+use shutdown::Shutdown;
+
+/// All that the supervisor knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct State {
+    mode: Mode,
+    entries: Vec<Entry>,
+    /// Processes stuck in the kernel, by process id, with the names of their units.
+    abandoned: BTreeMap<i32, String>,
+    shutdown: Option<Shutdown>,
+    problems: Vec<Problem>,
+    /// Makes the jitter differ between machines.
+    seed: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    unit: Unit,
+    phase: Phase,
+    /// Was ready at least once.
+    was_ready: bool,
+    restarts: u32,
+    /// Ends in a row without a stable run.
+    streak: u32,
+    last_exit: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    /// For the units that it comes after.
+    Waiting { since: Duration },
+    /// A preparatory command or the unit itself is being started, or is not ready yet.
+    Starting { step: usize, pid: Option<i32>, since: Duration },
+    /// It runs and is ready.
+    Running { pid: i32, since: Duration },
+    /// It ended and will be started again.
+    Backoff { until: Duration },
+    /// It was signalled.
+    Stopping { pid: i32, deadline: Duration, killed: bool, then: Then },
+    /// It ended as it should, or was stopped.
+    Done,
+    /// It ended as it should not, and is not to be restarted.
+    Failed,
+}
+
+/// What follows a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Stay,
+    Start,
+    Backoff,
+}
+
+/// The next state and what to do.
+pub(super) fn decide(state: &State, event: &Event, now: Duration) -> (State, Vec<Action>) {
+    let mut turn = Turn { state: state.clone(), now, actions: Vec::new() };
+    turn.take(event);
+    for index in 0..turn.state.entries.len() {
+        turn.settle(index);
+    }
+    turn.settle_shutdown(event);
+    (turn.state, turn.actions)
+}
+
+impl State {
+    /// Before anything was started.
+    pub(super) fn new(mode: Mode, units: Vec<Unit>, problems: Vec<Problem>, seed: u64) -> Self {
+        let entry = |unit| Entry {
+            unit,
+            phase: Phase::Waiting { since: Duration::ZERO },
+            was_ready: false,
+            restarts: 0,
+            streak: 0,
+            last_exit: None,
+        };
+        let entries = units.into_iter().map(entry).collect();
+        Self { mode, entries, abandoned: BTreeMap::new(), shutdown: None, problems, seed }
+    }
+
+    /// The unit that [`Action::Spawn`] names.
+    pub(super) fn unit(&self, index: usize) -> Option<&Unit> {
+        self.entries.get(index).map(|e| &e.unit)
+    }
+
+    /// When the state must be looked at again, if nothing happens before.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.entries.iter().filter_map(Entry::deadline).chain(self.shutdown.as_ref().map(Shutdown::deadline)).min()
+    }
+
+    /// For the state file.
+    pub(super) fn published(&self) -> Units {
+        let pids = self.entries.iter().filter_map(|e| Some((e.unit.name.clone(), e.pid()?))).collect();
+        Units { units: self.entries.iter().map(Entry::published).collect(), pids, problems: self.problems.clone() }
+    }
+}
+
+impl Entry {
+    fn pid(&self) -> Option<i32> {
+        match self.phase {
+            Phase::Starting { pid, .. } => pid,
+            Phase::Running { pid, .. } | Phase::Stopping { pid, .. } => Some(pid),
+            _ => None,
+        }
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        match self.phase {
+            Phase::Waiting { since } => Some(since + AFTER_WAIT),
+            Phase::Starting { pid: None, since, .. } => Some(since + KILL_GRACE),
+            Phase::Starting { step, since, .. } => (step < self.unit.pre.len()).then_some(since + PRE_COMMAND),
+            Phase::Backoff { until } => Some(until),
+            Phase::Stopping { deadline, .. } => Some(deadline),
+            Phase::Running { .. } | Phase::Done | Phase::Failed => None,
+        }
+    }
+
+    fn crash_loops(&self) -> bool {
+        self.streak >= CRASH_LOOP
+    }
+
+    /// Those that come after it need not wait for it.
+    fn lets_others_start(&self) -> bool {
+        self.was_ready || self.crash_loops() || matches!(self.phase, Phase::Done | Phase::Failed)
+    }
+
+    fn published(&self) -> wire::checkin::Unit {
+        let state = match self.phase {
+            Phase::Waiting { .. } => "waiting",
+            Phase::Starting { .. } => "starting",
+            Phase::Running { .. } => "running",
+            Phase::Backoff { .. } if self.crash_loops() => "failed",
+            Phase::Backoff { .. } => "backoff",
+            Phase::Stopping { .. } => "stopping",
+            Phase::Done => "done",
+            Phase::Failed => "failed",
+        };
+        wire::checkin::Unit {
+            name: self.unit.name.clone(),
+            state: state.to_owned(),
+            restarts: self.restarts,
+            last_exit: self.last_exit.clone(),
+        }
+    }
+}
+
+/// One decision in the making.
+struct Turn {
+    state: State,
+    now: Duration,
+    actions: Vec<Action>,
+}
+
+impl Turn {
+    fn take(&mut self, event: &Event) {
+        match event {
+            Event::Started { unit, pid } => self.started(*unit, pid),
+            Event::Exited { pid, exit } => self.exited(*pid, *exit),
+            Event::Asked { ticket, sender, request } => self.asked(*ticket, *sender, request),
+            Event::Shutdown(goal) => self.shut_down(*goal, "a signal asks for it"),
+            Event::ShutdownFailed(why) => self.shutdown_failed(why),
+            Event::Tick | Event::Childless | Event::Synced => {}
+        }
+    }
+
+    /// Does what is due for a unit.
+    fn settle(&mut self, index: usize) {
+        let entry = &self.state.entries[index];
+        let (name, now) = (entry.unit.name.clone(), self.now);
+        match entry.phase {
+            Phase::Waiting { since } => {
+                let missing = self.missing(index);
+                if missing.is_empty() {
+                    self.start(index);
+                } else if now >= since + AFTER_WAIT {
+                    let seconds = AFTER_WAIT.as_secs();
+                    self.log(Level::Warn, format!("{name} starts after {seconds} s without {}", missing.join(", ")));
+                    self.start(index);
+                }
+            }
+            Phase::Starting { pid: None, since, .. } if now >= since + KILL_GRACE => {
+                self.ended(index, "was not started", false, since);
+            }
+            Phase::Starting { pid: Some(pid), step, since } if now >= since + PRE_COMMAND => {
+                if let Some(command) = entry.unit.pre.get(step).map(|c| c.join(" ")) {
+                    let seconds = PRE_COMMAND.as_secs();
+                    self.log(Level::Error, format!("{name}: `{command}` did not end within {seconds} s"));
+                    self.kill(index, pid, Then::Backoff);
+                }
+            }
+            Phase::Backoff { until } if now >= until => self.start(index),
+            Phase::Stopping { pid, deadline, killed: false, then } if now >= deadline => {
+                self.log(Level::Warn, format!("{name} ({pid}) did not stop when asked and is killed"));
+                self.kill(index, pid, then);
+            }
+            Phase::Stopping { pid, deadline, killed: true, then } if now >= deadline => {
+                self.log(Level::Error, format!("{name} ({pid}) is stuck in the kernel and is left behind"));
+                self.state.abandoned.insert(pid, name);
+                self.stopped(index, then, "stuck in the kernel");
+            }
+            _ => {}
+        }
+    }
+
+    /// Units that this one comes after and that are not there yet.
+    fn missing(&self, index: usize) -> Vec<String> {
+        let after = &self.state.entries[index].unit.after;
+        let missing = self.state.entries.iter().filter(|e| after.contains(&e.unit.name) && !e.lets_others_start());
+        missing.map(|e| e.unit.name.clone()).collect()
+    }
+
+    fn start(&mut self, index: usize) {
+        self.step(index, 0);
+    }
+
+    fn step(&mut self, index: usize, step: usize) {
+        self.state.entries[index].phase = Phase::Starting { step, pid: None, since: self.now };
+        self.actions.push(Action::Spawn { unit: index, step });
+    }
+
+    fn started(&mut self, index: usize, result: &Result<i32, String>) {
+        let Some(entry) = self.state.entries.get_mut(index) else { return };
+        let Phase::Starting { step, pid: None, since } = entry.phase else {
+            // It was told to stop before it came up.
+            let late = result.iter().map(|pid| Action::Signal { pid: *pid, signal: Signal::SIGKILL });
+            return self.actions.extend(late);
+        };
+        match result {
+            Ok(pid) if step == entry.unit.pre.len() && !entry.unit.notifies => {
+                entry.was_ready = true;
+                entry.phase = Phase::Running { pid: *pid, since };
+            }
+            Ok(pid) => entry.phase = Phase::Starting { step, pid: Some(*pid), since },
+            Err(why) => self.ended(index, why, false, since),
+        }
+    }
+
+    fn exited(&mut self, pid: i32, exit: Exit) {
+        if let Some(name) = self.state.abandoned.remove(&pid) {
+            self.log(Level::Info, format!("{name} ({pid}), left behind before, has ended: {exit}"));
+        }
+        let Some(index) = self.state.entries.iter().position(|e| e.pid() == Some(pid)) else { return };
+        // Whatever the process has left in its group goes with it.
+        self.actions.push(Action::Signal { pid, signal: Signal::SIGKILL });
+        let success = exit == Exit::Status(0);
+        let entry = &self.state.entries[index];
+        match entry.phase {
+            Phase::Starting { step, .. } if step < entry.unit.pre.len() && success => self.step(index, step + 1),
+            Phase::Starting { step, since, .. } if step < entry.unit.pre.len() => {
+                let why = format!("`{}`: {exit}", entry.unit.pre[step].join(" "));
+                self.ended(index, &why, false, since);
+            }
+            Phase::Starting { since, .. } | Phase::Running { since, .. } => {
+                self.ended(index, &exit.to_string(), success, since);
+            }
+            Phase::Stopping { then, .. } => self.stopped(index, then, &exit.to_string()),
+            _ => {}
+        }
+    }
+
+    /// A unit ended by itself, or could not be started.
+    fn ended(&mut self, index: usize, how: &str, success: bool, since: Duration) {
+        let (now, seed) = (self.now, self.state.seed);
+        let entry = &mut self.state.entries[index];
+        let name = entry.unit.name.clone();
+        entry.last_exit = Some(how.to_owned());
+        if success && entry.unit.restart != Restart::Always {
+            entry.phase = Phase::Done;
+            return self.log(Level::Info, format!("{name} is done"));
+        }
+        if entry.unit.restart == Restart::Never {
+            entry.phase = Phase::Failed;
+            return self.log(Level::Error, format!("{name} failed ({how}) and is not restarted"));
+        }
+        let healthy = now.saturating_sub(since) >= STABLE_AFTER;
+        entry.streak = if healthy { 1 } else { entry.streak.saturating_add(1) };
+        entry.restarts = entry.restarts.saturating_add(1);
+        let delay = restart_delay(entry, seed);
+        entry.phase = Phase::Backoff { until: now + delay };
+        let (streak, seconds) = (entry.streak, delay.as_secs_f32());
+        let level = if success { Level::Info } else { Level::Warn };
+        self.log(level, format!("{name} ended ({how}) and is restarted in {seconds:.1} s"));
+        if streak == CRASH_LOOP {
+            let text =
+                format!("{name} ended {streak} times in a row: see `mk-agent logs {name}`; it is still restarted");
+            self.log(Level::Error, text);
+        }
+    }
+
+    /// A unit that was told to stop is gone.
+    fn stopped(&mut self, index: usize, then: Then, how: &str) {
+        let now = self.now;
+        match then {
+            Then::Backoff => self.ended(index, how, false, now),
+            Then::Start if self.state.shutdown.is_none() => {
+                self.state.entries[index].last_exit = Some(how.to_owned());
+                self.start(index);
+            }
+            Then::Start | Then::Stay => {
+                let entry = &mut self.state.entries[index];
+                entry.last_exit = Some(how.to_owned());
+                entry.phase = Phase::Done;
+            }
+        }
+    }
+
+    /// Tells a unit to stop, whatever it does now. A terminal's session hears of it as of a hung-up line, since a
+    /// shell pays no heed to TERM.
+    fn stop(&mut self, index: usize, then: Then) {
+        let entry = &mut self.state.entries[index];
+        match entry.phase {
+            Phase::Starting { pid: Some(pid), .. } | Phase::Running { pid, .. } => {
+                entry.phase = Phase::Stopping { pid, deadline: self.now + TERM_GRACE, killed: false, then };
+                if entry.unit.tty.is_some() {
+                    self.actions.push(Action::Signal { pid, signal: Signal::SIGHUP });
+                }
+                self.actions.push(Action::Signal { pid, signal: Signal::SIGTERM });
+            }
+            Phase::Stopping { pid, deadline, killed, .. } => {
+                entry.phase = Phase::Stopping { pid, deadline, killed, then };
+            }
+            _ if then == Then::Start => self.start(index),
+            _ => entry.phase = Phase::Done,
+        }
+    }
+
+    fn kill(&mut self, index: usize, pid: i32, then: Then) {
+        let deadline = self.now + KILL_GRACE;
+        self.state.entries[index].phase = Phase::Stopping { pid, deadline, killed: true, then };
+        self.actions.push(Action::Signal { pid, signal: Signal::SIGKILL });
+    }
+
+    fn log(&mut self, level: Level, text: String) {
+        self.actions.push(Action::Log(level, text));
+    }
+}
+
+/// Doubles with each end in a row, up to a ceiling, times 3/4 to 5/4.
+fn restart_delay(entry: &Entry, seed: u64) -> Duration {
+    let doublings = entry.streak.saturating_sub(1).min(16);
+    let delay = RESTART_DELAY.saturating_mul(1 << doublings).min(RESTART_DELAY_MAX);
+    let name = entry.unit.name.bytes().fold(seed, |hash, byte| mix(hash ^ u64::from(byte)));
+    let percent = mix(name ^ u64::from(entry.restarts)) % 51;
+    delay * (75 + u32::try_from(percent).unwrap_or(25)) / 100
+}
+
+/// The finaliser of splitmix64.
+fn mix(mut x: u64) -> u64 {
+    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests;

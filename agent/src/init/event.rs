@@ -1,0 +1,136 @@
+//! What the supervisor hears and what it does about it: two closed enums, and nothing else passes between the deciding
+//! and the acting part.
+
+use std::fmt;
+
+use nix::sys::signal::Signal;
+
+use super::client::{Reply, Request};
+use crate::log::Level;
+
+/// Which supervisor this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// PID 1: all processes are ours, and so is the machine.
+    Init,
+    /// Under another init, which owns both.
+    Daemon,
+}
+
+/// What is to become of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// Restart it.
+    Reboot,
+    /// Switch it off.
+    Poweroff,
+    /// Nothing: only this supervisor ends.
+    Leave,
+}
+
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reboot => "reboot",
+            Self::Poweroff => "power-off",
+            Self::Leave => "end of the supervisor",
+        })
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// With this status.
+    Status(i32),
+    /// By this signal.
+    Signal(Signal),
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "exit status {status}"),
+            Self::Signal(signal) => write!(f, "killed by {signal}"),
+        }
+    }
+}
+
+/// What the supervisor hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Event {
+    /// Time has passed.
+    Tick,
+    /// Answer to [`Action::Spawn`]: process id, or why there is none.
+    Started {
+        /// Index of the unit.
+        unit: usize,
+        /// Process id or error.
+        pid: Result<i32, String>,
+    },
+    /// A child has ended.
+    Exited {
+        /// Its process id.
+        pid: i32,
+        /// How.
+        exit: Exit,
+    },
+    /// There is no child left.
+    Childless,
+    /// Somebody asks for something.
+    Asked {
+        /// Goes into the reply.
+        ticket: u64,
+        /// Process id of the asker.
+        sender: i32,
+        /// What is asked for.
+        request: Request,
+    },
+    /// A signal asks for this.
+    Shutdown(Goal),
+    /// Answer to [`Action::Sync`].
+    Synced,
+    /// The kernel did not do it, and why.
+    ShutdownFailed(String),
+}
+
+/// What the supervisor does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Start a command of a unit; [`Event::Started`] answers.
+    Spawn {
+        /// Index of the unit.
+        unit: usize,
+        /// Index of its preparatory command, or their number for the unit's own command.
+        step: usize,
+    },
+    /// Signal a process group.
+    Signal {
+        /// Process id of its leader.
+        pid: i32,
+        /// The signal.
+        signal: Signal,
+    },
+    /// Signal every process but this one.
+    SignalAll(Signal),
+    /// Write dirty pages in the background; [`Event::Synced`] answers.
+    Sync,
+    /// Do it, in the background; [`Event::ShutdownFailed`] answers if the kernel refuses.
+    Finish(Goal),
+    /// Answer a request.
+    Reply {
+        /// From [`Event::Asked`].
+        ticket: u64,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Answer with the last lines of a unit.
+    ReplyLines {
+        /// From [`Event::Asked`].
+        ticket: u64,
+        /// Name of the unit.
+        unit: String,
+    },
+    /// Write a line of the supervisor's own.
+    Log(Level, String),
+}

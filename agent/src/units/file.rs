@@ -1,0 +1,139 @@
+//! Unit files: `/etc/razor-mk/units.d/NAME.toml`, one outside program each, in order of file name. Example:
+//!
+//! ```toml
+//! name = "sshd"
+//! command = ["/usr/sbin/sshd", "-D", "-e"]
+//! pre = [["/usr/bin/ssh-keygen", "-A"]]   # optional: must succeed before each start
+//! tty = "/dev/ttyS0"                      # optional: its standard streams and controlling terminal
+//! restart = "always"                      # or "on-failure", "never"
+//! after = ["ext"]                         # optional: units that must be ready or have ended
+//! ```
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+use serde::Deserialize;
+use wire::error::Problem;
+
+use super::{Restart, Unit};
+use crate::limits::SETTINGS_FILE;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UnitFile {
+    name: String,
+    command: Vec<String>,
+    #[serde(default)]
+    pre: Vec<Vec<String>>,
+    tty: Option<String>,
+    #[serde(default)]
+    restart: Restart,
+    #[serde(default)]
+    after: Vec<String>,
+}
+
+/// Adds the units of all files in `dir`. A missing folder has no files.
+pub(super) fn add(units: &mut Vec<Unit>, dir: &Path) -> Vec<Problem> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    paths.retain(|p| p.extension().is_some_and(|e| e == "toml"));
+    paths.sort();
+    let mut problems = Vec::new();
+    for path in paths {
+        match load(&path, units) {
+            Ok(unit) => units.push(unit),
+            Err(why) => problems.push(problem(&path, &why)),
+        }
+    }
+    problems
+}
+
+fn problem(path: &Path, why: &anyhow::Error) -> Problem {
+    let remedy = "Correct the file in the image and build it again; all other units run.";
+    Problem::new("bad_unit_file", format!("unit file {} is skipped: {why:#}", path.display()), remedy)
+}
+
+fn load(path: &Path, known: &[Unit]) -> anyhow::Result<Unit> {
+    let size = fs::metadata(path)?.len();
+    ensure!(size <= SETTINGS_FILE, "it has {size} bytes, more than {SETTINGS_FILE}");
+    parse(&fs::read_to_string(path)?, known)
+}
+
+fn parse(text: &str, known: &[Unit]) -> anyhow::Result<Unit> {
+    let file: UnitFile = toml::from_str(text).context("it is not understood")?;
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    ensure!(!file.name.is_empty() && file.name.chars().all(allowed), "name has a-z, 0-9 and `-` only");
+    ensure!(known.iter().all(|u| u.name != file.name), "there is a unit {} already", file.name);
+    for command in file.pre.iter().chain([&file.command]) {
+        let program = command.first().context("a command is empty")?;
+        ensure!(program.starts_with('/'), "{program} is no absolute path");
+    }
+    if let Some(tty) = &file.tty {
+        ensure!(tty.starts_with("/dev/"), "tty {tty} is not in /dev");
+    }
+    for name in &file.after {
+        ensure!(known.iter().any(|u| u.name == *name), "it comes after {name}, which is no built-in or earlier unit");
+    }
+    let UnitFile { name, command, pre, tty, restart, after } = file;
+    Ok(Unit { name, command, pre, tty, restart, after, notifies: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SHELL: &str = r#"
+        name = "shell"
+        command = ["/bin/sh"]
+        pre = [["/bin/mkdir", "-p", "/root"]]
+        tty = "/dev/ttyS0"
+        restart = "on-failure"
+    "#;
+
+    #[test]
+    fn a_unit_file_is_read() {
+        let unit = parse(SHELL, &[]).unwrap();
+        assert_eq!((unit.name.as_str(), unit.restart, unit.notifies), ("shell", Restart::OnFailure, false));
+        assert_eq!((unit.tty.as_deref(), unit.pre.len()), (Some("/dev/ttyS0"), 1));
+    }
+
+    #[test]
+    fn bad_unit_files_say_what_is_wrong() {
+        let shell = parse(SHELL, &[]).unwrap();
+        for (text, why) in [
+            (SHELL, "there is a unit shell already"),
+            ("name = \"a\"", "not understood"),
+            ("name = \"A b\"\ncommand = [\"/x\"]", "a-z"),
+            ("name = \"a\"\ncommand = []", "empty"),
+            ("name = \"a\"\ncommand = [\"x\"]", "absolute"),
+            ("name = \"a\"\ncommand = [\"/x\"]\ntty = \"ttyS0\"", "/dev"),
+            ("name = \"a\"\ncommand = [\"/x\"]\nafter = [\"b\"]", "after b"),
+            ("name = \"a\"\ncommand = [\"/x\"]\ncolour = 1", "not understood"),
+            ("name = \"a\"\ncommand = [\"/x\"]\nrestart = \"often\"", "not understood"),
+        ] {
+            let error = format!("{:#}", parse(text, std::slice::from_ref(&shell)).unwrap_err());
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_bad_file_does_not_hide_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("10-bad.toml"), "name = ").unwrap();
+        fs::write(dir.path().join("20-shell.toml"), SHELL).unwrap();
+        fs::write(dir.path().join("README"), "no unit").unwrap();
+        let mut units = Vec::new();
+        let problems = add(&mut units, dir.path());
+        assert_eq!((units.len(), problems.len()), (1, 1));
+        assert!(problems[0].error.contains("10-bad.toml"), "{}", problems[0].error);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC*") {
+            let _: anyhow::Result<Unit> = parse(&text, &[]);
+        }
+    }
+}
