@@ -77,3 +77,13 @@ pub(crate) const LOOP_ATTEMPTS: usize = 16;
 pub(crate) const EXTENSION_SCRIPT: Duration = Duration::from_secs(60);
 /// Longest run of ldconfig.
 pub(crate) const LDCONFIG: Duration = Duration::from_secs(30);
+/// Most connections at a time on each of the ports on loopback; further ones wait to be accepted.
+pub(crate) const LOOPBACK_CONNECTIONS: usize = 32;
+/// A client on loopback gets so long to send a request's headers.
+pub(crate) const LOOPBACK_HEADERS: Duration = Duration::from_secs(10);
+/// Longest life of a connection on loopback. The largest extension takes a second.
+pub(crate) const LOOPBACK_CONNECTION: Duration = Duration::from_secs(120);
+/// Pause after a failed accept, which is a lack of file descriptors or memory.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+/// Largest configuration that is posted to a node, in bytes.
+pub(crate) const CONFIG_BODY: usize = 64 * 1024;
