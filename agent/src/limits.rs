@@ -77,6 +77,7 @@ pub(crate) const LOOP_ATTEMPTS: usize = 16;
 pub(crate) const EXTENSION_SCRIPT: Duration = Duration::from_secs(60);
 /// Longest run of ldconfig.
 pub(crate) const LDCONFIG: Duration = Duration::from_secs(30);
+
 /// Most connections at a time on each of the ports on loopback; further ones wait to be accepted.
 pub(crate) const LOOPBACK_CONNECTIONS: usize = 32;
 /// A client on loopback gets so long to send a request's headers.
