@@ -81,15 +81,13 @@ pub(crate) struct Devices {
     pub(crate) failed: BTreeMap<String, String>,
     /// Missing drivers and firmware.
     pub(crate) findings: Vec<Finding>,
-    /// The image's early extensions: drivers and firmware.
-    pub(crate) extensions: Vec<Extension>,
 }
 
 impl Published for Devices {
     const NAME: &'static str = "devices";
 }
 
-/// Written by `ext`, which takes over what `devices` says of the early ones.
+/// Written by `ext` and, for the early ones, by `devices`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Extensions {
     /// All that were loaded or refused so far.
@@ -113,6 +111,8 @@ pub(crate) struct Net {
     pub(crate) search: Vec<String>,
     /// Places where a server may be, best first.
     pub(crate) servers: Vec<ServerHint>,
+    /// What was asked for and is not done, such as a VLAN.
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl Published for Net {

@@ -1,3 +1,1 @@
-//! Tiny Core extensions: repository format, dependency closure, verification, load plan.
-
-pub mod plan;
+//! stub
