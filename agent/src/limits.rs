@@ -50,6 +50,45 @@ pub(crate) const COMMAND_OUTPUT: usize = 64 * 1024;
 /// A collector of facts that has not ended after this time is abandoned; the others' results are used without it.
 pub(crate) const COLLECTOR_DEADLINE: Duration = Duration::from_secs(5);
 
+/// Largest kernel module in bytes after inflating; the largest of Debian's has 12 MB.
+pub(crate) const MAX_MODULE: u64 = 64 * 1024 * 1024;
+/// Modules that are loaded at the same time: their initialisation waits for hardware more than it computes.
+pub(crate) const MODULES_AT_ONCE: usize = 8;
+/// A module whose initialisation takes longer is gone on without. Large RAID controllers take half a minute.
+pub(crate) const MODULE_LOAD: Duration = Duration::from_secs(60);
+/// Devices have come to rest when nothing happened for this time.
+pub(crate) const DEVICES_QUIET: Duration = Duration::from_millis(150);
+/// After this time the first pass over the devices counts as done, even if they have not come to rest.
+pub(crate) const DEVICES_SETTLE: Duration = Duration::from_secs(20);
+/// Longest sleep of a loop that only waits for events.
+pub(crate) const IDLE_WAKE: Duration = Duration::from_secs(3600);
+/// Receive buffer in bytes for the kernel's device events.
+pub(crate) const UEVENT_BUFFER: usize = 4 * 1024 * 1024;
+/// Largest device event in bytes; the kernel's own limit is 2 KiB of variables and a path.
+pub(crate) const UEVENT_MAX: usize = 8 * 1024;
+/// Largest record of the kernel's log in bytes.
+pub(crate) const KMSG_RECORD: usize = 8 * 1024;
+
+/// Most files in one extension.
+pub(crate) const EXTENSION_ENTRIES: usize = 200_000;
+/// Free loop devices that others may snatch from us before we give up.
+pub(crate) const LOOP_ATTEMPTS: usize = 16;
+/// Longest run of an extension's script.
+pub(crate) const EXTENSION_SCRIPT: Duration = Duration::from_secs(60);
+/// Longest run of ldconfig.
+pub(crate) const LDCONFIG: Duration = Duration::from_secs(30);
+
+/// Most connections at a time on each of the ports on loopback; further ones wait to be accepted.
+pub(crate) const LOOPBACK_CONNECTIONS: usize = 32;
+/// A client on loopback gets so long to send a request's headers.
+pub(crate) const LOOPBACK_HEADERS: Duration = Duration::from_secs(10);
+/// Longest life of a connection on loopback. The largest extension takes a second.
+pub(crate) const LOOPBACK_CONNECTION: Duration = Duration::from_secs(120);
+/// Pause after a failed accept, which is a lack of file descriptors or memory.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+/// Largest configuration that is posted to a node, in bytes.
+pub(crate) const CONFIG_BODY: usize = 64 * 1024;
+
 /// A DHCP request without answer is repeated after this time at first; the time doubles with each repeat.
 pub(crate) const DHCP_FIRST_RETRY: Duration = Duration::from_millis(300);
 /// Longest time between two DHCP requests: a switch port that forwards after half a minute is then not missed for long.

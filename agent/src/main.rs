@@ -14,6 +14,7 @@ mod facts;
 mod init;
 mod limits;
 mod log;
+mod loopback;
 mod mirror;
 mod net;
 mod nic;

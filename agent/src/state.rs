@@ -81,13 +81,15 @@ pub(crate) struct Devices {
     pub(crate) failed: BTreeMap<String, String>,
     /// Missing drivers and firmware.
     pub(crate) findings: Vec<Finding>,
+    /// The image's early extensions: drivers and firmware.
+    pub(crate) extensions: Vec<Extension>,
 }
 
 impl Published for Devices {
     const NAME: &'static str = "devices";
 }
 
-/// Written by `ext` and, for the early ones, by `devices`.
+/// Written by `ext`, which takes over what `devices` says of the early ones.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Extensions {
     /// All that were loaded or refused so far.

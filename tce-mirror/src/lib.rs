@@ -1,1 +1,3 @@
-//! stub
+//! Tiny Core extensions: repository format, dependency closure, verification, load plan.
+
+pub mod plan;

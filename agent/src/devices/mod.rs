@@ -1,9 +1,95 @@
-//! stub
+//! Unit `devices`: what udev does elsewhere. It mounts the extensions that carry drivers and firmware, loads a module for
+//! every device that names one, goes on doing so for devices that appear later, and says by name what is missing.
+//! Nodes in `/dev` are the kernel's own affair (devtmpfs).
+
+mod alias;
+mod coldplug;
+mod database;
+mod early;
+mod findings;
+mod insert;
+mod kmsg;
+mod pattern;
+mod schedule;
+mod table;
+mod uevent;
+mod unit;
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use anyhow::Context as _;
+
+use self::database::Database;
+use self::unit::{Event, Unit};
+use crate::limits::SMALL_STACK;
+use crate::settings::Settings;
 
 /// Runs the unit until it is told to stop.
 ///
 /// # Errors
-/// What failed, on what.
+/// When no thread can be started or all sources of events ended.
 pub(crate) fn run() -> anyhow::Result<()> {
-    anyhow::bail!("unit devices is not written yet")
+    let (sender, events) = channel();
+    // Subscribed before the first look at the devices, so that none falls between the two.
+    listen(&sender)?;
+    let image = Settings::load().image;
+    let database = tables(&image.deny_modules);
+    let first = early::load_mounting(&database);
+    let extensions = early::mount_all(&image);
+    Unit::new(database, extensions, first, sender).run(&events)
+}
+
+/// The running kernel's tables; empty ones, with an error in the log, if there are none: what is built into the kernel
+/// works all the same.
+fn tables(denied: &BTreeMap<String, String>) -> Database {
+    let load = || {
+        let system = nix::sys::utsname::uname().context("the kernel does not tell its release")?;
+        Database::load(&system.release().to_string_lossy(), denied)
+    };
+    load().unwrap_or_else(|error| {
+        tracing::error!("{error:#}");
+        Database::default()
+    })
+}
+
+/// Starts the threads that listen to the kernel. Without one of them the unit works, but learns less.
+fn listen(sender: &Sender<Event>) -> anyhow::Result<()> {
+    let spawn = |name: &str, listener: Box<dyn FnOnce() -> anyhow::Result<()> + Send>| {
+        let logged = move || {
+            if let Err(error) = listener() {
+                tracing::error!("{error:#}");
+            }
+        };
+        thread::Builder::new()
+            .name(name.to_owned())
+            .stack_size(SMALL_STACK)
+            .spawn(logged)
+            .map(drop)
+            .with_context(|| format!("no thread can be started for {name}"))
+    };
+    match uevent::Listener::open() {
+        Ok(listener) => {
+            let sender = sender.clone();
+            spawn(
+                "uevents",
+                Box::new(move || {
+                    loop {
+                        sender.send(Event::Kernel(listener.next()?)).context("nobody listens to device events")?;
+                    }
+                }),
+            )?;
+        }
+        Err(error) => tracing::error!("{error:#}"),
+    }
+    let sender = sender.clone();
+    spawn(
+        "firmware",
+        Box::new(move || {
+            kmsg::follow(|missing| {
+                let _: Result<(), _> = sender.send(Event::Firmware(missing));
+            })
+        }),
+    )
 }

@@ -2,6 +2,7 @@
 //! guest switched itself off, or Ctrl-C; 1: anything else, with the reason on standard error.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -88,15 +89,20 @@ enum End {
     Accelerator(String),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
         Command::Run(run) => self::run(&run),
-        Command::Machine(size) => {
-            let machine = Machine::random_example(size.memory, size.cpus)?;
-            println!("{}", serde_json::to_string_pretty(&machine)?);
-            Ok(())
-        }
-    }
+        Command::Machine(size) => print_machine(&size),
+    };
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    eprintln!("mk-vm: {error:#}");
+    ExitCode::FAILURE
+}
+
+fn print_machine(size: &Size) -> anyhow::Result<()> {
+    let machine = Machine::random_example(size.memory, size.cpus)?;
+    println!("{}", serde_json::to_string_pretty(&machine)?);
+    Ok(())
 }
 
 fn run(run: &Run) -> anyhow::Result<()> {

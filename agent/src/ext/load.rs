@@ -1,0 +1,161 @@
+//! Loads one extension: proof that it is the image's, mount, links, mark, script. Each step is harmless when it was done
+//! before, so that a unit which died half-way starts again from the beginning.
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail, ensure};
+use ring::digest;
+
+use super::{link, mount};
+use crate::exec;
+use crate::limits::{EXTENSION_SCRIPT, LDCONFIG};
+
+/// Folder of the built-in extensions, as in Tiny Core.
+pub(crate) const BUILTIN: &str = "/tmp/builtin/optional";
+/// Folder under which extensions are mounted, as in Tiny Core.
+const MOUNTS: &str = "/tmp/tcloop";
+/// Folder of the marks, as in Tiny Core: a file `NAME` says that `NAME.tcz` is loaded, and is its script if it has one.
+const MARKS: &str = "/usr/local/tce.installed";
+/// Makes shared libraries in unusual folders known.
+const LDCONFIG_PROGRAM: &str = "/sbin/ldconfig";
+/// Bytes that are read at once while hashing.
+const CHUNK: usize = 64 * 1024;
+
+/// Where an extension's content is to be seen after [`mount_and_link`].
+fn mount_point(name: &str) -> PathBuf {
+    Path::new(MOUNTS).join(stem(name))
+}
+
+fn stem(name: &str) -> &str {
+    name.strip_suffix(tce_mirror::plan::SUFFIX).unwrap_or(name)
+}
+
+/// SHA-256 of a file in hex.
+///
+/// # Errors
+/// Names the file when it cannot be read.
+pub(crate) fn sha256(path: &Path) -> anyhow::Result<String> {
+    let failed = || format!("cannot read {}", path.display());
+    let mut file = File::open(path).with_context(failed)?;
+    let mut hash = digest::Context::new(&digest::SHA256);
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match file.read(&mut chunk).with_context(failed)? {
+            0 => break,
+            length => hash.update(&chunk[..length]),
+        }
+    }
+    Ok(hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Proves that a built-in extension is the one that the image was built with.
+///
+/// # Errors
+/// Names the extension, and both hashes if they differ.
+pub(crate) fn verify(name: &str, expected: Option<&str>) -> anyhow::Result<()> {
+    let expected = expected.with_context(|| format!("{name} is refused: the image's manifest does not name it"))?;
+    let found = sha256(&Path::new(BUILTIN).join(name))?;
+    ensure!(
+        found.eq_ignore_ascii_case(expected),
+        "{name} is refused: its SHA-256 is {found}, the image's manifest says {expected}; build the image again"
+    );
+    Ok(())
+}
+
+/// Mounts a built-in extension and links its files into `/`.
+///
+/// # Errors
+/// Names the extension and what failed. Files that could not be linked because something else is in their place are
+/// logged, as they are in Tiny Core.
+pub(crate) fn mount_and_link(name: &str) -> anyhow::Result<Linked> {
+    let at = mount_point(name);
+    mount::squashfs(&Path::new(BUILTIN).join(name), &at)?;
+    link_into(&at, Path::new("/")).with_context(|| format!("extension {name} is mounted but not linked"))
+}
+
+/// What linking an extension did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Linked {
+    /// It brings shared libraries.
+    libraries: bool,
+}
+
+fn link_into(mount: &Path, root: &Path) -> anyhow::Result<Linked> {
+    let entries = link::entries(mount)?;
+    let plan = link::plan(mount, &entries, |path| link::present(root, path));
+    for path in &plan.conflicts {
+        tracing::warn!("{}: /{} is there already as something else and stays", mount.display(), path.display());
+    }
+    link::apply(&plan, mount, root)?;
+    let library = |e: &link::Entry| e.path.file_name().is_some_and(|n| n.to_string_lossy().contains(".so"));
+    Ok(Linked { libraries: entries.iter().any(library) })
+}
+
+/// Loads a built-in extension wholly. One that the base's own init loaded is left alone.
+///
+/// # Errors
+/// Names the extension and the step that failed.
+pub(crate) fn load(name: &str, expected: Option<&str>) -> anyhow::Result<()> {
+    let mark = Path::new(MARKS).join(stem(name));
+    if mark.exists() && !mount::is_mounted(&mount_point(name)) {
+        return Ok(());
+    }
+    verify(name, expected)?;
+    let linked = mount_and_link(name)?;
+    set_mark(&mark)?;
+    if linked.libraries && Path::new(LDCONFIG_PROGRAM).exists() {
+        complain(exec::run(&[LDCONFIG_PROGRAM], LDCONFIG), name)?;
+    }
+    run_script(&mark, name)
+}
+
+/// Tiny Core's scripts carry the mark's own name, so the mark may be there as a link of the extension.
+fn set_mark(mark: &Path) -> anyhow::Result<()> {
+    if mark.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(MARKS)
+        .and_then(|()| File::create(mark).map(drop))
+        .with_context(|| format!("cannot set the mark {}", mark.display()))
+}
+
+fn run_script(script: &Path, name: &str) -> anyhow::Result<()> {
+    let is_script = fs::metadata(script).is_ok_and(|m| m.is_file() && m.len() > 0);
+    if !is_script {
+        return Ok(());
+    }
+    // Tiny Core starts them by shell, whether they are executable or not.
+    let path = script.to_string_lossy();
+    complain(exec::run(&["/bin/sh", &path], EXTENSION_SCRIPT), name)
+}
+
+fn complain(result: anyhow::Result<exec::Output>, name: &str) -> anyhow::Result<()> {
+    let output = result.with_context(|| format!("{name} is linked, but what follows failed"))?;
+    if !output.success {
+        bail!("{name} is linked, but its script ended with {}: {}", output.status, output.text.trim());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_the_usual_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        fs::write(&path, "abc").unwrap();
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256(&path).unwrap(), abc);
+        assert!(sha256(&dir.path().join("absent")).unwrap_err().to_string().contains("absent"));
+    }
+
+    #[test]
+    fn an_extension_that_the_manifest_does_not_name_is_refused() {
+        assert!(verify("x.tcz", None).unwrap_err().to_string().contains("x.tcz is refused"));
+        assert_eq!(mount_point("bash.tcz"), Path::new("/tmp/tcloop/bash"));
+    }
+}

@@ -1,0 +1,77 @@
+//! HTTP on this machine's loopback, for the units `control` and `mirror`. The address is fixed here, so that no port of
+//! the agent is ever open to the network.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::limits::{ACCEPT_PAUSE, LOOPBACK_CONNECTION, LOOPBACK_CONNECTIONS, LOOPBACK_HEADERS};
+
+/// Listens on a port of loopback; port 0 is one that is free.
+///
+/// # Errors
+/// Names the port.
+pub(crate) async fn listen(port: u16) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+    bound.with_context(|| format!("cannot listen on 127.0.0.1:{port}: is another mk-agent running, or is lo down?"))
+}
+
+/// Answers requests for ever. Each connection has bounded time, and there is a bounded number of them.
+pub(crate) async fn serve(listener: TcpListener, router: Router) {
+    let slots = Arc::new(Semaphore::new(LOOPBACK_CONNECTIONS));
+    loop {
+        // The semaphore is never closed.
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let router = router.clone();
+                tokio::spawn(async move {
+                    connection(stream, router).await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::warn!("cannot accept a connection on loopback: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, router: Router) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(LOOPBACK_HEADERS)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    match tokio::time::timeout(LOOPBACK_CONNECTION, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("connection on loopback: {error}"),
+        Err(_) => tracing::debug!("connection on loopback closed after {} s", LOOPBACK_CONNECTION.as_secs()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn listens_on_loopback_only() {
+        let listener = listen(0).await.unwrap();
+        assert!(listener.local_addr().unwrap().ip().is_loopback());
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named() {
+        let first = listen(0).await.unwrap();
+        let port = first.local_addr().unwrap().port();
+        let error = listen(port).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("127.0.0.1:{port}")), "{error}");
+    }
+}

@@ -1,0 +1,119 @@
+//! The mirrors over real connections.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+
+use super::*;
+
+/// A running mirror over a folder of its own.
+struct Mirror {
+    address: SocketAddr,
+    folder: tempfile::TempDir,
+}
+
+fn start(routes: fn(&Folders) -> Router) -> Mirror {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let folders = Folders { mirror: at("tinycorelinux"), builtin: at("builtin"), gems: at("gem-mirror") };
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = loopback::listen(0).await.unwrap();
+            sender.send(listener.local_addr().unwrap()).unwrap();
+            loopback::serve(listener, routes(&folders)).await;
+        });
+    });
+    Mirror { address: receiver.recv().unwrap(), folder }
+}
+
+impl Mirror {
+    fn put(&self, path: &str, text: &str) {
+        let path = self.folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Status line, headers in lower case, body.
+    fn ask(&self, request: &str, headers: &str) -> (String, String, String) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        write!(stream, "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let (status, headers) = head.split_once("\r\n").unwrap();
+        (status.to_owned(), headers.to_ascii_lowercase(), body.to_owned())
+    }
+}
+
+#[test]
+fn extensions_at_the_original_paths() {
+    let mirror = start(extension_routes);
+    mirror.put("builtin/optional/bash.tcz", "squashfs");
+    mirror.put("builtin/optional/bash.tcz.dep", "readline.tcz\n");
+    mirror.put("builtin/onboot.lst", "bash.tcz\n");
+    let (status, headers, body) = mirror.ask("GET /tinycorelinux/17.x/x86_64/tcz/bash.tcz", "");
+    assert_eq!((status.as_str(), body.as_str()), ("HTTP/1.1 200 OK", "squashfs"));
+    assert!(headers.contains("content-length: 8") && headers.contains("last-modified: "), "{headers}");
+    assert_eq!(mirror.ask("GET /tinycorelinux/4.x/x86/tcz/bash.tcz.dep", "").2, "readline.tcz\n");
+    assert_eq!(mirror.ask("GET /tinycorelinux/tce-install-list", "").2, r#"["bash.tcz"]"#);
+    assert_eq!(mirror.ask("GET /tinycorelinux/kmod-install-list", "").2, "[]");
+    // A tree of one's own comes first.
+    mirror.put("tinycorelinux/17.x/x86_64/tcz/bash.tcz", "newer");
+    mirror.put("tinycorelinux/tce-install-list", r#"["open_vm_tools.tcz"]"#);
+    assert_eq!(mirror.ask("GET /tinycorelinux/17.x/x86_64/tcz/bash.tcz", "").2, "newer");
+    assert_eq!(mirror.ask("GET /tinycorelinux/tce-install-list", "").2, r#"["open_vm_tools.tcz"]"#);
+}
+
+#[test]
+fn ranges_and_heads() {
+    let mirror = start(extension_routes);
+    mirror.put("builtin/optional/bash.tcz", "squashfs");
+    let (status, headers, body) = mirror.ask("GET /tinycorelinux/17.x/x86_64/tcz/bash.tcz", "Range: bytes=2-4\r\n");
+    assert_eq!((status.as_str(), body.as_str()), ("HTTP/1.1 206 Partial Content", "uas"));
+    assert!(headers.contains("content-range: bytes 2-4/8"), "{headers}");
+    let (_, headers, body) = mirror.ask("HEAD /tinycorelinux/17.x/x86_64/tcz/bash.tcz", "");
+    assert!(headers.contains("content-length: 8") && body.is_empty(), "{headers}");
+}
+
+#[test]
+fn nothing_outside_the_folders() {
+    let mirror = start(extension_routes);
+    mirror.put("secret", "secret");
+    mirror.put("builtin/secret", "secret");
+    mirror.put("builtin/optional/bash.tcz", "squashfs");
+    mirror.put("tinycorelinux/17.x/x86_64/tcz/bash.tcz", "squashfs");
+    for path in [
+        "/tinycorelinux/../secret",
+        "/tinycorelinux/%2e%2e/secret",
+        "/tinycorelinux/..%2fsecret",
+        "/tinycorelinux/17.x/x86_64/tcz/..%2fsecret",
+        "/tinycorelinux/17.x/x86_64/tcz/%2e%2e%2fsecret",
+        "/tinycorelinux/17.x/x86_64/tcz/..%5csecret",
+        "/tinycorelinux/17.x/x86_64/tcz/../../../../secret",
+        "/tinycorelinux/17.x/x86_64/tcz/%2fetc%2fpasswd",
+        "/tinycorelinux//etc/passwd",
+        "/tinycorelinux/17.x/x86_64/tcz/",
+        "/tinycorelinux/17.x",
+        "/secret",
+        "/",
+    ] {
+        let (status, _, body) = mirror.ask(&format!("GET {path}"), "");
+        assert!(!status.contains(" 200 "), "{path}: {status}");
+        assert!(!body.contains("root:") && body != "secret", "{path}: {body}");
+    }
+}
+
+#[test]
+fn refusals_say_why() {
+    let mirror = start(gem_routes);
+    let (status, headers, body) = mirror.ask("GET /gem-mirror/gems/gem.list", "");
+    assert_eq!(status, "HTTP/1.1 404 Not Found");
+    assert!(headers.contains("content-type: application/json"), "{headers}");
+    assert!(body.contains("the gem mirror of this image has no /gem-mirror/gems/gem.list"), "{body}");
+    let (status, _, body) = mirror.ask("DELETE /gem-mirror/gems/gem.list", "");
+    assert_eq!(status, "HTTP/1.1 405 Method Not Allowed");
+    assert!(body.contains("only gives files away"), "{body}");
+}

@@ -1,0 +1,162 @@
+//! `mk-agent` as PID 1 of namespaces of its own: a machine small enough to start in a tenth of a second. A user
+//! namespace keeps it from the host's modules, clock and settings, and makes the tests work without root. A FIFO stands
+//! in for the kernel's log.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const AGENT: &str = env!("CARGO_BIN_EXE_mk-agent");
+/// For anything that should happen at once, on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Prepares the namespaces, then becomes the agent. `$1` holds the unit files and the FIFO, `$2` is the agent.
+const PREPARE: &str = r#"
+set -e
+mount --bind "$1/kmsg" /dev/kmsg
+mount -t tmpfs none /run
+mount -t tmpfs none /etc
+mkdir -p /etc/razor-mk
+cp -r "$1/units.d" /etc/razor-mk/
+exec "$2"
+"#;
+
+/// The running machine.
+pub(crate) struct Guest {
+    unshare: Child,
+    /// Process id of the guest's PID 1, as the host sees it.
+    init: u32,
+    log: Arc<Mutex<Vec<String>>>,
+    _files: tempfile::TempDir,
+}
+
+impl Guest {
+    /// Starts a machine with these unit files, by name and text. `None`, said loudly, where namespaces are not to be had.
+    pub(crate) fn start(units: &[(&str, &str)]) -> Option<Self> {
+        let allowed = Command::new("unshare").args(["--user", "--map-root-user", "--pid", "--fork", "true"]).status();
+        if !allowed.is_ok_and(|s| s.success()) {
+            eprintln!("SKIPPED: user namespaces are not allowed here, so PID 1 is not tested in one");
+            return None;
+        }
+        let files = tempfile::tempdir().unwrap();
+        fs::create_dir(files.path().join("units.d")).unwrap();
+        for (name, text) in units {
+            fs::write(files.path().join("units.d").join(format!("{name}.toml")), text).unwrap();
+        }
+        let log = follow(files.path().join("kmsg"));
+        let unshare = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"])
+            .args(["--uts", "--net", "--ipc", "sh", "-c", PREPARE, "sh"])
+            .args([files.path().to_str().unwrap(), AGENT])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let children = format!("/proc/{0}/task/{0}/children", unshare.id());
+        let init = eventually("the guest's PID 1", || fs::read_to_string(&children).ok()?.trim().parse().ok());
+        let guest = Self { unshare, init, log, _files: files };
+        eventually("the first state file", || guest.state());
+        Some(guest)
+    }
+
+    /// Runs the agent's command line inside.
+    pub(crate) fn agent(&self, words: &[&str]) -> Output {
+        self.enter(&[&[AGENT], words].concat())
+    }
+
+    /// Runs a shell command inside.
+    pub(crate) fn shell(&self, script: &str) -> String {
+        let output = self.enter(&["sh", "-c", script]);
+        assert!(output.status.success(), "{script}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    fn enter(&self, command: &[&str]) -> Output {
+        Command::new("nsenter")
+            .args(["--target", &self.init.to_string(), "--user", "--preserve-credentials"])
+            .args(["--mount", "--pid", "--net", "--uts", "--ipc"])
+            .args(command)
+            .output()
+            .unwrap()
+    }
+
+    fn state(&self) -> Option<Value> {
+        let path = PathBuf::from(format!("/proc/{}/root/run/razor-mk/units.json", self.init));
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    }
+
+    /// A unit's entry in the state file.
+    pub(crate) fn unit(&self, name: &str) -> Value {
+        let state = self.state().unwrap();
+        let units = state["units"].as_array().unwrap();
+        units.iter().find(|u| u["name"] == name).unwrap_or_else(|| panic!("no unit {name} in {state}")).clone()
+    }
+
+    /// A unit's process id inside.
+    pub(crate) fn pid(&self, name: &str) -> Option<i64> {
+        self.state()?["pids"][name].as_i64()
+    }
+
+    /// Waits until a unit runs as another process than `former`.
+    pub(crate) fn successor(&self, name: &str, former: Option<i64>) -> i64 {
+        eventually(&format!("another process of {name}"), || {
+            self.pid(name).filter(|pid| Some(*pid) != former && self.unit(name)["state"] == "running")
+        })
+    }
+
+    /// Waits for a line in the log that contains `text`.
+    pub(crate) fn logged(&self, text: &str) -> String {
+        let found = || self.log.lock().unwrap().iter().find(|l| l.contains(text)).cloned();
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(line) = found() {
+                return line;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("no `{text}` in the log:\n{}", self.log.lock().unwrap().join("\n"));
+    }
+
+    /// Waits for the machine to end.
+    pub(crate) fn ended(mut self) -> ExitStatus {
+        eventually("the guest's end", || self.unshare.try_wait().unwrap())
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // With --kill-child all of the guest goes with it.
+        let _: Result<(), _> = self.unshare.kill();
+        let _: Result<ExitStatus, _> = self.unshare.wait();
+    }
+}
+
+/// Waits for something to come about.
+pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "still no {what} after {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Makes a FIFO and collects what is written to it. Opened for writing too, so that it never ends and never blocks.
+fn follow(path: PathBuf) -> Arc<Mutex<Vec<String>>> {
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let fifo: File = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let lines = Arc::clone(&log);
+    std::thread::spawn(move || {
+        for line in BufReader::new(fifo).lines().map_while(Result::ok) {
+            lines.lock().unwrap().push(line);
+        }
+    });
+    log
+}

@@ -1,0 +1,125 @@
+//! The supervisor as PID 1: real processes, real signals, real time.
+
+mod guest;
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::time::{Duration, Instant};
+
+use guest::{Guest, eventually};
+
+const SLEEPER: &str = r#"
+name = "sleeper"
+command = ["/bin/sh", "-c", "echo 'I sleep'; exec sleep 1000"]
+"#;
+
+#[test]
+fn a_killed_unit_is_restarted_and_its_lines_are_kept() {
+    let Some(guest) = Guest::start(&[("sleeper", SLEEPER)]) else { return };
+    assert_eq!(guest.logged("I sleep"), "<5>mk-agent: sleeper: I sleep");
+    let mut pid = guest.successor("sleeper", None);
+    for (restarts, signal) in ["KILL", "SEGV"].into_iter().enumerate() {
+        guest.shell(&format!("kill -{signal} {pid}"));
+        pid = guest.successor("sleeper", Some(pid));
+        assert_eq!(guest.unit("sleeper")["restarts"], restarts + 1);
+        assert_eq!(guest.unit("sleeper")["last_exit"], format!("killed by SIG{signal}"));
+    }
+    let lines = eventually("three lines", || {
+        let lines = String::from_utf8(guest.agent(&["logs", "sleeper"]).stdout).unwrap();
+        (lines.lines().count() == 3).then_some(lines)
+    });
+    assert_eq!(lines, "I sleep\n".repeat(3));
+}
+
+#[test]
+fn orphans_are_collected() {
+    let orphans = r#"
+name = "orphans"
+command = ["/bin/sh", "-c", "for i in 1 2 3 4 5; do setsid sleep 0.2 & done; exec sleep 1000"]
+"#;
+    let Some(guest) = Guest::start(&[("orphans", orphans)]) else { return };
+    let pid = guest.successor("orphans", None);
+    guest.shell(&format!("kill -KILL {pid}"));
+    guest.successor("orphans", Some(pid));
+    let states = || guest.shell("cat /proc/[0-9]*/stat 2>/dev/null | sed 's/.*) //' | cut -c1");
+    eventually("end of all zombies", || (!states().contains('Z')).then_some(()));
+}
+
+#[test]
+fn a_crash_loop_is_called_that_and_still_retried() {
+    let broken = r#"
+name = "broken"
+command = ["/bin/sh", "-c", "echo '<3>nothing works'; exit 4"]
+"#;
+    let Some(guest) = Guest::start(&[("broken", broken)]) else { return };
+    guest.logged("broken ended 5 times in a row");
+    let unit = eventually("state failed", || Some(guest.unit("broken")).filter(|u| u["state"] == "failed"));
+    assert_eq!(unit["last_exit"], "exit status 4");
+    assert!(guest.logged("nothing works").starts_with("<3>"));
+    let restarts = unit["restarts"].as_u64().unwrap();
+    eventually("another try", || guest.unit("broken")["restarts"].as_u64().filter(|r| *r > restarts));
+}
+
+#[test]
+fn a_stubborn_unit_is_killed_with_all_it_started() {
+    let stubborn = r#"
+name = "stubborn"
+command = ["/bin/sh", "-c", "trap '' TERM; sleep 7777 & while :; do sleep 1; done"]
+"#;
+    let Some(guest) = Guest::start(&[("stubborn", stubborn)]) else { return };
+    let pid = guest.successor("stubborn", None);
+    let count = || guest.shell("grep -l 7777 /proc/[0-9]*/cmdline 2>/dev/null | wc -l");
+    eventually("the unit's child", || (count() != "0").then_some(()));
+    let asked = Instant::now();
+    assert!(guest.agent(&["unit", "stop", "stubborn"]).status.success());
+    guest.logged("did not stop when asked and is killed");
+    eventually("its end", || (guest.unit("stubborn")["state"] == "done").then_some(()));
+    assert!(asked.elapsed() >= Duration::from_secs(5), "TERM comes first, and time to heed it");
+    assert_eq!(guest.pid("stubborn"), None);
+    assert!(!guest.shell("ls /proc").lines().any(|name| name == pid.to_string()));
+}
+
+#[test]
+fn a_bad_unit_file_is_reported_and_the_others_run() {
+    let Some(guest) = Guest::start(&[("bad", "name = 7"), ("sleeper", SLEEPER)]) else { return };
+    assert!(guest.logged("bad.toml is skipped").starts_with("<4>mk-agent: "));
+    guest.successor("sleeper", None);
+    assert!(guest.shell("mk=/proc/1/root/run/razor-mk/init.sock; stat -c %a $mk").ends_with("600"));
+    let refused = guest.agent(&["unit", "stop", "nonesuch"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("there is no unit nonesuch"), "{refused:?}");
+}
+
+#[test]
+fn rubbish_on_the_socket_does_no_harm() {
+    let Some(guest) = Guest::start(&[("sleeper", SLEEPER)]) else { return };
+    let pid = guest.successor("sleeper", None);
+    guest.shell(
+        "python3 - <<'EOF' 2>/dev/null || exit 0
+import socket
+for rubbish in (b'', b'\\n', b'{\"reboot\"', b'\\xff' * 1000000, b'{\"start\":7}\\n'):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect('/run/razor-mk/init.sock')
+    try:
+        s.sendall(rubbish)
+    except BrokenPipeError:
+        pass
+    s.close()
+EOF",
+    );
+    assert!(guest.agent(&["unit", "restart", "sleeper"]).status.success());
+    guest.successor("sleeper", Some(pid));
+}
+
+#[test]
+fn the_machine_goes_down_in_order() {
+    // In a PID namespace, the kernel reports a reboot of the inner machine as these ends of its PID 1.
+    for (command, signal) in [("reboot", 1), ("poweroff", 2)] {
+        let Some(guest) = Guest::start(&[("sleeper", SLEEPER)]) else { return };
+        guest.successor("sleeper", None);
+        assert!(guest.agent(&[command]).status.success());
+        guest.logged("asked for on the command line");
+        let status = guest.ended();
+        let ended_by = status.signal().or(status.code().map(|c| c - 128));
+        assert_eq!(ended_by, Some(signal), "{command}: {status:?}");
+    }
+}

@@ -1,0 +1,165 @@
+//! `cargo xtask boot`: programs, image, server, guest, and then the node that appears on the server.
+//!
+//! Standard output carries the result alone (the node, and last `checked in: node<id> <url>`); steps and the guest's
+//! console go to standard error. Logs stay in `target/boot`.
+
+mod machine;
+mod node;
+mod screen;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use self::machine::Start;
+use crate::images::{self, Image, Variant};
+use crate::packages::{self, Job};
+use crate::report::Report;
+use crate::{limits, place, programs};
+
+/// Arguments of `boot`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Variant of the image.
+    #[arg(long, value_enum, default_value_t = Variant::Production)]
+    variant: Variant,
+    /// Base: `auto`, `debian`, `tinycore[=17.x]`, or a Core ISO's file name.
+    #[arg(long, default_value = "auto")]
+    base: String,
+    /// Firmware of the guest.
+    #[arg(long, value_enum, default_value_t = Firmware::Bios)]
+    firmware: Firmware,
+    /// How the guest comes by the image.
+    #[arg(long, value_enum, default_value_t = Media::Iso)]
+    media: Media,
+    /// Memory of the guest in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    memory: u64,
+    /// Accelerator; `auto` tries KVM and falls back.
+    #[arg(long, value_enum, default_value_t = Accel::Auto)]
+    accel: Accel,
+    /// Who is PID 1 in the guest.
+    #[arg(long, value_enum, default_value_t = Init::Agent)]
+    init: Init,
+    /// End when this has happened [default: stay until Ctrl-C].
+    #[arg(long, value_enum)]
+    until: Option<Until>,
+    /// Seconds in which the guest must have checked in.
+    #[arg(long, value_name = "S", default_value_t = limits::CHECK_IN.as_secs())]
+    timeout: u64,
+    /// Print the node as JSON in place of tables and the closing line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Firmware of the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Firmware {
+    Bios,
+    Uefi,
+}
+
+/// How the guest comes by the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Media {
+    /// CD.
+    Iso,
+    /// USB stick.
+    Usb,
+    /// Network.
+    Pxe,
+}
+
+/// Accelerator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Accel {
+    Auto,
+    Kvm,
+    Tcg,
+}
+
+/// Who is PID 1 in the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Init {
+    /// `mk-agent`.
+    Agent,
+    /// The base's own.
+    Core,
+}
+
+/// What ends a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Until {
+    /// The node has checked in.
+    Checkin,
+}
+
+impl Args {
+    fn check(&self) -> anyhow::Result<()> {
+        if self.media != Media::Iso {
+            bail!("--media {:?} does not work yet; --media iso does", self.media);
+        }
+        if self.init != Init::Agent {
+            bail!("--init {:?} does not work yet; --init agent does", self.init);
+        }
+        Ok(())
+    }
+}
+
+/// `cargo xtask boot`.
+pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
+    args.check()?;
+    let mut report = Report::new();
+    report.step("packages", || packages::ensure(Job::Boot, install))?;
+    report.step("programs", programs::host)?;
+    let agent = report.step("agent", programs::agent)?;
+    let dir = place::target().join("boot");
+    let _alone = lock(&dir)?;
+    let iso = report.step("image", || image(args, &agent, &dir))?;
+    machine::run(
+        &Start {
+            iso: &iso,
+            dir: &dir,
+            firmware: if args.firmware == Firmware::Uefi { "uefi" } else { "bios" },
+            memory_mib: args.memory,
+            accel: match args.accel {
+                Accel::Auto => "auto",
+                Accel::Kvm => "kvm",
+                Accel::Tcg => "tcg",
+            },
+            timeout: Duration::from_secs(args.timeout),
+            stay: args.until.is_none(),
+            json: args.json,
+        },
+        &mut report,
+    )
+}
+
+/// Takes the folder for this run and clears what the last one left.
+fn lock(dir: &Path) -> anyhow::Result<fs::File> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let path = dir.join("lock");
+    let file = fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    if file.try_lock().is_err() {
+        bail!("another `cargo xtask boot` is running in this work tree; end it with Ctrl-C first");
+    }
+    let data = dir.join("data");
+    if data.exists() {
+        fs::remove_dir_all(&data).with_context(|| format!("cannot clear {}", data.display()))?;
+    }
+    Ok(file)
+}
+
+fn image(args: &Args, agent: &Path, dir: &Path) -> anyhow::Result<PathBuf> {
+    let key = args.variant.has_ssh().then(|| images::throw_away_key(dir)).transpose()?;
+    images::build(&Image {
+        variant: args.variant,
+        base: &args.base,
+        agent,
+        out: &dir.join("image"),
+        server: None,
+        ssh_key: key.as_deref(),
+    })
+}

@@ -1,0 +1,162 @@
+//! `cargo xtask build-iso`, and the images that `boot` and `test` need.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use xshell::cmd;
+
+use crate::packages::{self, Job};
+use crate::report::Report;
+use crate::{place, programs};
+
+/// Arguments of `build-iso`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Variant of the image.
+    #[arg(long, value_enum, default_value_t = Variant::Production)]
+    variant: Variant,
+    /// Base: `auto`, `debian`, `tinycore[=17.x]`, or a Core ISO's file name.
+    #[arg(long, default_value = "auto")]
+    base: String,
+    /// Folder for the image and what belongs to it.
+    #[arg(long, value_name = "DIR", default_value = "dist")]
+    out: PathBuf,
+    /// Server that the image checks in to [default: found on the network].
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// Public key that may log in (development, debug).
+    #[arg(long, value_name = "FILE")]
+    ssh_key: Option<PathBuf>,
+}
+
+/// Variant of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Variant {
+    /// No log-in, no shell, nothing listens.
+    Production,
+    /// Log-in by ssh key.
+    Development,
+    /// Root shells on the consoles besides.
+    Debug,
+}
+
+impl Variant {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Production, Self::Development, Self::Debug];
+
+    /// As `mkiso` knows it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Production => "production",
+            Self::Development => "development",
+            Self::Debug => "debug",
+        }
+    }
+
+    /// Whether an ssh key may log in.
+    pub(crate) fn has_ssh(self) -> bool {
+        self != Self::Production
+    }
+}
+
+/// What to build.
+pub(crate) struct Image<'a> {
+    pub(crate) variant: Variant,
+    pub(crate) base: &'a str,
+    pub(crate) agent: &'a Path,
+    pub(crate) out: &'a Path,
+    pub(crate) server: Option<&'a str>,
+    pub(crate) ssh_key: Option<&'a Path>,
+}
+
+/// `cargo xtask build-iso`.
+pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
+    let mut report = Report::new();
+    if args.variant.has_ssh() && args.ssh_key.is_none() {
+        let variant = args.variant.name();
+        bail!("a {variant} image lets its operator log in by key: give your public key with --ssh-key FILE");
+    }
+    // Paths are the caller's; the programs run in the work tree.
+    let here = std::env::current_dir().context("cannot tell the current folder")?;
+    let (out, key) = (here.join(&args.out), args.ssh_key.as_ref().map(|k| here.join(k)));
+    let base = match here.join(&args.base) {
+        file if file.is_file() => file.to_string_lossy().into_owned(),
+        _ => args.base.clone(),
+    };
+    report.step("packages", || packages::ensure(Job::Build, install))?;
+    report.step("programs", programs::host)?;
+    let agent = report.step("agent", programs::agent)?;
+    let image = Image {
+        variant: args.variant,
+        base: &base,
+        agent: &agent,
+        out: &out,
+        server: args.server.as_deref(),
+        ssh_key: key.as_deref(),
+    };
+    let iso = report.step("image", || build(&image))?;
+    report.close();
+    println!("{}", place::shown(&iso));
+    Ok(())
+}
+
+/// Builds an image; gives its ISO.
+pub(crate) fn build(image: &Image) -> anyhow::Result<PathBuf> {
+    let (sh, mkiso) = (programs::shell()?, place::program("mkiso"));
+    let (base, agent, out, variant) = (image.base, image.agent, image.out, image.variant.name());
+    let server = image.server.map(|url| ["--server", url]).into_iter().flatten();
+    let key = image.ssh_key.map(|file| ["--ssh-key".as_ref(), file.as_os_str()]).into_iter().flatten();
+    cmd!(sh, "{mkiso} build --base {base} --agent {agent} --variant {variant} --out {out} {server...} {key...}")
+        .quiet()
+        .run()
+        .with_context(|| format!("cannot build the {variant} image"))?;
+    newest(out, &format!("-{variant}.iso"))
+}
+
+/// Makes a copy of an image that knows its server.
+pub(crate) fn customize(iso: &Path, server: &str, copy: &Path) -> anyhow::Result<()> {
+    let (sh, mkiso) = (programs::shell()?, place::program("mkiso"));
+    cmd!(sh, "{mkiso} customize {iso} --server {server} --out {copy}")
+        .quiet()
+        .run()
+        .with_context(|| format!("cannot tell the image {} its server", place::shown(iso)))
+}
+
+/// Makes a key pair that nobody keeps; gives the public key.
+pub(crate) fn throw_away_key(dir: &Path) -> anyhow::Result<PathBuf> {
+    let (sh, key) = (programs::shell()?, dir.join("ssh-key"));
+    let public = dir.join("ssh-key.pub");
+    if !public.is_file() {
+        sh.create_dir(dir)?;
+        cmd!(sh, "ssh-keygen -q -t ed25519 -N '' -C throw-away -f {key}").quiet().run()?;
+    }
+    Ok(public)
+}
+
+/// The last written file in a folder whose name ends so.
+fn newest(dir: &Path, end: &str) -> anyhow::Result<PathBuf> {
+    let entries = std::fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
+    entries
+        .filter_map(Result::ok)
+        .filter(|e| e.file_name().to_string_lossy().ends_with(end))
+        .max_by_key(|e| e.metadata().and_then(|m| m.modified()).ok())
+        .map(|e| e.path())
+        .with_context(|| format!("mkiso left no file *{end} in {}", dir.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_found_by_its_variant() {
+        let dir = std::env::temp_dir().join(format!("xtask-images-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        for name in ["a-debug.iso", "a-production.iso", "a-production.initrd"] {
+            std::fs::write(dir.join(name), "").unwrap();
+        }
+        assert!(newest(&dir, "-production.iso").unwrap().ends_with("a-production.iso"));
+        assert!(newest(&dir, "-development.iso").unwrap_err().to_string().contains("-development.iso"));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -1,0 +1,16 @@
+//! Time-outs, for a machine four times slower than a 2-core one under TCG.
+
+use std::time::Duration;
+
+/// The server opens its database and says where it listens.
+pub(crate) const SERVER_START: Duration = Duration::from_secs(60);
+/// From asking a program to end to killing it.
+pub(crate) const PROGRAM_END: Duration = Duration::from_secs(15);
+/// Between two looks at the server and the programs.
+pub(crate) const POLL: Duration = Duration::from_millis(250);
+/// A machine boots and checks in, unless `--timeout` says otherwise.
+pub(crate) const CHECK_IN: Duration = Duration::from_secs(600);
+/// After the check-in, for the slower parts of the inventory.
+pub(crate) const INVENTORY: Duration = Duration::from_secs(20);
+/// Console lines that a failure shows.
+pub(crate) const LINES_IN_FAILURE: usize = 25;
