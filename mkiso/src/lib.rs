@@ -6,6 +6,8 @@
 
 pub mod base;
 pub mod cache;
+pub mod cpio;
 pub mod limits;
 pub mod output;
 pub mod progress;
+pub mod tool;

@@ -1,12 +1,53 @@
-//! `mkiso base`: a Core-layout ISO from a distribution's packages.
+//! `mkiso base`: a Core-layout ISO from Debian packages.
+//!
+//! [`config`] says what is wanted, [`lock`] what was taken; [`apt`] resolves, [`fetch`] gets packages by hash;
+//! [`modules`] and [`firmware`] choose; [`rootfs`], [`initrd`], [`extension`] and [`iso`] make; [`assemble`] is the
+//! order of it all. No root is needed.
 
-use std::path::PathBuf;
+pub mod apt;
+pub mod assemble;
+pub mod config;
+pub mod depmod;
+pub mod elf;
+pub mod extension;
+pub mod fetch;
+pub mod firmware;
+pub mod initrd;
+pub mod iso;
+pub mod libraries;
+pub mod lock;
+pub mod manifest;
+pub mod modules;
+pub mod rootfs;
 
-use anyhow::{Result, bail};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cache::{self, Key};
+use crate::output;
+
+use config::Config;
+use lock::Lock;
 
 /// Arguments of `mkiso base`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
+    /// What the base is made of: `debian`.
+    #[arg(long, default_value = "debian")]
+    pub base: String,
+    /// The image's description.
+    #[arg(long, default_value = "image.toml")]
+    pub config: PathBuf,
+    /// What was taken for the image.
+    #[arg(long, default_value = "image.lock")]
+    pub lock: PathBuf,
+    /// Take the newest packages and write them to the lock.
+    #[arg(long)]
+    pub update_lock: bool,
+    /// Folder for downloads and finished parts [default: $XDG_CACHE_HOME/razor-mk or ~/.cache/razor-mk].
+    #[arg(long)]
+    pub cache: Option<PathBuf>,
     /// Where to write the ISO.
     #[arg(long)]
     pub out: PathBuf,
@@ -17,5 +58,61 @@ pub struct Args {
 /// # Errors
 /// What failed, on what, and what to do.
 pub fn run(args: &Args) -> Result<()> {
-    bail!("cannot write {}: the base is not assembled yet", args.out.display())
+    if args.base != "debian" {
+        bail!("cannot make a base of {:?}; debian is what can be assembled from packages", args.base);
+    }
+    let iso = debian(&args.config, &args.lock, args.update_lock, args.cache.as_deref())?;
+    output::copy(&iso, &args.out)?;
+    println!("{}", args.out.display());
+    Ok(())
+}
+
+/// The Debian base ISO in the cache, made now unless the same inputs made it before.
+///
+/// # Errors
+/// What failed, on what, and what to do.
+pub fn debian(config: &Path, lock_path: &Path, update: bool, cache: Option<&Path>) -> Result<PathBuf> {
+    let cache = cache::folder(cache)?;
+    let config = Config::read(config)?;
+    let apt = || apt::Apt::new(&cache.join("apt"), &config.debian);
+    let lock = locked(&config, lock_path, update, apt)?;
+    let iso = cache.join("base").join(format!("{}.iso", key(&config, &lock)?));
+    if iso.is_file() {
+        return Ok(iso);
+    }
+    let store = fetch::Store::new(&cache);
+    store.fetch(apt, &lock.packages)?;
+    let files = assemble::assemble(&assemble::Inputs { config: &config, lock: &lock, store: &store, cache: &cache })?;
+    iso::write(&files, &iso, lock.taken)?;
+    Ok(iso)
+}
+
+/// What the lock says of the Debian base; packages are taken where there is no lock or a new one is wanted.
+fn locked(config: &Config, path: &Path, update: bool, apt: impl Fn() -> Result<apt::Apt>) -> Result<lock::Debian> {
+    let mut lock = Lock::read(path)?;
+    if let Some(debian) = lock.debian.as_ref().filter(|_| !update) {
+        if debian.asked != lock::asked(config)? {
+            bail!(
+                "image.toml asks for other packages than {} was made for; take them with --update-lock",
+                path.display()
+            );
+        }
+        return Ok(debian.clone());
+    }
+    let debian = apt::resolve(&apt()?, config)?;
+    eprintln!("{} packages taken, kernel {}; written to {}", debian.packages.len(), debian.kernel, path.display());
+    lock.base.get_or_insert_with(|| "debian".to_owned());
+    lock.debian = Some(debian.clone());
+    lock.write(path)?;
+    Ok(debian)
+}
+
+/// The key of a base in the cache: everything that decides on its bytes.
+fn key(config: &Config, lock: &lock::Debian) -> Result<String> {
+    let key = Key::default()
+        .with(env!("CARGO_PKG_VERSION"))
+        .with(env!("BASE_SOURCES"))
+        .with(serde_json::to_vec(config).context("cannot write the description as JSON")?)
+        .with(serde_json::to_vec(lock).context("cannot write the lock as JSON")?);
+    Ok(key.finish())
 }

@@ -1,0 +1,110 @@
+//! What ELF files say of what they need: shared libraries of programs, and the `.modinfo` section of kernel modules.
+//! Pure functions over bytes.
+
+use anyhow::{Context as _, Result, anyhow};
+use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _};
+use object::{Endianness, Object as _, ObjectSection as _};
+
+/// Whether bytes are an ELF file.
+#[must_use]
+pub fn is_elf(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\x7fELF")
+}
+
+/// Names of the shared libraries that a program or library of x86-64 asks for, in its order.
+///
+/// # Errors
+/// The file is damaged.
+pub fn needed(bytes: &[u8]) -> Result<Vec<String>> {
+    let header = object::elf::FileHeader64::<Endianness>::parse(bytes).context("no 64-bit ELF file")?;
+    let endian = header.endian()?;
+    let segments = header.program_headers(endian, bytes)?;
+    let mut names = Vec::new();
+    let mut offsets = Vec::new();
+    let mut strings_at = None;
+    for segment in segments {
+        let Some(entries) = segment.dynamic(endian, bytes)? else { continue };
+        for entry in entries {
+            match entry.tag32(endian) {
+                Some(object::elf::DT_NEEDED) => offsets.push(entry.d_val(endian)),
+                Some(object::elf::DT_STRTAB) => strings_at = Some(entry.d_val(endian)),
+                _ => {}
+            }
+        }
+    }
+    for offset in offsets {
+        let table = strings_at.ok_or_else(|| anyhow!("it has no table of names"))?;
+        let address = table.checked_add(offset).ok_or_else(|| anyhow!("a name lies outside of the file"))?;
+        let name = segments
+            .iter()
+            .find_map(|s| {
+                let start = address.checked_sub(s.p_vaddr(endian))?;
+                let data = s.data(endian, bytes).ok()?.get(usize::try_from(start).ok()?..)?;
+                let end = data.iter().position(|b| *b == 0)?;
+                String::from_utf8(data[..end].to_vec()).ok()
+            })
+            .ok_or_else(|| anyhow!("a name lies outside of the file"))?;
+        names.push(name);
+    }
+    Ok(names)
+}
+
+/// Fields of a kernel module's `.modinfo` section in their order, such as `depends` and `firmware`.
+///
+/// # Errors
+/// The file is no ELF file.
+pub fn modinfo(bytes: &[u8]) -> Result<Vec<(String, String)>> {
+    let file = object::File::parse(bytes).context("no ELF file")?;
+    let Some(section) = file.section_by_name(".modinfo") else { return Ok(Vec::new()) };
+    Ok(parse_modinfo(section.data()?))
+}
+
+/// Parses `key=value` texts that end in a zero byte; what is not of this form is skipped.
+fn parse_modinfo(section: &[u8]) -> Vec<(String, String)> {
+    section
+        .split(|b| *b == 0)
+        .filter_map(|text| std::str::from_utf8(text).ok()?.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn this_test_needs_the_c_library() {
+        let own = std::fs::read("/proc/self/exe").unwrap();
+        assert!(is_elf(&own));
+        assert!(needed(&own).unwrap().iter().any(|n| n.starts_with("libc.so")));
+    }
+
+    #[test]
+    fn fields_of_a_module() {
+        let fields = parse_modinfo(b"license=GPL\0depends=mii,ptp\0\0firmware=a/b=c.bin\0junk\0");
+        let text: Vec<String> = fields.iter().map(|(k, v)| format!("{k}:{v}")).collect();
+        assert_eq!(text, ["license:GPL", "depends:mii,ptp", "firmware:a/b=c.bin"]);
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_programs_never_panic(flips in proptest::collection::vec((0usize..4096, any::<u8>()), 1..20)) {
+            let mut own = std::fs::read("/proc/self/exe").unwrap();
+            own.truncate(200_000);
+            for (at, byte) in flips {
+                own[at] = byte;
+            }
+            let _ = needed(&own);
+            let _ = modinfo(&own);
+        }
+
+        #[test]
+        fn any_bytes_are_refused_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
+            let _ = needed(&bytes);
+            let _ = modinfo(&bytes);
+            parse_modinfo(&bytes);
+        }
+    }
+}

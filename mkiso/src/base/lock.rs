@@ -1,0 +1,181 @@
+//! `image.lock`: what was taken for the image. Written by the builder, committed, enforced afterwards: a package whose
+//! bytes differ from it does not come in.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::cache::Key;
+use crate::output;
+
+use super::config::Config;
+
+const HEADER: &str = "# What was taken for the image, and is enforced. Written by `mkiso base`; do not edit.\n\
+                      # Newer packages are taken by `mkiso base --update-lock`.\n\n";
+
+/// The file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    /// Version of this format, 1.
+    pub format: u32,
+    /// The base that was chosen, as `--base` names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// The Debian base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debian: Option<Debian>,
+}
+
+/// What the Debian base is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Debian {
+    /// Release.
+    pub suite: String,
+    /// Digest of what `image.toml` asked for when the packages were taken.
+    pub asked: String,
+    /// When they were taken, in seconds since 1970: the time of every file of the base.
+    pub taken: u32,
+    /// Name of the kernel's package.
+    pub kernel: String,
+    /// Packages, sorted by name.
+    #[serde(rename = "package")]
+    pub packages: Vec<Package>,
+}
+
+/// One package.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// SHA-256 in hexadecimal digits.
+    pub sha256: String,
+    /// Where it comes from.
+    pub uri: String,
+}
+
+impl Default for Lock {
+    fn default() -> Self {
+        Self { format: Self::FORMAT, base: None, debian: None }
+    }
+}
+
+impl Lock {
+    /// The format that this program writes and reads.
+    pub const FORMAT: u32 = 1;
+
+    /// Reads the file; without one, an empty lock.
+    ///
+    /// # Errors
+    /// The file cannot be read or is damaged.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        };
+        Self::parse(&text).with_context(|| {
+            format!(
+                "{} is damaged; restore it from version control, or delete it to take packages anew",
+                path.display()
+            )
+        })
+    }
+
+    /// Parses the text of the file.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self> {
+        let lock: Self = toml::from_str(text)?;
+        ensure!(
+            lock.format == Self::FORMAT,
+            "format {} is not {}, which this program reads",
+            lock.format,
+            Self::FORMAT
+        );
+        for package in lock.debian.iter().flat_map(|d| &d.packages) {
+            let digest = &package.sha256;
+            if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+                bail!("SHA-256 of {} is {digest:?}", package.name);
+            }
+        }
+        Ok(lock)
+    }
+
+    /// Writes the file, whole or not at all.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        output::write(path, format!("{HEADER}{}", toml::to_string(self)?).as_bytes())
+    }
+}
+
+impl Debian {
+    /// The package of this name.
+    #[must_use]
+    pub fn package(&self, name: &str) -> Option<&Package> {
+        self.packages.iter().find(|p| p.name == name)
+    }
+}
+
+/// Digest of everything in `image.toml` that decides which packages are taken.
+///
+/// # Errors
+/// The description cannot be written as text.
+pub fn asked(config: &Config) -> Result<String> {
+    let mut key = Key::default().with(serde_json::to_vec(&config.debian)?);
+    for (name, extension) in &config.extensions {
+        key = key.with(name).with(serde_json::to_vec(&extension.packages)?);
+    }
+    Ok(key.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lock() -> Lock {
+        let package = Package {
+            name: "busybox".to_owned(),
+            version: "1:1.35.0-4".to_owned(),
+            size: 452_120,
+            sha256: "4b".repeat(32),
+            uri: "http://archive.example/busybox.deb".to_owned(),
+        };
+        let debian = Debian {
+            suite: "bookworm".to_owned(),
+            asked: "x".to_owned(),
+            taken: 1,
+            kernel: "linux-image-6.1.0-56-amd64".to_owned(),
+            packages: vec![package],
+        };
+        Lock { base: Some("debian".to_owned()), debian: Some(debian), ..Lock::default() }
+    }
+
+    #[test]
+    fn written_and_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image.lock");
+        assert_eq!(Lock::read(&path).unwrap(), Lock::default());
+        lock().write(&path).unwrap();
+        assert_eq!(Lock::read(&path).unwrap(), lock());
+    }
+
+    #[test]
+    fn a_damaged_digest_and_an_unknown_format_are_named() {
+        let text = toml::to_string(&lock()).unwrap();
+        let error = Lock::parse(&text.replace("4b4b", "4b")).unwrap_err();
+        assert!(error.to_string().contains("busybox"), "{error}");
+        let error = Lock::parse(&text.replace("format = 1", "format = 7")).unwrap_err();
+        assert!(error.to_string().contains("format 7"), "{error}");
+    }
+}
