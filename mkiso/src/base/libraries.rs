@@ -32,7 +32,8 @@ impl<'a> Libraries<'a> {
             |path: &str| FOLDERS.iter().any(|f| path.strip_prefix(f).is_some_and(|rest| rest.contains(".so")));
         let present = base
             .iter()
-            .filter(|(path, _)| is_library(path))
+            .filter(|        let named = |tree: &Tree, name: &str| tree.iter().any(|(path, _)| path.ends_with(name));
+        assert!(elf::needed(&host_libc().1).unwrap().iter().all(|name| named(&tree, name)), "the loader comes along");| is_library(path))
             .filter_map(|(path, _)| path.rsplit_once('/'))
             .map(|(_, name)| name.to_owned())
             .collect();
