@@ -7,7 +7,8 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::cli::args::{Command, UnitCommand};
+use self::args::{Command, UnitCommand};
+use self::show::Snapshot;
 use crate::init::client::{self, Reply, Request};
 use crate::settings::Settings;
 use crate::tree::Tree;
@@ -17,6 +18,8 @@ use crate::{facts, init, log, units};
 const FAILED: u8 = 1;
 /// The words were not understood.
 const USAGE: u8 = 2;
+/// `status`: something is wrong with this node.
+const UNWELL: u8 = 3;
 
 /// Runs the command that the words after the program's name make.
 pub(crate) fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
@@ -43,7 +46,11 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Version => print(&format!("mk-agent {}\n", env!("CARGO_PKG_VERSION")))?,
         Command::Run(unit) => return run_unit(&unit),
         Command::Daemon { foreground } => return init::as_daemon(foreground),
-        Command::Status => return show::status(),
+        Command::Status => {
+            let snapshot = Snapshot::read()?;
+            print(&snapshot.status())?;
+            return Ok(ExitCode::from(if snapshot.is_well() { 0 } else { UNWELL }));
+        }
         Command::Facts { flat } => {
             let inventory = facts::collect(&Tree::live());
             let text = match flat {
@@ -52,7 +59,7 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
             };
             print(&format!("{text}\n"))?;
         }
-        Command::Units => print(&show::units()?)?,
+        Command::Units => print(&Snapshot::read()?.units())?,
         Command::Unit(command) => ask(&match command {
             UnitCommand::Start(name) => Request::Start(name),
             UnitCommand::Stop(name) => Request::Stop(name),

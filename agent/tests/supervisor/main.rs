@@ -1,5 +1,8 @@
 //! The supervisor as PID 1: real processes, real signals, real time.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+#![allow(clippy::disallowed_methods, reason = "tests start programs where the agent may not")]
+
 mod guest;
 
 use std::os::unix::process::ExitStatusExt as _;
