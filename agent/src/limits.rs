@@ -111,3 +111,6 @@ pub(crate) const DNS_ANSWER: Duration = Duration::from_millis(1500);
 pub(crate) const DNS_TRIES: u32 = 2;
 /// DNS is asked for our server again after this time while it knows none.
 pub(crate) const DNS_RETRY: Duration = Duration::from_secs(30);
+
+/// Longest sleep of the supervisor's loop. Nothing depends on it: a lost signal is made good by the next turn.
+pub(crate) const LONGEST_SLEEP: Duration = Duration::from_secs(60);

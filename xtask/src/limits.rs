@@ -14,3 +14,5 @@ pub(crate) const CHECK_IN: Duration = Duration::from_secs(600);
 pub(crate) const INVENTORY: Duration = Duration::from_secs(20);
 /// Console lines that a failure shows.
 pub(crate) const LINES_IN_FAILURE: usize = 25;
+/// Between two turns of the spinner.
+pub(crate) const TICK: Duration = Duration::from_millis(250);

@@ -5,16 +5,13 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Message;
 use super::decide::{State, decide};
 use super::event::{Action, Event, Goal};
 use super::executor::{Executor, reap};
-use crate::limits::PANIC_PAUSE;
-
-/// Longest sleep of the loop. Nothing depends on it: a lost signal is made good by the next turn.
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+use crate::limits::{LONGEST_SLEEP, PANIC_PAUSE};
 
 /// State, hands and ears of the supervisor.
 pub(super) struct Supervisor {

@@ -2,7 +2,6 @@
 //! what is being waited for and for how long.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -22,7 +21,7 @@ impl Screen {
             waiting.set_style(style);
         }
         waiting.set_message(what.to_owned());
-        waiting.enable_steady_tick(Duration::from_millis(250));
+        waiting.enable_steady_tick(limits::TICK);
         Self { waiting, last: VecDeque::new() }
     }
 
