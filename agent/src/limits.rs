@@ -114,3 +114,9 @@ pub(crate) const DNS_RETRY: Duration = Duration::from_secs(30);
 
 /// Longest sleep of the supervisor's loop. Nothing depends on it: a lost signal is made good by the next turn.
 pub(crate) const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// The status page is painted at most this often.
+pub(crate) const CONSOLE_PAUSE: Duration = Duration::from_millis(100);
+/// The status page looks this often even if nobody published anything: times go on, and screens change their size.
+pub(crate) const CONSOLE_TICK: Duration = Duration::from_secs(5);
+/// The whole status page is written anew after this time: something else may have written over it.
+pub(crate) const CONSOLE_REPAINT: Duration = Duration::from_secs(60);
