@@ -18,3 +18,13 @@ pub const QMP_MESSAGE: u64 = 4 * 1024 * 1024;
 pub const CONSOLE_KEPT: usize = 4 * 1024 * 1024;
 /// Console and QEMU lines that an error message carries.
 pub const LINES_IN_ERRORS: usize = 20;
+/// A guest boots and checks in.
+pub const CHECK_IN: Duration = Duration::from_secs(400);
+/// From then on until the slowest part of its inventory has arrived.
+pub const INVENTORY: Duration = Duration::from_secs(200);
+/// A killed unit is restarted, a check-in follows, a trouble is shown.
+pub const REACTION: Duration = Duration::from_secs(200);
+/// A command typed into a guest's shell.
+pub const SHELL: Duration = Duration::from_secs(60);
+/// The server says where it listens.
+pub const SERVER_START: Duration = Duration::from_secs(60);

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{console, guest, probe};
 use crate::limits;
+use crate::process::die_with_parent;
 
 /// Accelerator of a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +97,7 @@ fn try_kvm() -> anyhow::Result<Option<String>> {
         .stderr_path(&errors)
         .unchecked()
         .before_spawn(|command| {
-            guest::die_with_parent(command, Vec::new());
+            die_with_parent(command, Vec::new());
             Ok(())
         });
     let child = expression.start().with_context(guest::missing_qemu)?;

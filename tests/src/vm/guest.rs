@@ -4,18 +4,14 @@
 //! with the [`Guest`].
 
 use std::fs::{self, File};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -25,6 +21,7 @@ use super::qmp::Qmp;
 use super::spec::Machine;
 use super::{Accel, smbios};
 use crate::limits;
+use crate::process::die_with_parent;
 
 /// QEMU's program.
 pub(crate) const QEMU: &str = "qemu-system-x86_64";
@@ -207,21 +204,6 @@ fn spawn(arguments: Vec<std::ffi::OsString>, dir: &Path, sockets: Vec<OwnedFd>) 
         .with_context(missing_qemu)?;
     drop(sockets);
     Ok(handle)
-}
-
-/// Makes a child inherit descriptors and die when the thread that starts it does.
-pub(crate) fn die_with_parent(command: &mut Command, inherited: Vec<RawFd>) {
-    let prepare = move || {
-        for fd in &inherited {
-            // SAFETY: the parent keeps the descriptor open until the child has started.
-            let fd = unsafe { BorrowedFd::borrow_raw(*fd) };
-            fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
-        }
-        set_pdeathsig(Signal::SIGKILL)?;
-        Ok(())
-    };
-    // SAFETY: between fork and exec only system calls are made, no allocation and no lock.
-    unsafe { command.pre_exec(prepare) };
 }
 
 /// What to say when QEMU cannot be started.

@@ -1,0 +1,161 @@
+//! What a test needs to boot a machine: a server with a fresh data folder, an image that knows it, a guest, and the
+//! server's own command line to see what became of it.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use duct::{ReaderHandle, cmd};
+use mk_tests::limits;
+use mk_tests::process::die_with_parent;
+use mk_tests::vm::{Accel, Boot, Firmware, Guest, Machine, Media, Options};
+use serde_json::Value;
+use tempfile::TempDir;
+use wire::inventory::Stable;
+
+/// Seconds between check-ins, so that tests need not wait for long.
+const INTERVAL_S: u32 = 2;
+
+/// One guest at a time, whatever the test runner thinks.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A place for one test.
+pub(crate) struct Lab {
+    dir: TempDir,
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// A running server, killed on drop.
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    url: String,
+    output: ReaderHandle,
+}
+
+impl Lab {
+    /// Waits until no other test has a guest.
+    pub(crate) fn new() -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        Self { dir: tempfile::tempdir().unwrap(), _alone: alone }
+    }
+
+    /// Starts the server on a port, or on any with 0.
+    pub(crate) fn serve(&self, port: u16) -> Server {
+        let config = self.dir.path().join("config.toml");
+        fs::write(&config, format!("checkin_interval = {INTERVAL_S}\n")).unwrap();
+        let (data, listen) = (self.dir.path().join("data"), format!("127.0.0.1:{port}"));
+        let log = self.dir.path().join("server.log");
+        let arguments =
+            ["serve".as_ref(), "--listen".as_ref(), listen.as_ref(), "--config".as_ref(), config.as_os_str()];
+        let arguments = arguments.into_iter().chain(["--data".as_ref(), data.as_os_str()]);
+        let expression = cmd(tool("MK_SERVER_BIN"), arguments).stdin_null().stderr_path(&log).unchecked();
+        let expression = expression.before_spawn(|command| {
+            die_with_parent(command, Vec::new());
+            Ok(())
+        });
+        let output = expression.reader().expect("the server starts");
+        let mut line = String::new();
+        BufReader::new(&output).read_line(&mut line).unwrap();
+        let logged = || fs::read_to_string(&log).unwrap_or_default();
+        let url =
+            line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?} {}", logged())).to_owned();
+        let port = url.rsplit_once(':').unwrap().1.parse().unwrap();
+        Server { port, url, output }
+    }
+
+    /// A copy of a built image whose machines check in to a port of this machine.
+    pub(crate) fn image(&self, variant: &str, port: u16) -> PathBuf {
+        let (built, copy) = (built(variant), self.dir.path().join(format!("{variant}.iso")));
+        let server = format!("http://10.0.2.2:{port}");
+        let arguments = ["customize".as_ref(), built.as_os_str(), "--server".as_ref(), server.as_ref()];
+        let arguments = arguments.into_iter().chain(["--out".as_ref(), copy.as_os_str()]);
+        cmd(tool("MKISO_BIN"), arguments).stdin_null().run().expect("the image takes its server");
+        copy
+    }
+
+    /// Starts a guest whose first reboot would end it.
+    pub(crate) fn boot(&self, machine: &Machine, image: &Path, firmware: Firmware) -> Guest {
+        let options = Options {
+            machine: machine.clone(),
+            boot: Boot { image: image.to_owned(), media: Media::Iso, firmware },
+            accel: Accel::Tcg,
+            serial_log: None,
+            echo: false,
+            qmp_socket: None,
+            may_reboot: false,
+        };
+        Guest::start(&options).expect("the guest starts")
+    }
+}
+
+impl Server {
+    /// All nodes as the command line lists them.
+    pub(crate) fn nodes(&self) -> Vec<Value> {
+        let list = cmd!(tool("MK_SERVER_BIN"), "--server", &self.url, "nodes", "list", "--json").read().unwrap();
+        let list: Value = serde_json::from_str(&list).unwrap();
+        list["items"].as_array().expect("a list of nodes").clone()
+    }
+
+    /// The only node, when it has checked in.
+    pub(crate) fn node(&self) -> Option<Value> {
+        let nodes = self.nodes();
+        assert!(nodes.len() < 2, "one machine has become several nodes: {nodes:#?}");
+        nodes.into_iter().find(|node| !node["last_checkin"].is_null())
+    }
+
+    /// Waits for the only node's check-in.
+    pub(crate) fn await_node(&self, guest: &Guest) -> Value {
+        wait("the machine checks in", limits::CHECK_IN, guest, || self.node())
+    }
+
+    /// Waits until the node has spoken again.
+    pub(crate) fn await_next(&self, guest: &Guest) {
+        let last = |node: Value| node["last_checkin"].clone();
+        let before = self.node().map(last);
+        wait("the node goes on checking in", limits::REACTION, guest, || {
+            self.node().map(last).filter(|now| Some(now) != before.as_ref())
+        });
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It dies with us anyway.
+        let _ = self.output.kill();
+    }
+}
+
+/// Typed part of a node's inventory.
+pub(crate) fn stable(node: &Value) -> Stable {
+    serde_json::from_value(node["inventory"]["stable"].clone()).unwrap_or_default()
+}
+
+/// Asks again and again until there is an answer; fails with the guest's console when there is none in time.
+pub(crate) fn wait<T>(what: &str, timeout: Duration, guest: &Guest, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + timeout;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        let console = || guest.console().text(0);
+        assert!(guest.ended().unwrap().is_none(), "the guest ended or rebooted before: {what}\n{}", console());
+        assert!(Instant::now() < deadline, "not in {} s: {what}\n{}", timeout.as_secs(), console());
+        std::thread::sleep(limits::POLL * 4);
+    }
+}
+
+/// The built image of a variant.
+fn built(variant: &str) -> PathBuf {
+    let (dist, end) = (tool("MK_DIST"), format!("-{variant}.iso"));
+    let files = fs::read_dir(&dist).unwrap().map(|e| e.unwrap().path());
+    let newest = files
+        .filter(|f| f.to_string_lossy().ends_with(&end))
+        .max_by_key(|f| f.metadata().and_then(|m| m.modified()).unwrap());
+    newest.unwrap_or_else(|| panic!("no image *{end} in {}", dist.display()))
+}
+
+fn tool(variable: &str) -> PathBuf {
+    std::env::var_os(variable).unwrap_or_else(|| panic!("{variable} is not set; run: cargo xtask test")).into()
+}

@@ -1,0 +1,10 @@
+//! Built images boot in QEMU and check in to a real server. `cargo xtask test` builds what they need and says where it
+//! is: `MK_DIST` (images of all variants), `MK_SERVER_BIN`, `MKISO_BIN`. Guests run under TCG, one at a time.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
+
+mod hardware;
+mod lab;
+mod shell;
+mod trouble;
+mod units;

@@ -1,0 +1,78 @@
+//! Each unit of the agent is killed inside a running debug image; each comes back, and the node goes on checking in.
+//! The same guest tells what the agent costs.
+
+use std::collections::BTreeMap;
+
+use mk_tests::limits;
+use mk_tests::vm::{Firmware, Machine};
+use serde_json::Value;
+
+use super::lab::{Lab, wait};
+use super::shell::Shell;
+
+/// Units that must be there; further ones are killed as well.
+const EXPECTED: [&str; 6] = ["checkin", "console", "control", "devices", "mirror", "net"];
+
+/// Sum of PSS of the agent's processes that an image may have, in KiB: the goal is 12 MiB, and a test under a debug
+/// shell with other processes beside it gets a quarter more.
+const PSS_KIB: u64 = 15 * 1024;
+
+/// PSS in KiB and name of each process of the agent, one a line.
+const PSS: &str = "for d in /proc/[0-9]*; do case $(readlink $d/exe) in */mk-agent) \
+    echo $(sed -n 's/^Pss: *\\([0-9]*\\).*/\\1/p' $d/smaps_rollup) $(tr '\\0' ' ' < $d/cmdline);; esac; done";
+
+/// Processes and restarts by unit, as PID 1 publishes them.
+#[derive(Debug)]
+struct Units(BTreeMap<String, (u64, u64)>);
+
+impl Units {
+    fn read(shell: &Shell) -> Option<Self> {
+        let state: Value = serde_json::from_str(&shell.run("cat /run/razor-mk/units.json")).ok()?;
+        let units = state["units"].as_array()?.iter().filter_map(|unit| {
+            let name = unit["name"].as_str()?;
+            let pid = state["pids"][name].as_u64()?;
+            let running = unit["state"] == "running";
+            running.then(|| (name.to_owned(), (pid, unit["restarts"].as_u64().unwrap_or_default())))
+        });
+        Some(Self(units.collect()))
+    }
+}
+
+#[test]
+fn each_killed_unit_comes_back_and_the_node_goes_on_checking_in() {
+    let lab = Lab::new();
+    let server = lab.serve(0);
+    let machine = Machine::example(0x33, 1024, 2);
+    let guest = lab.boot(&machine, &lab.image("debug", server.port), Firmware::Bios);
+    server.await_node(&guest);
+    let shell = Shell::open(&guest);
+    let units = wait("all units run", limits::REACTION, &guest, || {
+        Units::read(&shell).filter(|u| EXPECTED.iter().all(|name| u.0.contains_key(*name)))
+    });
+    print_costs(&shell);
+    for (name, (pid, restarts)) in &units.0 {
+        shell.run(&format!("kill -9 {pid}"));
+        let (new, count) = wait(&format!("unit {name} is restarted"), limits::REACTION, &guest, || {
+            Units::read(&shell)?.0.get(name).copied().filter(|(now, _)| now != pid)
+        });
+        println!("unit {name}: process {pid} was killed, process {new} took over");
+        assert_eq!(count, restarts + 1, "restarts of {name}");
+        server.await_next(&guest);
+    }
+    let node = server.node().unwrap();
+    let reported = node["agent"]["units"].as_array().unwrap();
+    let told = reported.iter().filter(|u| u["restarts"].as_u64().unwrap_or_default() > 0).count();
+    assert_eq!(told, units.0.len(), "the server is told of every restart: {reported:#?}");
+    guest.quit().unwrap();
+}
+
+fn print_costs(shell: &Shell) {
+    let processes = shell.run(PSS);
+    println!("PSS in KiB of the agent's processes:\n{processes}");
+    let sizes: Vec<u64> = processes.lines().filter_map(|l| l.split(' ').next()?.parse().ok()).collect();
+    assert!(sizes.len() > EXPECTED.len(), "PID 1 and its units: {processes}");
+    let sum: u64 = sizes.iter().sum();
+    println!("sum: {sum} KiB");
+    assert!(sum <= PSS_KIB, "the agent takes {sum} KiB");
+    println!("{}", shell.run("head -3 /proc/meminfo; cat /proc/uptime"));
+}
