@@ -1,13 +1,19 @@
 //! Core ISO in, microkernel ISO out.
 //!
-//! [`base`] assembles a Core-layout ISO from Debian packages. What the parts share is here: whole-or-nothing output
-//! ([`output`]), progress on the terminal ([`progress`]), the builder's cache ([`cache`]) and every limit
-//! ([`limits`]).
+//! [`base`] assembles a Core-layout ISO from Debian packages, [`build`] makes an image of it, [`customize`] fits an image
+//! to a site by way of its [`slot`]. [`iso`] and [`cpio`] are the formats. What the parts share is here: what operators
+//! hand in ([`input`]), whole-or-nothing output ([`output`]), progress on the terminal ([`progress`]), the builder's
+//! cache ([`cache`]), outside tools ([`tool`]) and every limit ([`limits`]).
 
 pub mod base;
+pub mod build;
 pub mod cache;
 pub mod cpio;
+pub mod customize;
+pub mod input;
+pub mod iso;
 pub mod limits;
 pub mod output;
 pub mod progress;
+pub mod slot;
 pub mod tool;

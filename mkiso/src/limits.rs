@@ -14,3 +14,13 @@ pub const DOWNLOAD_ATTEMPTS: u32 = 2;
 pub const DOWNLOAD_TIMEOUT_S: u32 = 30;
 /// Last bytes of a failed tool's error output that are shown.
 pub const STDERR_TAIL: usize = 2000;
+/// Largest file within an ISO that is read, in bytes.
+pub const MAX_ISO_FILE: u64 = 512 * 1024 * 1024;
+/// Largest size of a base's initrd when unpacked, in bytes. Tiny Core's is 40 MB.
+pub const MAX_INITRD_UNPACKED: u64 = 1024 * 1024 * 1024;
+/// Largest slot for a site's settings, in bytes.
+pub const MAX_SITE_SLOT: u64 = 64 * 1024 * 1024;
+/// Largest file of public keys or agent that is read, in bytes.
+pub const MAX_INPUT: u64 = 64 * 1024 * 1024;
+/// Bytes that are read at a time to make a file's digest.
+pub const HASH_BUFFER: usize = 256 * 1024;

@@ -17,11 +17,17 @@ struct Cli {
 enum Command {
     /// Assemble a Core-layout base ISO from a distribution's packages.
     Base(mkiso::base::Args),
+    /// Build an image from a base and the agent.
+    Build(mkiso::build::Args),
+    /// Fit an image to a site.
+    Customize(mkiso::customize::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Base(args) => mkiso::base::run(&args),
+        Command::Build(args) => mkiso::build::run(&args),
+        Command::Customize(args) => mkiso::customize::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

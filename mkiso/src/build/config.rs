@@ -1,0 +1,148 @@
+//! What `image.toml` says of the image itself. The base's sections are read by [`crate::base`].
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+use wire::limits::DEFAULT_SITE_SLOT;
+
+use super::variant::Variant;
+use crate::limits::MAX_SITE_SLOT;
+
+/// In an extension's name: the release of the base's kernel.
+const KERNEL: &str = "KERNEL";
+
+/// The sections of `image.toml` that `mkiso build` needs.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Config {
+    image: Image,
+    #[serde(default)]
+    modules: Modules,
+    /// Where the file lies; other inputs are found beside it.
+    #[serde(skip)]
+    folder: PathBuf,
+}
+
+/// Section `[image]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Image {
+    early: Vec<String>,
+    extensions: Vec<String>,
+    remote: Vec<String>,
+    required_modules: Vec<String>,
+    #[serde(default = "default_slot")]
+    site_slot: u64,
+}
+
+/// Of the section `[modules]`, what concerns the running image.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Modules {
+    deny: BTreeMap<String, String>,
+}
+
+fn default_slot() -> u64 {
+    DEFAULT_SITE_SLOT
+}
+
+impl Config {
+    /// Reads `image.toml`.
+    ///
+    /// # Errors
+    /// The file cannot be read or is wrong.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}; name the configuration with --config", path.display()))?;
+        let mut config = Self::parse(&text).with_context(|| format!("{} is wrong", path.display()))?;
+        config.folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        Ok(config)
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let config: Self = toml::from_str(text)?;
+        let slot = config.image.site_slot;
+        ensure!(
+            slot > 0 && slot <= MAX_SITE_SLOT && slot.is_multiple_of(4),
+            "image.site_slot is {slot}; it must be a multiple of 4 from 4 to {MAX_SITE_SLOT} bytes"
+        );
+        Ok(config)
+    }
+
+    /// Something that lies beside `image.toml`.
+    #[must_use]
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The folder that `image.toml` lies in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        if self.folder.as_os_str().is_empty() { Path::new(".") } else { &self.folder }
+    }
+
+    /// Extensions that are mounted before any driver is loaded, in order.
+    #[must_use]
+    pub fn early(&self, release: &str) -> Vec<String> {
+        self.image.early.iter().map(|name| name.replace(KERNEL, release)).collect()
+    }
+
+    /// The other extensions of the variant, in order.
+    #[must_use]
+    pub fn extensions(&self, variant: Variant, release: &str) -> Vec<String> {
+        let remote = self.image.remote.iter().filter(|_| variant.has_ssh());
+        self.image.extensions.iter().chain(remote).map(|name| name.replace(KERNEL, release)).collect()
+    }
+
+    /// Extensions that only an image with remote log-in may have.
+    #[must_use]
+    pub fn remote(&self, release: &str) -> Vec<String> {
+        self.image.remote.iter().map(|name| name.replace(KERNEL, release)).collect()
+    }
+
+    /// Modules without which the image is not built.
+    #[must_use]
+    pub fn required_modules(&self) -> &[String] {
+        &self.image.required_modules
+    }
+
+    /// Modules that are never loaded, with the reason.
+    #[must_use]
+    pub fn deny_modules(&self) -> &BTreeMap<String, String> {
+        &self.modules.deny
+    }
+
+    /// Size of the slot for a site's settings, in bytes.
+    #[must_use]
+    pub fn site_slot(&self) -> u64 {
+        self.image.site_slot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "[image]\nearly = [\"drivers-KERNEL.tcz\"]\nextensions = [\"bash.tcz\"]\n\
+                        remote = [\"openssh.tcz\"]\nrequired_modules = [\"e1000e\"]\n[modules.deny]\nmei = \"why\"\n";
+
+    #[test]
+    fn the_kernel_release_is_put_into_names_and_only_variants_with_ssh_have_it() {
+        let config = Config::parse(TEXT).unwrap();
+        assert_eq!(config.early("6.1"), ["drivers-6.1.tcz"]);
+        assert_eq!(config.extensions(Variant::Production, "6.1"), ["bash.tcz"]);
+        assert_eq!(config.extensions(Variant::Debug, "6.1"), ["bash.tcz", "openssh.tcz"]);
+        assert_eq!(config.deny_modules()["mei"], "why");
+        assert_eq!(config.site_slot(), DEFAULT_SITE_SLOT);
+    }
+
+    #[test]
+    fn unknown_keys_and_impossible_slots_are_refused() {
+        assert!(Config::parse(&TEXT.replace("remote", "remotes")).is_err());
+        for slot in ["0", "7", "99999999999"] {
+            assert!(Config::parse(&TEXT.replace("remote", &format!("site_slot = {slot}\nremote"))).is_err(), "{slot}");
+        }
+    }
+}

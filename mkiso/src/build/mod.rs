@@ -1,0 +1,273 @@
+//! `mkiso build`: a Core ISO and an agent in, a microkernel image out.
+//!
+//! The base's own initrd stays as it is; two more are loaded after it: `mk.gz` with all that is ours, and `site.img`,
+//! an empty slot that `mkiso customize` fills. The same inputs make the same bytes.
+
+pub mod author;
+pub mod bootcfg;
+pub mod choose;
+pub mod config;
+pub mod core;
+pub mod elf;
+pub mod esp;
+pub mod extensions;
+pub mod loaders;
+pub mod manifest;
+pub mod modules;
+pub mod outputs;
+pub mod overlay;
+pub mod place;
+pub mod segment;
+pub mod source;
+pub mod tree;
+pub mod variant;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use wire::embed::{Area, Embed, Features};
+use wire::site::{AUTHORIZED_KEYS_PATH, IMAGE_PATH, Image, SITE_PATH, Site};
+
+use self::config::Config;
+use self::core::Core;
+use self::extensions::Extensions;
+use self::loaders::Loaders;
+use self::manifest::{Manifest, Part};
+use self::modules::Place;
+use self::outputs::Outputs;
+use self::place::Item;
+use self::source::Source;
+use self::tree::Tree;
+pub use self::tree::{SEGMENT, SLOT};
+pub use self::variant::Variant;
+use crate::cache;
+use crate::cpio;
+use crate::input;
+use crate::slot::{Content, public_keys, relative};
+
+/// Folder of files for the image, beside `image.toml`.
+const OVERLAY: &str = "rootfs-overlay";
+/// Modules that must be there before any extension can be mounted.
+const FIRST_MODULES: [&str; 2] = ["loop", "squashfs"];
+
+/// Arguments of `mkiso build`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Base: `auto`, `debian`, or a Core ISO.
+    #[arg(long, default_value = "auto")]
+    pub base: String,
+    /// The agent: a static x86_64 program.
+    #[arg(long)]
+    pub agent: PathBuf,
+    /// What kind of image.
+    #[arg(long, value_enum, default_value = "production")]
+    pub variant: Variant,
+    /// What goes into the image; `rootfs-overlay` is found beside it.
+    #[arg(long, default_value = "image.toml")]
+    pub config: PathBuf,
+    /// What was taken for the base [default: `image.lock` beside the configuration].
+    #[arg(long)]
+    pub lock: Option<PathBuf>,
+    /// Folder for what is made once and used again [default: the user's cache folder].
+    #[arg(long)]
+    pub cache: Option<PathBuf>,
+    /// OpenSSH public key that may log in to a development or debug image.
+    #[arg(long)]
+    pub ssh_key: Option<PathBuf>,
+    /// URL of the server that the image checks in to.
+    #[arg(long)]
+    pub server: Option<String>,
+    /// Folder for the image.
+    #[arg(long, default_value = "dist")]
+    pub out: PathBuf,
+}
+
+/// Runs `mkiso build`. Prints the ISO's path on stdout.
+///
+/// # Errors
+/// What failed, on what, and what to do. Nothing is left in the output folder then.
+pub fn run(args: &Args) -> Result<()> {
+    let start = Instant::now();
+    let config = Config::read(&args.config)?;
+    let content = content(args)?;
+    let agent = input::read(&args.agent, "agent")?;
+    elf::check_static(&agent).with_context(|| format!("the agent {} cannot run in the image", args.agent.display()))?;
+    let base = choose::base(args, &config)?;
+    let source = Source::find(config.folder())?;
+    let stem = format!("razor-mk-{}-{}", source.version, args.variant.name());
+    let built = Build::prepare(args, &config, source, &base, agent)?;
+    let iso = built.write(Outputs::new(&args.out, &stem)?, &content.to_slot(config.site_slot())?)?;
+    eprintln!("built {} in {:.2} s", iso.display(), start.elapsed().as_secs_f32());
+    println!("{}", iso.display());
+    Ok(())
+}
+
+/// What the slot holds from the start.
+fn content(args: &Args) -> Result<Content> {
+    let authorized_keys = match &args.ssh_key {
+        Some(path) => {
+            ensure!(
+                args.variant.has_ssh(),
+                "a production image has no sshd, so that --ssh-key is of no use; build --variant development"
+            );
+            let text = String::from_utf8(input::read(path, "public key")?);
+            let text = text.with_context(|| format!("{} is no text", path.display()))?;
+            public_keys(&text).with_context(|| format!("{} cannot be used for log-in", path.display()))?
+        }
+        None => {
+            ensure!(
+                !args.variant.has_ssh(),
+                "a {} image is logged in to by key only: name your public key with --ssh-key (such as \
+                 ~/.ssh/id_ed25519.pub)",
+                args.variant.name()
+            );
+            String::new()
+        }
+    };
+    let server = args.server.as_deref().map(input::server_url).transpose()?;
+    Ok(Content { site: Site { server, ..Site::default() }, authorized_keys })
+}
+
+/// An image of which all parts are in memory.
+struct Build {
+    variant: Variant,
+    source: Source,
+    core: Core,
+    loaders: Loaders,
+    segment: Vec<u8>,
+    inputs: Vec<Part>,
+    base_sha256: String,
+    base_description: Option<serde_json::Value>,
+}
+
+impl Build {
+    fn prepare(args: &Args, config: &Config, source: Source, base: &Path, agent: Vec<u8>) -> Result<Self> {
+        let mut core = Core::open(base)?;
+        let extensions = Extensions::take(&mut core, config, args.variant)?;
+        let required = config.required_modules().iter().map(|name| (name.as_str(), Place::Early));
+        let first = FIRST_MODULES.map(|name| (name, Place::Initrd));
+        core.prove(first.into_iter().chain(required), &extensions.early_modules(&core.release)?)?;
+        let mut inputs = vec![Part::new("agent", args.agent.display().to_string(), &agent)];
+        for extension in extensions.all() {
+            inputs.push(extension.part(&core.name));
+        }
+        let mut items = overlay::read(&config.beside(OVERLAY), args.variant)?;
+        for item in &items {
+            inputs.extend(item.part(OVERLAY));
+        }
+        items.push(Item::file(variant::AGENT, 0o755, agent));
+        items.push(Item::file(IMAGE_PATH, 0o644, image(args.variant, config, &core, &source, &extensions)?));
+        items.extend(extensions.texts());
+        let shrinking = place::archive(&mut core.tree, items, source.epoch)?;
+        slot_paths_are_plain(&core.tree, args.variant)?;
+        let plain = place::archive(&mut core.tree, extensions.into_images(), source.epoch)?;
+        let segment = segment::join(&shrinking, &plain, &cache::folder(args.cache.as_deref())?)?;
+        let loaders = Loaders::find(&mut core)?;
+        let base_sha256 = outputs::digest(base)?;
+        let base_description = core.description()?;
+        Ok(Self { variant: args.variant, source, core, loaders, segment, inputs, base_sha256, base_description })
+    }
+
+    /// Writes all files of the image and gives the ISO's place.
+    fn write(self, mut outputs: Outputs, slot: &[u8]) -> Result<PathBuf> {
+        let mut initrd = self.core.initrd.clone();
+        cpio::pad(&mut initrd);
+        let offset = (initrd.len() + self.segment.len()) as u64;
+        let folder = outputs.scratch()?;
+        let embed = self.embed(format!("/{SLOT}"), 0, slot)?;
+        let tree = Tree {
+            core: &self.core,
+            loaders: &self.loaders,
+            variant: self.variant,
+            version: &self.source.version,
+            epoch: self.source.epoch,
+            segment: &self.segment,
+            slot,
+            embed: &embed,
+        };
+        let mbr = folder.join(loaders::MBR);
+        tree.lay_out(&folder.join("iso"))?;
+        let sector = self.loaders.bios.iter().find(|(name, _)| *name == loaders::MBR);
+        let sector = sector.map(|(_, bytes)| bytes.as_slice()).unwrap_or_default();
+        std::fs::write(&mbr, sector).map_err(|error| crate::output::full_or(error, &mbr))?;
+        author::write(&folder.join("iso"), &mbr, &outputs.reserve("iso"), &self.source.version, self.source.epoch)?;
+        outputs.write("vmlinuz", &[&self.core.kernel])?;
+        outputs.write("initrd", &[&initrd, &self.segment, slot])?;
+        let embed = self.embed(outputs.name("initrd"), offset, slot)?;
+        outputs.write("embed.json", &[&embed])?;
+        let manifest = serde_json::to_vec_pretty(&self.manifest(&outputs, slot)?)?;
+        outputs.write("manifest.json", &[&manifest])?;
+        outputs.checksums()?;
+        let place = outputs.place("iso");
+        outputs.publish()?;
+        Ok(place)
+    }
+
+    fn embed(&self, path: String, offset: u64, slot: &[u8]) -> Result<Vec<u8>> {
+        let embed = Embed {
+            format: Embed::FORMAT,
+            version: self.source.version.clone(),
+            variant: self.variant.name().to_owned(),
+            site: Area { path, offset, length: slot.len() as u64 },
+            boot_lines: Vec::new(),
+            features: Features { ssh_key: self.variant.has_ssh() },
+        };
+        Ok(serde_json::to_vec_pretty(&embed)?)
+    }
+
+    fn manifest(&self, outputs: &Outputs, slot: &[u8]) -> Result<Manifest<'_>> {
+        let base = &self.core.name;
+        let members = vec![
+            Part::new(self.core.kernel_path, base, &self.core.kernel),
+            Part::new(self.core.initrd_path, base, &self.core.initrd),
+            Part::new(SEGMENT, "built", &self.segment),
+            Part::new(SLOT, "built", slot),
+        ];
+        let loaders = self.loaders.bios.iter().chain(&self.loaders.uefi);
+        let loaders = loaders.map(|(name, bytes)| Part::new(*name, "boot loader", bytes));
+        Ok(Manifest {
+            format: 1,
+            version: &self.source.version,
+            variant: self.variant,
+            source_date_epoch: self.source.epoch,
+            builder: format!("mkiso {}", env!("CARGO_PKG_VERSION")),
+            base: manifest::Base {
+                name: base,
+                sha256: self.base_sha256.clone(),
+                description: self.base_description.clone(),
+            },
+            inputs: self.inputs.iter().cloned().chain(loaders).collect(),
+            members,
+            outputs: outputs.digests()?,
+        })
+    }
+}
+
+/// `/etc/razor-mk/image.json`.
+fn image(variant: Variant, config: &Config, core: &Core, source: &Source, extensions: &Extensions) -> Result<Vec<u8>> {
+    let image = Image {
+        version: source.version.clone(),
+        variant: variant.name().to_owned(),
+        base: core.name.clone(),
+        kernel: core.release.clone(),
+        deny_modules: config.deny_modules().clone(),
+        early: extensions.early().iter().map(|extension| extension.name.clone()).collect(),
+        extensions: extensions.digests(),
+        source_date_epoch: i64::from(source.epoch),
+    };
+    Ok(serde_json::to_vec_pretty(&image)?)
+}
+
+/// The slot's archive is made without knowledge of the base, so the folders of its files must be plain ones.
+fn slot_paths_are_plain(tree: &cpio::tree::Tree, variant: Variant) -> Result<()> {
+    let keys = Some(AUTHORIZED_KEYS_PATH).filter(|_| variant.has_ssh());
+    for path in [SITE_PATH].into_iter().chain(keys) {
+        let placed = tree.place(path)?;
+        ensure!(
+            placed.as_deref() == Some(relative(path)),
+            "{path} would lie at {placed:?} in this base; the site's settings need plain folders there"
+        );
+    }
+    Ok(())
+}

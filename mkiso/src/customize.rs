@@ -1,0 +1,126 @@
+//! `mkiso customize`: fits a built image to a site by filling its slot. The image says where the slot is and what it
+//! honours (`mk/embed.json`); nothing else of it is touched.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use wire::embed::{EMBED_PATH, Embed};
+
+use crate::limits::MAX_SITE_SLOT;
+use crate::output::{full_or, publish, temp_beside};
+use crate::slot::{Content, public_keys};
+use crate::{input, iso::Iso};
+
+/// Arguments of `mkiso customize`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The image.
+    pub iso: PathBuf,
+    /// URL of the server that the image checks in to.
+    #[arg(long)]
+    pub server: Option<String>,
+    /// OpenSSH public key that may log in; development and debug images only.
+    #[arg(long)]
+    pub ssh_key: Option<PathBuf>,
+    /// Where to write the result [default: change the image itself].
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// The slot of an image: where it lies, and what is in it.
+struct Slot {
+    offset: u64,
+    length: u64,
+    content: Content,
+}
+
+/// Runs `mkiso customize`.
+///
+/// # Errors
+/// What failed, on what, and what to do. All checks come before the first byte is written.
+pub fn run(args: &Args) -> Result<()> {
+    ensure!(
+        args.server.is_some() || args.ssh_key.is_some(),
+        "nothing to do: say what is to be set, with --server URL or --ssh-key FILE"
+    );
+    let (embed, mut slot) = open(&args.iso)?;
+    if let Some(server) = &args.server {
+        slot.content.site.server = Some(input::server_url(server)?);
+    }
+    if let Some(path) = &args.ssh_key {
+        ensure!(
+            embed.features.ssh_key,
+            "{} is a {} image without sshd: it cannot honour an ssh key; take a development or debug image",
+            args.iso.display(),
+            embed.variant
+        );
+        let text = String::from_utf8(input::read(path, "public key")?);
+        let text = text.with_context(|| format!("{} is no text", path.display()))?;
+        slot.content.authorized_keys =
+            public_keys(&text).with_context(|| format!("{} cannot be used for log-in", path.display()))?;
+    }
+    let bytes = slot.content.to_slot(slot.length)?;
+    match &args.out {
+        Some(out) => {
+            let temp = temp_beside(out)?;
+            std::fs::copy(&args.iso, temp.path()).map_err(|error| full_or(error, out))?;
+            write(temp.path(), slot.offset, &bytes)?;
+            publish(temp, out)?;
+        }
+        None => write(&args.iso, slot.offset, &bytes)?,
+    }
+    eprintln!("customized {}", args.out.as_ref().unwrap_or(&args.iso).display());
+    Ok(())
+}
+
+/// Reads an image's descriptor and slot.
+fn open(path: &Path) -> Result<(Embed, Slot)> {
+    let mut iso = Iso::open(path)?;
+    let shown = path.display();
+    let Some(json) = iso.read(EMBED_PATH)? else {
+        bail!("{shown} has no {EMBED_PATH}: only images that `mkiso build` made can be customized");
+    };
+    let embed: Embed =
+        serde_json::from_slice(&json).with_context(|| format!("{EMBED_PATH} in {shown} cannot be read"))?;
+    ensure!(
+        embed.format == Embed::FORMAT,
+        "{shown} has a descriptor of format {}; this mkiso knows {}: use the mkiso of the image's version, {}",
+        embed.format,
+        Embed::FORMAT,
+        embed.version
+    );
+    let area = &embed.site;
+    let file = iso.extent(area.path.trim_start_matches('/'))?;
+    let file = file.with_context(|| format!("{EMBED_PATH} in {shown} names {}, which is not there", area.path))?;
+    let end = area.offset.checked_add(area.length).filter(|end| *end <= file.len() && area.length <= MAX_SITE_SLOT);
+    ensure!(
+        end.is_some(),
+        "{EMBED_PATH} in {shown} describes {} bytes at {} of {}, which has {}; the image is damaged",
+        area.length,
+        area.offset,
+        area.path,
+        file.len()
+    );
+    let offset = file.offset() + area.offset;
+    let bytes = iso.read_at(offset, area.length)?;
+    let content = Content::from_slot(&bytes).with_context(|| format!("{} in {shown}", area.path))?;
+    let length = area.length;
+    Ok((embed, Slot { offset, length, content }))
+}
+
+/// Writes the slot, makes it durable and reads it back.
+fn write(path: &Path, offset: u64, bytes: &[u8]) -> Result<()> {
+    let change = || -> std::io::Result<bool> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        file.write_all_at(bytes, offset)?;
+        file.sync_all()?;
+        let mut back = vec![0; bytes.len()];
+        file.read_exact_at(&mut back, offset)?;
+        Ok(back == bytes)
+    };
+    let same = change().map_err(|error| full_or(error, path))?;
+    ensure!(same, "{} does not hold what was written to it; check the disk", path.display());
+    Ok(())
+}

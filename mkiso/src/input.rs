@@ -1,0 +1,59 @@
+//! What an operator hands in: files and a server's address.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::limits::MAX_INPUT;
+
+/// Reads a file that an operator named; `what` says what it is to be.
+///
+/// # Errors
+/// It cannot be read, or is too large to be what it should be.
+pub fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).with_context(|| format!("cannot open the {what} {}", path.display()))?;
+    let len = file.take(MAX_INPUT + 1).read_to_end(&mut bytes);
+    len.with_context(|| format!("cannot read the {what} {}", path.display()))?;
+    ensure!(bytes.len() as u64 <= MAX_INPUT, "{} has more than {MAX_INPUT} bytes: no {what}", path.display());
+    Ok(bytes)
+}
+
+/// A server's URL without a slash at its end.
+///
+/// # Errors
+/// It is no `http` or `https` URL of a server's root.
+pub fn server_url(text: &str) -> Result<String> {
+    let Some(rest) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else {
+        bail!("{text:?} is no server URL; write it such as http://10.0.0.1:8150");
+    };
+    let host = rest.trim_end_matches('/');
+    let plain = !host.is_empty() && !host.contains(['/', '?', '#', '@', '"', '\\']);
+    ensure!(
+        plain && !host.contains(|c: char| c.is_whitespace() || c.is_control()),
+        "{text:?} is no server URL: it must be scheme, host and port only, such as http://10.0.0.1:8150"
+    );
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_urls() {
+        assert_eq!(server_url("http://10.0.0.1:8150/").unwrap(), "http://10.0.0.1:8150");
+        assert_eq!(server_url("https://[fd00::1]:8151").unwrap(), "https://[fd00::1]:8151");
+        for text in ["10.0.0.1", "ftp://x", "http://", "http:///", "http://a b", "http://a/svc", "http://u@h"] {
+            assert!(server_url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = format!("{:#}", read(Path::new("/nonexistent/agent"), "agent").unwrap_err());
+        assert!(error.contains("the agent /nonexistent/agent"), "{error}");
+    }
+}
