@@ -7,6 +7,10 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::{ALIGN, MAGIC, TRAILER, TYPE_DIR, TYPE_FILE, TYPE_LINK, pad};
 
+/// Length of the trailer's name with the zero behind it.
+const TRAILER_NAME_LEN: u32 = 11;
+const _: () = assert!(TRAILER.len() + 1 == TRAILER_NAME_LEN as usize);
+
 /// An archive being written.
 #[derive(Debug)]
 pub struct Archive {
@@ -50,7 +54,7 @@ impl Archive {
     /// Ends the archive and gives its bytes, a multiple of 4.
     #[must_use]
     pub fn finish(mut self) -> Vec<u8> {
-        self.header(&[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, TRAILER.len() as u32 + 1, 0]);
+        self.header(&[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, TRAILER_NAME_LEN, 0]);
         self.bytes.extend_from_slice(TRAILER);
         self.bytes.push(0);
         pad(&mut self.bytes);
