@@ -21,8 +21,8 @@ pub(crate) struct Args {
     filter: Vec<String>,
 }
 
-/// Tests that need built images.
-const IMAGE_TESTS: [&str; 2] = ["artefacts", "boot"];
+/// Tests that need QEMU or built images, in order.
+const IMAGE_TESTS: [&str; 3] = ["mk_vm", "artefacts", "boot"];
 
 /// `cargo xtask test`.
 pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
