@@ -1,0 +1,92 @@
+//! The command line.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use wire::routes::HTTP_PORT;
+
+/// The server of the Razor Microkernel, and the command line to it.
+#[derive(Debug, Parser)]
+#[command(name = "mk-server", version, arg_required_else_help = true)]
+pub struct Args {
+    /// Where the server is, for all commands but `serve`.
+    #[arg(long, global = true, env = "MK_SERVER", value_name = "URL", default_value = "http://127.0.0.1:8150")]
+    pub server: String,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server.
+    Serve(Serve),
+    /// Show the machines that were discovered.
+    Nodes {
+        /// Which of them.
+        #[command(subcommand)]
+        command: Nodes,
+    },
+    /// Manage the images that machines boot.
+    Image {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: Image,
+    },
+}
+
+/// Run the server.
+#[derive(Debug, ClapArgs)]
+pub struct Serve {
+    /// Folder for everything that the server keeps; made where there is none.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Settings; without this, config.toml in the data folder where there is one.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address and port to listen on; port 0 takes a free one and prints it.
+    #[arg(long, value_name = "ADDR:PORT", default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, HTTP_PORT)))]
+    pub listen: SocketAddr,
+}
+
+/// Show the machines that were discovered.
+#[derive(Debug, Subcommand)]
+pub enum Nodes {
+    /// One line for each node.
+    List {
+        /// Print the API's JSON instead.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Everything about one node.
+    Show {
+        /// Its name, such as node1.
+        name: String,
+        /// Print the API's JSON instead, with exact sizes in bytes.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Manage the images that machines boot.
+#[derive(Debug, Subcommand)]
+pub enum Image {
+    /// Check an ISO and keep its kernel and initrds for booting by PXE.
+    Add {
+        /// The ISO that `mkiso build` made.
+        file: PathBuf,
+    },
+    /// The images that the server has.
+    List {
+        /// Print the API's JSON instead.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Boot this one from now on.
+    Use {
+        /// Name of the image, or as much of its beginning as tells it apart.
+        version: String,
+    },
+}

@@ -1,0 +1,57 @@
+//! The command line: `serve`, and a client of the API for everything else. Output goes to standard output, everything
+//! else to standard error.
+
+pub mod args;
+pub mod client;
+pub mod human;
+pub mod images;
+pub mod nodes;
+pub mod show;
+pub mod table;
+
+use std::io::Write as _;
+
+use anyhow::Context as _;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::serve;
+use args::{Args, Command, Serve};
+use client::Client;
+
+/// Carries out a command.
+///
+/// # Errors
+/// When it fails; the message says what to do.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("cannot start threads; check the limits of this user (ulimit -u)")?;
+    runtime.block_on(async {
+        match args.command {
+            Command::Serve(Serve { data, config, listen }) => {
+                let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(LevelFilter::INFO);
+                log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+                serve::run(&serve::Options { data, config, listen }).await
+            }
+            Command::Nodes { command } => nodes::run(&Client::new(&args.server)?, command).await,
+            Command::Image { command } => images::run(&Client::new(&args.server)?, command).await,
+        }
+    })
+}
+
+/// True when the reader of the output went away, as `head` does.
+#[must_use]
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let broken = |e: &std::io::Error| e.kind() == std::io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(broken))
+}
+
+/// Prints to standard output.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
+}
+
+/// Prints a JSON document, readable.
+fn print_json(document: &serde_json::Value) -> anyhow::Result<()> {
+    print(&format!("{}\n", serde_json::to_string_pretty(document)?))
+}

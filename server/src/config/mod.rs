@@ -1,0 +1,196 @@
+//! `config.toml`: the server's settings, under razor-server's names. A wrong one is refused with its key and value.
+
+pub mod patterns;
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail, ensure};
+use serde::Deserialize;
+use wire::limits::{MAX_INTERVAL_S, MIN_INTERVAL_S};
+
+use crate::identity::canonical::KEYS;
+use patterns::Patterns;
+
+/// The settings in force.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Keys by which nodes are told apart, sorted.
+    pub match_nodes_on: Vec<String>,
+    /// Facts that identify a machine too.
+    pub match_facts: Patterns,
+    /// Facts that are not stored.
+    pub blacklist: Patterns,
+    /// A new node counts as installed until an operator says otherwise.
+    pub protect_new_nodes: bool,
+    /// Seconds between check-ins.
+    pub checkin_interval: u32,
+    /// Further arguments on the microkernel's command line.
+    pub kernel_args: String,
+    /// `quiet` or `debug` for the microkernel's command line; empty for neither.
+    pub debug_level: String,
+}
+
+/// The file as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    match_nodes_on: Vec<String>,
+    facts: FactsFile,
+    protect_new_nodes: bool,
+    checkin_interval: u32,
+    microkernel: MicrokernelFile,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct FactsFile {
+    match_on: Vec<String>,
+    blacklist: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct MicrokernelFile {
+    kernel_args: String,
+    debug_level: String,
+}
+
+/// razor-server's interval.
+const DEFAULT_INTERVAL_S: u32 = 15;
+
+impl Default for File {
+    fn default() -> Self {
+        Self {
+            match_nodes_on: vec!["mac".to_owned()],
+            facts: FactsFile::default(),
+            protect_new_nodes: false,
+            checkin_interval: DEFAULT_INTERVAL_S,
+            microkernel: MicrokernelFile::default(),
+        }
+    }
+}
+
+impl Default for FactsFile {
+    fn default() -> Self {
+        let blacklist = [
+            "domain",
+            "filesystems",
+            "fqdn",
+            "hostname",
+            "id",
+            "/kernel.*/",
+            "memoryfree",
+            "memorysize",
+            "memorytotal",
+            "/operatingsystem.*/",
+            "osfamily",
+            "path",
+            "ps",
+            "rubysitedir",
+            "rubyversion",
+            "selinux",
+            "sshdsakey",
+            "/sshfp_[dr]sa/",
+            "sshrsakey",
+            "/swap.*/",
+            "timezone",
+            "/uptime.*/",
+        ];
+        Self { match_on: Vec::new(), blacklist: blacklist.map(str::to_owned).to_vec() }
+    }
+}
+
+impl Config {
+    /// Reads `file`, or gives the defaults without one.
+    ///
+    /// # Errors
+    /// Names the file, and the key and value that cannot be used.
+    pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = file else { return Self::parse("") };
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration {}; check --config", path.display()))?;
+        Self::parse(&text).with_context(|| format!("the configuration {} cannot be used", path.display()))
+    }
+
+    /// Parses and checks a configuration.
+    ///
+    /// # Errors
+    /// Names the key and value that cannot be used.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let file: File = toml::from_str(text)?;
+        ensure!(
+            !file.match_nodes_on.is_empty(),
+            "match_nodes_on is empty; it needs at least one of {}",
+            KEYS.join(", ")
+        );
+        for key in &file.match_nodes_on {
+            ensure!(KEYS.contains(&key.as_str()), "match_nodes_on has {key:?}; it may only have {}", KEYS.join(", "));
+        }
+        let interval = file.checkin_interval;
+        ensure!(
+            (MIN_INTERVAL_S..=MAX_INTERVAL_S).contains(&interval),
+            "checkin_interval is {interval}; it must be from {MIN_INTERVAL_S} to {MAX_INTERVAL_S} seconds"
+        );
+        let MicrokernelFile { kernel_args, debug_level } = file.microkernel;
+        // It becomes part of a script that machines carry out line by line.
+        if let Some(odd) = kernel_args.chars().find(|c| !matches!(c, ' '..='~') || *c == '$') {
+            bail!("microkernel.kernel_args has {odd:?}; it must be one line of printable ASCII without $");
+        }
+        ensure!(
+            matches!(debug_level.as_str(), "" | "quiet" | "debug"),
+            "microkernel.debug_level is {debug_level:?}; it must be \"quiet\", \"debug\" or left out"
+        );
+        let mut match_nodes_on = file.match_nodes_on;
+        match_nodes_on.sort();
+        match_nodes_on.dedup();
+        Ok(Self {
+            match_nodes_on,
+            match_facts: Patterns::compile("facts.match_on", &file.facts.match_on)?,
+            blacklist: Patterns::compile("facts.blacklist", &file.facts.blacklist)?,
+            protect_new_nodes: file.protect_new_nodes,
+            checkin_interval: interval,
+            kernel_args: kernel_args.trim().to_owned(),
+            debug_level,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_the_originals() {
+        let config = Config::parse("").unwrap();
+        assert_eq!(config.match_nodes_on, ["mac"]);
+        assert_eq!(config.checkin_interval, 15);
+        assert!(!config.protect_new_nodes);
+        assert!(config.blacklist.matches("uptime_days") && !config.blacklist.matches("macaddress"));
+        assert!(!config.match_facts.matches(""));
+    }
+
+    #[test]
+    fn a_users_facts_block_replaces_its_own_keys_only() {
+        let config = Config::parse("[facts]\nmatch_on = [\"f1\"]").unwrap();
+        assert!(config.match_facts.matches("f1") && config.blacklist.matches("ps"));
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        for (text, words) in [
+            ("match_nodes_on = []", vec!["match_nodes_on"]),
+            ("match_nodes_on = [\"ip\"]", vec!["match_nodes_on", "\"ip\"", "serial"]),
+            ("checkin_interval = 0", vec!["checkin_interval", "0", "86400"]),
+            ("checkin_interval = \"x\"", vec!["checkin_interval"]),
+            ("[microkernel]\ndebug_level = \"loud\"", vec!["debug_level", "loud"]),
+            ("[microkernel]\nkernel_args = \"a\\nb\"", vec!["kernel_args"]),
+            ("[facts]\nblacklist = [\"/[/\"]", vec!["facts.blacklist", "/[/"]),
+            ("no_such_key = 1", vec!["no_such_key"]),
+        ] {
+            let error = format!("{:#}", Config::parse(text).unwrap_err());
+            for word in words {
+                assert!(error.contains(word), "{text}: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `/api/collections/nodes`: what operators and their scripts read.
+
+use axum::Json;
+use axum::extract::{Path, Query, State as Handle};
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::{Map, Value, json};
+
+use crate::http::State;
+use crate::http::problem::Failure;
+use crate::http::query::{self, Pairs};
+use crate::limits::DEFAULT_PAGE;
+use crate::store::nodes;
+use crate::store::view::{self, Page};
+
+/// Prefix of razor-server's type names.
+const SPEC: &str = "http://api.puppetlabs.com/razor/v1/collections";
+
+/// `GET /api/collections/nodes`; `limit`, `start`, and `depth=1` for whole nodes.
+///
+/// # Errors
+/// For a bad parameter.
+pub async fn nodes(
+    Handle(state): Handle<State>,
+    headers: HeaderMap,
+    Query(pairs): Query<Pairs>,
+) -> Result<Json<Value>, Failure> {
+    let base = query::base_url(&headers)?;
+    let (total, ids) = view::ids(&state.store.readers, page(&pairs)?).await?;
+    let whole = number(&pairs, "depth")?.unwrap_or(0) > 0;
+    let mut items = Vec::with_capacity(ids.len());
+    for id in ids {
+        if !whole {
+            let name = nodes::name(id);
+            items.push(json!({"id": url(&base, &name), "name": name, "spec": format!("{SPEC}/nodes/member")}));
+        } else if let Some(node) = view::node(&state.store.readers, id).await? {
+            items.push(member(&base, node));
+        }
+    }
+    Ok(Json(json!({"spec": format!("{SPEC}/nodes"), "total": total, "items": items})))
+}
+
+/// `GET /api/collections/nodes/{name}`.
+///
+/// # Errors
+/// When there is no such node.
+pub async fn node(
+    Handle(state): Handle<State>,
+    headers: HeaderMap,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Failure> {
+    let base = query::base_url(&headers)?;
+    let id = find(&state, &name).await?;
+    let node = view::node(&state.store.readers, id).await?.ok_or_else(|| unknown(&name))?;
+    Ok(Json(member(&base, node)))
+}
+
+/// `GET /api/collections/nodes/{name}/log`, newest first.
+///
+/// # Errors
+/// When there is no such node, or for a bad parameter.
+pub async fn log(
+    Handle(state): Handle<State>,
+    Path(name): Path<String>,
+    Query(pairs): Query<Pairs>,
+) -> Result<Json<Value>, Failure> {
+    let id = find(&state, &name).await?;
+    let (total, items) = view::log(&state.store.readers, id, page(&pairs)?).await?;
+    Ok(Json(json!({"spec": format!("{SPEC}/nodes/log"), "total": total, "items": items})))
+}
+
+/// `GET /api/collections/nodes/{name}/reports`, newest first.
+///
+/// # Errors
+/// When there is no such node, or for a bad parameter.
+pub async fn reports(
+    Handle(state): Handle<State>,
+    Path(name): Path<String>,
+    Query(pairs): Query<Pairs>,
+) -> Result<Json<Value>, Failure> {
+    let id = find(&state, &name).await?;
+    let (total, items) = view::reports(&state.store.readers, id, page(&pairs)?).await?;
+    Ok(Json(json!({"spec": format!("{SPEC}/nodes/reports"), "total": total, "items": items})))
+}
+
+/// `GET /api/collections/nodes/{name}/reports/{id}`: what was reported.
+///
+/// # Errors
+/// When there is no such node or report.
+pub async fn report(
+    Handle(state): Handle<State>,
+    Path((name, report)): Path<(String, String)>,
+) -> Result<Json<Value>, Failure> {
+    let id = find(&state, &name).await?;
+    let found = match report.parse() {
+        Ok(number) => view::report(&state.store.readers, id, number).await?,
+        Err(_) => None,
+    };
+    let content = found.ok_or_else(|| {
+        let error = format!("{name} has no report {report:?}");
+        Failure::new(
+            StatusCode::NOT_FOUND,
+            "no_such_report",
+            error,
+            format!("List them at /api/collections/nodes/{name}/reports."),
+        )
+    })?;
+    Ok(Json(content))
+}
+
+/// The node of that name, or the one that it was merged into.
+async fn find(state: &State, name: &str) -> Result<i64, Failure> {
+    let id = match nodes::parse_name(name) {
+        Some(id) => view::resolve(&state.store.readers, id).await?,
+        None => None,
+    };
+    id.ok_or_else(|| unknown(name))
+}
+
+fn unknown(name: &str) -> Failure {
+    let error = format!("there is no node {name:?}");
+    Failure::new(StatusCode::NOT_FOUND, "no_such_node", error, "List the nodes with `mk-server nodes list`.")
+}
+
+fn url(base: &str, name: &str) -> String {
+    format!("{base}/api/collections/nodes/{name}")
+}
+
+/// A node with the URLs that razor-server gives it.
+fn member(base: &str, mut node: Map<String, Value>) -> Value {
+    let name = node.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let url = url(base, &name);
+    node.insert("spec".into(), format!("{SPEC}/nodes/member").into());
+    node.insert("log".into(), json!({"id": format!("{url}/log"), "name": "log"}));
+    node.insert("reports".into(), json!({"id": format!("{url}/reports"), "name": "reports"}));
+    node.insert("id".into(), url.into());
+    node.into()
+}
+
+fn page(pairs: &Pairs) -> Result<Page, Failure> {
+    let limit = number(pairs, "limit")?.unwrap_or(DEFAULT_PAGE);
+    Ok(Page { start: number(pairs, "start")?.unwrap_or(0), limit })
+}
+
+/// A parameter that is a number from 0.
+fn number(pairs: &Pairs, name: &str) -> Result<Option<i64>, Failure> {
+    let Some((_, text)) = pairs.iter().find(|(key, _)| key == name) else { return Ok(None) };
+    let number = text.parse().ok().filter(|n: &i64| *n >= 0);
+    number.map(Some).ok_or_else(|| {
+        let error = format!("{name} is {text:?}; it must be a number from 0");
+        Failure::new(StatusCode::BAD_REQUEST, "bad_parameter", error, "Leave it out for its default.")
+    })
+}

@@ -1,0 +1,50 @@
+//! How a handler says no: JSON with a stable code, a sentence, and what to do.
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use wire::error::Problem;
+
+use crate::registry::Refusal;
+
+/// An answer of 400 and above.
+#[derive(Debug)]
+pub struct Failure(Refusal);
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self(refusal)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        tracing::error!("a request failed: {error:#}");
+        let full = format!("{error:#}").contains("disk is full");
+        let (status, code) = if full { (507, "disk_full") } else { (500, "internal") };
+        let remedy = "See the server's log. Nothing of this request was stored; it may be sent again.";
+        Self(Refusal::new(status, code, format!("the server could not do it: {error:#}"), remedy))
+    }
+}
+
+impl Failure {
+    /// A refusal from its parts.
+    pub fn new(status: StatusCode, code: &str, error: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self(Refusal::new(status.as_u16(), code, error, remedy))
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, json(&self.0.problem)).into_response();
+        // The rest of a body that was not read would be taken for the next request.
+        if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
+            response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+fn json(problem: &Problem) -> axum::Json<&Problem> {
+    axum::Json(problem)
+}

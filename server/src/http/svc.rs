@@ -1,0 +1,101 @@
+//! Small endpoints: hello, health, a node's own log lines, and what is answered where there is no route.
+
+use axum::Json;
+use axum::extract::{Path, Query, State as Handle};
+use axum::http::{Method, StatusCode, Uri};
+use serde_json::{Value, json};
+use sqlx::SqliteConnection;
+use wire::checkin::Hello;
+
+use crate::http::State;
+use crate::http::problem::Failure;
+use crate::http::query::Pairs;
+use crate::limits::MAX_LOG_MESSAGE;
+use crate::registry::Refusal;
+use crate::store::writer::Work;
+use crate::store::{history, nodes, now_ms};
+
+/// `GET /svc/hello`.
+pub async fn hello() -> Json<Hello> {
+    Json(Hello {
+        service: Hello::SERVICE.to_owned(),
+        protocol: Hello::PROTOCOL,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+/// `GET /healthz`: answers while the database can be read.
+///
+/// # Errors
+/// When it cannot.
+pub async fn health(Handle(state): Handle<State>) -> Result<Json<Value>, Failure> {
+    let one: i64 = sqlx::query_scalar("SELECT 1").fetch_one(&state.store.readers).await.map_err(anyhow::Error::new)?;
+    Ok(Json(json!({"status": "ok", "database": one == 1})))
+}
+
+/// `GET /svc/log/{id}`: a line that a node's scripts write into its log.
+///
+/// # Errors
+/// When there is no such node, or the line is too long.
+pub async fn log(
+    Handle(state): Handle<State>,
+    Path(id): Path<String>,
+    Query(pairs): Query<Pairs>,
+) -> Result<StatusCode, Failure> {
+    let value = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let message = value("msg").unwrap_or_default();
+    if message.len() > MAX_LOG_MESSAGE {
+        let error = format!("msg has {} bytes; at most {MAX_LOG_MESSAGE} are kept", message.len());
+        return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error, "Send less."));
+    }
+    let severity = value("severity").unwrap_or_else(|| "info".to_owned());
+    let line = LogLine { id: node_id(&id)?, now: now_ms(), severity, message };
+    state.store.writer.write(line).await??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A node's id as it stands in a URL.
+///
+/// # Errors
+/// When it is no number.
+pub fn node_id(text: &str) -> Result<i64, Refusal> {
+    text.parse().map_err(|_| {
+        let error = format!("{text:?} is no node id");
+        Refusal::new(400, "bad_node_id", error, "Use the number that /svc/nodeid or a check-in's answer gives.")
+    })
+}
+
+struct LogLine {
+    id: i64,
+    now: i64,
+    severity: String,
+    message: String,
+}
+
+impl Work for LogLine {
+    type Output = Result<(), Refusal>;
+
+    async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<Self::Output> {
+        let Some(id) = nodes::resolve(&mut *db, self.id).await? else {
+            let detail =
+                json!({"error": "no such node", "id": self.id, "msg": self.message, "severity": self.severity});
+            history::event(db, self.now, "log-without-node", None, &detail).await?;
+            let error = format!("there is no node {}", self.id);
+            return Ok(Err(Refusal::new(404, "no_such_node", error, "Ask /svc/nodeid for the node's id.")));
+        };
+        history::log(db, self.now, id, &self.severity, &json!({"event": "node_log", "msg": self.message})).await?;
+        Ok(Ok(()))
+    }
+}
+
+/// Any other path.
+pub async fn no_route(uri: Uri) -> Failure {
+    let error = format!("there is nothing at {}", uri.path());
+    Failure::new(StatusCode::NOT_FOUND, "no_such_path", error, "Nodes are at /api/collections/nodes.")
+}
+
+/// A path with another method.
+pub async fn wrong_method(method: Method, uri: Uri) -> Failure {
+    let error = format!("{} does not take {method}", uri.path());
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", error, "See the Allow header for what it takes.")
+}

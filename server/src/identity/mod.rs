@@ -1,0 +1,12 @@
+//! Which node is this machine? Pure decisions over claims and reports: no database, no clock, no network.
+//!
+//! [`canonical`] brings hardware values into razor-server's form, [`report`] takes them from facts and inventory, [`keys`]
+//! says which of them may decide ([`mac`] and [`placeholders`] judge single values), and [`decide`] chooses a row of the
+//! decision table.
+
+pub mod canonical;
+pub mod decide;
+pub mod keys;
+pub mod mac;
+pub mod placeholders;
+pub mod report;

@@ -1,0 +1,15 @@
+//! Razor Microkernel's server: machines boot from it and check in to it, it decides which machine is which node, keeps
+//! what they reported, and shows it to operators.
+//!
+//! Request to answer: [`http`] reads it, [`registry`] carries it out in one transaction by the rules of [`identity`],
+//! [`store`] makes that durable. [`cli`] is a client of the API like any other.
+
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod identity;
+pub mod image;
+pub mod limits;
+pub mod registry;
+pub mod serve;
+pub mod store;

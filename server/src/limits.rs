@@ -1,0 +1,56 @@
+//! Time-outs and sizes of the server, in one place. What agent and server share is in [`wire::limits`].
+
+use std::time::Duration;
+
+/// Longest time for a client to send its request's headers.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time for a client to send a check-in's body.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time that running requests get when the server is told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause after a failed `accept`, such as for want of file descriptors.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Most connections at a time.
+pub const MAX_CONNECTIONS: usize = 8192;
+
+/// Most requests that wait for the writer; further ones wait for room.
+pub const WRITER_QUEUE: usize = 4096;
+/// Most requests in one commit.
+pub const COMMIT_GROUP: usize = 256;
+/// Connections that only read.
+pub const READERS: u32 = 4;
+/// Longest wait for another process's lock on the database.
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Level of zstd for stored reports: an inventory of 40 KB takes a quarter of a millisecond.
+pub const REPORT_ZSTD_LEVEL: i32 = 3;
+/// Largest stored report once unpacked, in bytes.
+pub const MAX_REPORT: usize = 2 * wire::limits::MAX_CHECKIN_BODY;
+
+/// Longest log message that a node may send, in bytes.
+pub const MAX_LOG_MESSAGE: usize = 8 * 1024;
+/// Log entries and reports that one answer holds unless `limit` says otherwise.
+pub const DEFAULT_PAGE: i64 = 1000;
+/// Most network ports that a bootstrap script asks for: its query must fit [`wire::limits::MAX_URI`].
+pub const MAX_NICS: u32 = 256;
+/// Reboots that an installed node is told in a row before it is left alone.
+pub const MAX_REBOOTS: i64 = 3;
+/// Check-in intervals after which a silent boot no longer counts as alive.
+pub const ALIVE_INTERVALS: i64 = 3;
+
+/// Largest image that is accepted, in bytes.
+pub const MAX_IMAGE: u64 = 2 * 1024 * 1024 * 1024;
+/// Longest time for an image's upload.
+pub const UPLOAD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// Largest `iso-metadata.yaml`, in bytes.
+pub const MAX_METADATA: u64 = 64 * 1024;
+/// Largest kernel or initrd in an image, in bytes.
+pub const MAX_IMAGE_MEMBER: u64 = 1024 * 1024 * 1024;
+/// Largest boot-loader configuration in an image, in bytes.
+pub const MAX_BOOT_CONFIG: u64 = 64 * 1024;
+/// Bytes copied at a time.
+pub const COPY_BUFFER: usize = 256 * 1024;
+
+/// Longest time for the command line to reach the server.
+pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time for an answer to the command line.
+pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,0 +1,268 @@
+//! A check-in, from the boot's own order of requests to the answer. Everything happens in one transaction.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use sqlx::SqliteConnection;
+use wire::checkin::{CheckinReply, CheckinRequest, Facts, NodeState};
+
+use crate::config::Config;
+use crate::identity::decide::Own;
+use crate::identity::report;
+use crate::registry::settle::{Settled, Speaker, settle};
+use crate::registry::{Refusal, action};
+use crate::store::boots::Boot;
+use crate::store::history;
+use crate::store::nodes::{self, Contact, Node};
+use crate::store::writer::Work;
+
+/// A check-in whose form and signature have been checked.
+#[derive(Debug)]
+pub struct Checkin {
+    /// Settings in force.
+    pub config: Arc<Config>,
+    /// Milliseconds since 1970.
+    pub now: i64,
+    /// Id in the URL. A hint, never proof.
+    pub url_id: Option<i64>,
+    /// The message.
+    pub request: CheckinRequest,
+    /// SHA-256 of its bytes.
+    pub body: String,
+    /// The key that signed it.
+    pub key: Option<Vec<u8>>,
+}
+
+impl Work for Checkin {
+    type Output = Result<CheckinReply, Refusal>;
+
+    async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<Self::Output> {
+        let Some(boot_id) = self.request.boot_id.as_deref() else { return self.legacy(db).await };
+        let boot = Boot::get(&mut *db, boot_id).await?;
+        if let Some(boot) = &boot {
+            match self.order(boot)? {
+                Order::Next => {}
+                Order::Repeat(reply) => return Ok(Ok(*reply)),
+                Order::Refused(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        let known = boot.and_then(|b| b.node);
+        let reply = match self.answer(&mut *db, known).await? {
+            Ok(reply) => reply,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let heard = Boot {
+            boot_id: boot_id.to_owned(),
+            node: reply.id.and_then(|id| i64::try_from(id).ok()),
+            key: self.key.clone(),
+            seq: self.seq(),
+            body: self.body.clone(),
+            reply: serde_json::to_string(&reply)?,
+            uptime_s: self.uptime_s(),
+        };
+        heard.put(db, self.now).await?;
+        Ok(Ok(reply))
+    }
+}
+
+/// Where a request stands in its boot's order.
+enum Order {
+    Next,
+    Repeat(Box<CheckinReply>),
+    Refused(Refusal),
+}
+
+impl Checkin {
+    fn seq(&self) -> i64 {
+        self.request.seq.and_then(|s| i64::try_from(s).ok()).unwrap_or(0)
+    }
+
+    fn uptime_s(&self) -> Option<i64> {
+        self.request.uptime_s.and_then(|s| i64::try_from(s).ok())
+    }
+
+    /// A boot keeps its key, and its numbers rise. The same request once more gets the same answer.
+    fn order(&self, boot: &Boot) -> anyhow::Result<Order> {
+        if self.key != boot.key {
+            let (status, why) = match (&self.key, &boot.key) {
+                (None, _) => (401, "its requests are signed, and this one is not"),
+                _ => (409, "its requests are signed with another key"),
+            };
+            let error = format!("the request is not from boot {}: {why}", boot.boot_id);
+            let remedy = "If the agent lost its key, reboot the machine; else another program speaks in its name.";
+            return Ok(Order::Refused(Refusal::new(status, "wrong_key", error, remedy)));
+        }
+        let seq = self.seq();
+        if seq > boot.seq {
+            return Ok(Order::Next);
+        }
+        if seq == boot.seq && self.body == boot.body {
+            return Ok(Order::Repeat(Box::new(serde_json::from_str(&boot.reply)?)));
+        }
+        let error = format!("request {seq} of boot {} was taken before; the last one was {}", boot.boot_id, boot.seq);
+        let remedy = "Send the next number. If the agent lost count, reboot the machine; else this is a replay.";
+        Ok(Order::Refused(Refusal::new(409, "replay", error, remedy)))
+    }
+
+    /// Original clients: a known id, facts every time, and nothing but the action in the answer.
+    async fn legacy(&self, db: &mut SqliteConnection) -> anyhow::Result<Result<CheckinReply, Refusal>> {
+        let own = match self.url_id {
+            Some(id) => nodes::resolve(&mut *db, id).await?,
+            None => None,
+        };
+        if self.url_id.is_some() && own.is_none() {
+            let error = format!("there is no node {}", self.url_id.unwrap_or_default());
+            let remedy = "Boot the machine by PXE, so that it gets an id, or check in without one at /svc/checkin.";
+            return Ok(Err(Refusal::new(404, "no_such_node", error, remedy)));
+        }
+        let reply = match self.settled(&mut *db, own, false).await? {
+            Ok(settled) => self.reply(db, Some(settled)).await?,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        Ok(Ok(CheckinReply { action: reply.action, ..bare() }))
+    }
+
+    /// Our agents: `known` is the node that this boot was found to be before.
+    async fn answer(
+        &self,
+        db: &mut SqliteConnection,
+        known: Option<i64>,
+    ) -> anyhow::Result<Result<CheckinReply, Refusal>> {
+        if self.request.facts.is_none() && self.request.inventory.is_none() {
+            let settled = match known {
+                Some(id) => self.standing(&mut *db, id).await?,
+                None => None,
+            };
+            return Ok(Ok(self.reply(db, settled).await?));
+        }
+        let own = match (known, self.url_id) {
+            (Some(id), _) => Some(id),
+            (None, Some(id)) => nodes::resolve(&mut *db, id).await?,
+            (None, None) => None,
+        };
+        match self.settled(&mut *db, own, known.is_some()).await? {
+            Ok(settled) => Ok(Ok(self.reply(db, Some(settled)).await?)),
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
+    async fn standing(&self, db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<Settled>> {
+        let Some(node) = Node::get(db, id).await? else { return Ok(None) };
+        let (state, reason) = node.standing()?;
+        Ok(Some(Settled { id, state, reason }))
+    }
+
+    /// Decides which node it is, and stores what it says.
+    async fn settled(
+        &self,
+        db: &mut SqliteConnection,
+        own: Option<i64>,
+        proven: bool,
+    ) -> anyhow::Result<Result<Settled, Refusal>> {
+        let own = match own {
+            Some(id) => Node::get(&mut *db, id).await?.map(|n| Own { id, registered: n.is_registered(), proven }),
+            None => None,
+        };
+        let facts = report::facts_of(&self.request).unwrap_or_default();
+        let stable = self.request.inventory.as_ref().map(|i| &i.stable);
+        let report = report::read(&facts, stable, &self.config.match_facts);
+        let boot_id = self.request.boot_id.as_deref();
+        let speaker = Speaker { config: &self.config, now: self.now, own, boot_id, report: &report };
+        let settled = match settle(&mut *db, &speaker).await? {
+            Ok(settled) => settled,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        self.store(db, settled.id, facts).await?;
+        Ok(Ok(settled))
+    }
+
+    /// Facts and report, where they are news.
+    async fn store(&self, db: &mut SqliteConnection, id: i64, facts: Facts) -> anyhow::Result<()> {
+        let Some(node) = Node::get(&mut *db, id).await? else { return Ok(()) };
+        let facts = serde_json::to_string(&report::without_blacklisted(facts, &self.config.blacklist))?;
+        let digest = wire::digest::sha256_hex(facts.as_bytes());
+        if node.facts_digest.as_deref() != Some(&digest) {
+            nodes::set_facts(&mut *db, id, &facts, &digest).await?;
+        }
+        if !node.is_registered() {
+            let detail = json!({"name": nodes::name(id)});
+            history::event(&mut *db, self.now, "node-registered", Some(id), &detail).await?;
+        }
+        let inventory =
+            self.request.inventory.as_ref().map(|i| (serde_json::to_vec(&i.stable), wire::digest::stable(&i.stable)));
+        let (kind, content, digest) = match inventory {
+            Some((content, own)) => ("inventory", content?, self.request.inventory_digest.clone().unwrap_or(own)),
+            None => ("facts", facts.into_bytes(), digest),
+        };
+        let with_inventory = self.request.boot_id.is_some() && kind == "facts";
+        if node.report_digest.as_deref() != Some(&digest) && !with_inventory {
+            let boot_id = self.request.boot_id.as_deref();
+            let report =
+                history::Report { kind, digest: &digest, content: &content, boot_id, uptime_s: self.uptime_s() };
+            history::add_report(db, self.now, id, &report).await?;
+        }
+        Ok(())
+    }
+
+    /// The answer, and what every accepted check-in leaves behind.
+    async fn reply(&self, db: &mut SqliteConnection, settled: Option<Settled>) -> anyhow::Result<CheckinReply> {
+        let id = settled.as_ref().map(|s| s.id);
+        let node = match id {
+            Some(id) => Node::get(&mut *db, id).await?,
+            None => None,
+        };
+        let held = settled.as_ref().is_some_and(|s| s.state == NodeState::Held);
+        let installed = node.as_ref().and_then(|n| n.installed.as_deref());
+        let action = action::choose(installed, held, node.as_ref().map_or(0, |n| n.reboots));
+        let digest = self.request.inventory_digest.as_ref();
+        let known =
+            node.as_ref().is_some_and(|n| digest.is_some() && n.is_registered() && n.report_digest.as_ref() == digest);
+        if let Some(id) = id {
+            if let Some(entry) = &action.log {
+                history::log(&mut *db, self.now, id, "info", entry).await?;
+            }
+            nodes::set_contact(&mut *db, id, &self.contact(action.reboots)?).await?;
+        }
+        let version = history::config_version(db, id).await?;
+        Ok(CheckinReply {
+            action: action.word.to_owned(),
+            id: id.and_then(|id| u64::try_from(id).ok()),
+            name: id.map(nodes::name),
+            state: settled.as_ref().map(|s| s.state),
+            reason: settled.and_then(|s| s.reason),
+            config_version: u64::try_from(version).ok(),
+            send_inventory: Some(self.request.inventory.is_none() && !known),
+            interval: Some(self.config.checkin_interval),
+            clock_s: Some(self.now / 1000),
+            ..bare()
+        })
+    }
+
+    fn contact(&self, reboots: i64) -> anyhow::Result<Contact> {
+        let volatile = self.request.inventory.as_ref().and_then(|i| i.volatile.as_ref());
+        Ok(Contact {
+            at: self.now,
+            boot_id: self.request.boot_id.clone(),
+            agent: self.request.agent.as_ref().map(serde_json::to_value).transpose()?,
+            volatile: volatile.map(serde_json::to_value).transpose()?,
+            reboots,
+        })
+    }
+}
+
+/// An answer that says nothing.
+fn bare() -> CheckinReply {
+    CheckinReply {
+        action: "none".to_owned(),
+        id: None,
+        name: None,
+        state: None,
+        reason: None,
+        config: None,
+        config_version: None,
+        send_inventory: None,
+        commands: Vec::new(),
+        interval: None,
+        clock_s: None,
+    }
+}

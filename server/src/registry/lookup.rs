@@ -1,0 +1,118 @@
+//! Rows 1 to 3 and 5: a machine boots, or somebody asks for its id.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use sqlx::SqliteConnection;
+
+use crate::config::Config;
+use crate::identity::canonical::HwInfo;
+use crate::identity::decide::{self, Verdict};
+use crate::identity::keys;
+use crate::identity::report::Context;
+use crate::registry::Refusal;
+use crate::store::nodes::{self, Node};
+use crate::store::writer::Work;
+use crate::store::{claims, history};
+
+/// What `protect_new_nodes` marks a node with.
+pub const PROTECTED: &str = "+protected";
+
+/// A look-up, which makes the node where there is none.
+#[derive(Debug)]
+pub struct Lookup {
+    /// Settings in force.
+    pub config: Arc<Config>,
+    /// Milliseconds since 1970.
+    pub now: i64,
+    /// What is known of the machine.
+    pub info: HwInfo,
+    /// The MAC that iPXE got its address with, as sent.
+    pub dhcp_mac: Option<String>,
+    /// True for a boot, which is written to the node's log.
+    pub booting: bool,
+}
+
+/// The node that was found or made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Its id.
+    pub id: i64,
+    /// It shall start what is installed on it.
+    pub boot_local: bool,
+}
+
+impl Work for Lookup {
+    type Output = Result<Found, Refusal>;
+
+    async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<Self::Output> {
+        let claims = keys::claims(&self.info, &self.config.match_nodes_on, &Context::default());
+        let keys = keys::matching(&claims);
+        if keys.is_empty() {
+            return Ok(Err(Refusal::no_match_value(&self.config.match_nodes_on)));
+        }
+        let candidates = claims::candidates(&mut *db, &keys, None, i64::MAX).await?;
+        let decision = decide::boot(&candidates);
+        let id = match &decision.verdict {
+            Verdict::Create => {
+                let installed = self.config.protect_new_nodes.then_some(PROTECTED);
+                let dhcp_mac = self.dhcp_mac.as_deref();
+                let id = nodes::create(&mut *db, self.now, &self.info, dhcp_mac, installed, &decision).await?;
+                claims::add(&mut *db, self.now, id, &claims).await?;
+                history::event(&mut *db, self.now, "node-created", Some(id), &json!({"hw_info": self.info})).await?;
+                id
+            }
+            Verdict::Node { id, .. } => {
+                self.learn(&mut *db, *id, &claims).await?;
+                *id
+            }
+            Verdict::Ambiguous { nodes, .. } => return self.refuse(db, nodes, &keys).await.map(Err),
+        };
+        let node = Node::get(&mut *db, id).await?;
+        let boot_local = node.as_ref().is_some_and(|n| n.installed.is_some() && n.is_registered() && !n.is_held());
+        if self.booting {
+            let (task, template) = if boot_local { ("noop", "boot_local") } else { ("microkernel", "boot") };
+            let entry = json!({"event": "boot", "task": task, "template": template});
+            history::log(&mut *db, self.now, id, "info", &entry).await?;
+            if boot_local {
+                nodes::clear_reboots(db, id).await?;
+            }
+        }
+        Ok(Ok(Found { id, boot_local }))
+    }
+}
+
+impl Lookup {
+    /// Row 3: of a known machine a boot teaches only facts and `dhcp_mac`, since iPXE sees a part of its hardware.
+    async fn learn(&self, db: &mut SqliteConnection, id: i64, claims: &[keys::Claim]) -> anyhow::Result<()> {
+        let Some(node) = Node::get(&mut *db, id).await? else { return Ok(()) };
+        let known = node.hw_info()?;
+        let info = known.overlaid(&self.info.facts());
+        if info != known || (self.dhcp_mac.is_some() && self.dhcp_mac != node.dhcp_mac) {
+            nodes::set_hardware(&mut *db, id, &info, self.dhcp_mac.as_deref()).await?;
+            let facts: Vec<_> = claims.iter().filter(|c| c.key.is_fact()).cloned().collect();
+            claims::add(db, self.now, id, &facts).await?;
+        }
+        Ok(())
+    }
+
+    /// Row 5: every node in question gets to know.
+    async fn refuse(&self, db: &mut SqliteConnection, ids: &[i64], keys: &[keys::Key]) -> anyhow::Result<Refusal> {
+        let keys: Vec<String> = keys.iter().map(keys::Key::to_string).collect();
+        log_duplicate(db, self.now, ids, &keys).await?;
+        Ok(Refusal::ambiguous(ids, &keys))
+    }
+}
+
+/// Writes to each node's log that a machine may be any of them, in razor-server's words.
+///
+/// # Errors
+/// When the database fails.
+pub async fn log_duplicate(db: &mut SqliteConnection, now: i64, ids: &[i64], keys: &[String]) -> anyhow::Result<()> {
+    let list: Vec<_> = ids.iter().map(|id| json!({"name": nodes::name(*id), "id": id})).collect();
+    let entry = json!({"event": "boot", "error": "duplicate_node", "nodes": list, "hw_info": keys});
+    for id in ids {
+        history::log(&mut *db, now, *id, "error", &entry).await?;
+    }
+    Ok(())
+}

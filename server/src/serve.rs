@@ -1,0 +1,98 @@
+//! `mk-server serve`: start, run, stop.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use nix::fcntl::{Flock, FlockArg};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+use crate::http::{self, State, listen};
+use crate::image::Images;
+use crate::registry::reindex::Reindex;
+use crate::store::Store;
+
+/// Configuration within the data folder, used unless another file is named.
+const CONFIG_FILE: &str = "config.toml";
+/// Held by the server that works in the data folder; holds its process id.
+const LOCK_FILE: &str = "lock";
+
+/// What to serve, and where.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The data folder.
+    pub data: PathBuf,
+    /// The configuration; without one, `config.toml` in the data folder if it is there.
+    pub config: Option<PathBuf>,
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+/// Serves until SIGTERM or SIGINT. The first line on standard output is `listening on http://ADDR:PORT`.
+///
+/// # Errors
+/// When the server cannot start; says why and what to do.
+pub async fn run(options: &Options) -> anyhow::Result<()> {
+    let data = &options.data;
+    fs::create_dir_all(data).with_context(|| format!("cannot make the data folder {}", data.display()))?;
+    let lock = lock(data)?;
+    let beside = Some(data.join(CONFIG_FILE)).filter(|f| f.exists());
+    let config = Arc::new(Config::load(options.config.as_deref().or(beside.as_deref()))?);
+    let images = Images::open(data)?;
+    let store = Store::open(data).await?;
+    for collision in store.writer.write(Reindex { config: Arc::clone(&config), now: crate::store::now_ms() }).await? {
+        tracing::warn!("match_nodes_on was changed: {collision}");
+    }
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let listener = listen::bind(options.listen).await?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    announce(address)?;
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+    };
+    listen::run(listener, http::router(State { config, store: store.clone(), images }), stop).await;
+    store.readers.close().await;
+    drop(lock);
+    Ok(())
+}
+
+fn announce(address: SocketAddr) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "listening on http://{address}")
+        .and_then(|()| out.flush())
+        .context("cannot write to standard output")?;
+    tracing::info!("listening on http://{address}");
+    Ok(())
+}
+
+/// Takes the data folder for this process alone.
+fn lock(data: &Path) -> anyhow::Result<Flock<File>> {
+    let path = data.join(LOCK_FILE);
+    let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+    let file = file.with_context(|| format!("cannot write {}; check the folder's owner", path.display()))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(mut lock) => {
+            lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| write!(lock, "{}", std::process::id()))?;
+            Ok(lock)
+        }
+        Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid)?;
+            bail!(
+                "the data folder {} is in use by another mk-server (process {pid}); stop that one first, or name another \
+                 folder with --data",
+                data.display()
+            )
+        }
+        Err((_, error)) => bail!("cannot lock {}: {error}", path.display()),
+    }
+}

@@ -1,0 +1,92 @@
+//! The database: one SQLite file in the data folder. All changes go through one [`writer`], which commits in groups;
+//! readers have connections of their own. Times are milliseconds since 1970.
+
+pub mod boots;
+pub mod claims;
+pub mod history;
+pub mod merge;
+pub mod nodes;
+pub mod view;
+pub mod writer;
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, anyhow};
+use sqlx::migrate::MigrateError;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, SqliteConnection};
+
+use crate::limits::{BUSY_TIMEOUT, READERS};
+use writer::Writer;
+
+/// Name of the database within the data folder.
+pub const FILE: &str = "mk-server.sqlite";
+
+/// An open database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// Carries out every change.
+    pub writer: Writer,
+    /// Connections that only read.
+    pub readers: SqlitePool,
+}
+
+impl Store {
+    /// Opens the database in `folder`, makes it where there is none, and brings it to this version's schema.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, is damaged, or was written by a later version; says what to do.
+    pub async fn open(folder: &Path) -> anyhow::Result<Self> {
+        let file = folder.join(FILE);
+        let options = SqliteConnectOptions::new()
+            .filename(&file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .disable_statement_logging();
+        let mut connection = options.connect().await.with_context(|| unusable(&file))?;
+        sqlx::migrate!("./migrations").run(&mut connection).await.map_err(|e| migration(&file, e))?;
+        check(&mut connection).await.with_context(|| unusable(&file))?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options.read_only(true))
+            .await
+            .with_context(|| unusable(&file))?;
+        Ok(Self { writer: Writer::spawn(connection), readers })
+    }
+}
+
+fn unusable(file: &Path) -> String {
+    format!(
+        "cannot use the database {}; check that its folder is writable and has room. If the file is damaged, stop the \
+         server and put a backup in its place, or move it away to begin with an empty one",
+        file.display()
+    )
+}
+
+fn migration(file: &Path, error: MigrateError) -> anyhow::Error {
+    match error {
+        MigrateError::VersionMissing(version) => anyhow!(
+            "the database {} has schema {version}, which this mk-server does not know: a later version wrote it. Use \
+             that version, or restore the backup made before the upgrade",
+            file.display()
+        ),
+        other => anyhow::Error::new(other).context(unusable(file)),
+    }
+}
+
+/// A look at the pages in use, so that damage is found at the start rather than at night.
+async fn check(connection: &mut SqliteConnection) -> anyhow::Result<()> {
+    let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(connection).await?;
+    if verdict == "ok" { Ok(()) } else { Err(anyhow!("the file is damaged: {verdict}")) }
+}
+
+/// Milliseconds since 1970.
+#[must_use]
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,237 @@
+//! Rows of nodes, and the ids that became aliases of them.
+
+use serde_json::Value;
+use sqlx::{FromRow, SqliteConnection};
+use wire::checkin::NodeState;
+use wire::error::Problem;
+
+use crate::identity::canonical::HwInfo;
+use crate::identity::decide::Decision;
+
+/// What the decisions need of a node.
+#[derive(Debug, Clone, FromRow)]
+pub struct Node {
+    /// Id.
+    pub id: i64,
+    /// JSON list of `key=value`.
+    pub hw_info: String,
+    /// As sent by iPXE.
+    pub dhcp_mac: Option<String>,
+    /// Digest of the stored facts; absent while unregistered.
+    pub facts_digest: Option<String>,
+    /// What is installed on it.
+    pub installed: Option<String>,
+    /// Reboots ordered in a row.
+    pub reboots: i64,
+    /// `normal`, `held` or `pending`.
+    pub state: String,
+    /// JSON problem: why the state is not normal.
+    pub reason: Option<String>,
+    /// JSON of the last decision.
+    pub decision: String,
+    /// Digest of the newest report.
+    pub report_digest: Option<String>,
+}
+
+const SELECT: &str = "SELECT n.id, n.hw_info, n.dhcp_mac, n.facts_digest, n.installed, n.reboots, n.state, n.reason, n.decision, \
+     r.digest AS report_digest FROM nodes n LEFT JOIN reports r ON r.id = n.report WHERE n.id = ?1";
+
+impl Node {
+    /// The node with this id.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn get(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<Self>> {
+        Ok(sqlx::query_as(SELECT).bind(id).fetch_optional(db).await?)
+    }
+
+    /// Canonical hardware information as it was sent.
+    ///
+    /// # Errors
+    /// When the row holds something else.
+    pub fn hw_info(&self) -> anyhow::Result<HwInfo> {
+        Ok(serde_json::from_str(&self.hw_info)?)
+    }
+
+    /// How the node is seen, and why that is not normal.
+    ///
+    /// # Errors
+    /// When the row holds something else.
+    pub fn standing(&self) -> anyhow::Result<(NodeState, Option<Problem>)> {
+        let state = serde_json::from_value(Value::String(self.state.clone()))?;
+        Ok((state, self.reason.as_deref().map(serde_json::from_str).transpose()?))
+    }
+
+    /// True once facts are stored.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        self.facts_digest.is_some()
+    }
+
+    /// True while its identity is disputed.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.state == "held"
+    }
+}
+
+/// The name of a node.
+#[must_use]
+pub fn name(id: i64) -> String {
+    format!("node{id}")
+}
+
+/// The id in a node's name; nothing for any other word.
+#[must_use]
+pub fn parse_name(name: &str) -> Option<i64> {
+    name.strip_prefix("node")
+        .filter(|digits| !digits.starts_with(['0', '+', '-']))
+        .and_then(|digits| digits.parse().ok())
+}
+
+/// The node that an id stands for: itself, or the one that it was merged into.
+///
+/// # Errors
+/// When the database fails.
+pub async fn resolve(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<i64>> {
+    let found = sqlx::query_scalar(
+        "SELECT id FROM nodes WHERE id = ?1 UNION ALL SELECT node FROM aliases WHERE alias = ?1 LIMIT 1",
+    );
+    Ok(found.bind(id).fetch_optional(db).await?)
+}
+
+/// Makes a node; gives its id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn create(
+    db: &mut SqliteConnection,
+    at: i64,
+    info: &HwInfo,
+    dhcp_mac: Option<&str>,
+    installed: Option<&str>,
+    decision: &Decision,
+) -> anyhow::Result<i64> {
+    let insert = sqlx::query_scalar(
+        "INSERT INTO nodes (first_seen, hw_info, dhcp_mac, installed, installed_at, decision)
+         VALUES (?1, ?2, ?3, ?4, CASE WHEN ?4 IS NULL THEN NULL ELSE ?1 END, ?5) RETURNING id",
+    );
+    let insert = insert.bind(at).bind(serde_json::to_string(info)?).bind(dhcp_mac).bind(installed);
+    Ok(insert.bind(serde_json::to_string(decision)?).fetch_one(db).await?)
+}
+
+/// Stores hardware information and the MAC that iPXE got its address with.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_hardware(
+    db: &mut SqliteConnection,
+    id: i64,
+    info: &HwInfo,
+    dhcp_mac: Option<&str>,
+) -> anyhow::Result<()> {
+    let update = sqlx::query("UPDATE nodes SET hw_info = ?2, dhcp_mac = coalesce(?3, dhcp_mac) WHERE id = ?1");
+    update.bind(id).bind(serde_json::to_string(info)?).bind(dhcp_mac).execute(db).await?;
+    Ok(())
+}
+
+/// Stores facts; the node is registered from now on.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_facts(db: &mut SqliteConnection, id: i64, facts: &str, digest: &str) -> anyhow::Result<()> {
+    let update = sqlx::query("UPDATE nodes SET facts = ?2, facts_digest = ?3 WHERE id = ?1");
+    update.bind(id).bind(facts).bind(digest).execute(db).await?;
+    Ok(())
+}
+
+/// Stores how the node is seen and the decision behind it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_state(
+    db: &mut SqliteConnection,
+    id: i64,
+    state: NodeState,
+    reason: Option<&Problem>,
+    decision: &Decision,
+) -> anyhow::Result<()> {
+    let reason = reason.map(serde_json::to_string).transpose()?;
+    let update = sqlx::query("UPDATE nodes SET state = ?2, reason = ?3, decision = ?4 WHERE id = ?1");
+    update.bind(id).bind(state_word(state)).bind(reason).bind(serde_json::to_string(decision)?).execute(db).await?;
+    Ok(())
+}
+
+/// What every accepted check-in leaves behind.
+#[derive(Debug)]
+pub struct Contact {
+    /// When.
+    pub at: i64,
+    /// The boot that spoke.
+    pub boot_id: Option<String>,
+    /// The agent that spoke, as JSON.
+    pub agent: Option<Value>,
+    /// Newest volatile inventory, as JSON.
+    pub volatile: Option<Value>,
+    /// Reboots ordered in a row.
+    pub reboots: i64,
+}
+
+/// Stores a contact.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_contact(db: &mut SqliteConnection, id: i64, contact: &Contact) -> anyhow::Result<()> {
+    let update = sqlx::query(
+        "UPDATE nodes SET last_checkin = ?2, boot_id = coalesce(?3, boot_id), agent = coalesce(?4, agent),
+         volatile = coalesce(?5, volatile), reboots = ?6 WHERE id = ?1",
+    );
+    let update = update.bind(id).bind(contact.at).bind(&contact.boot_id);
+    let update = update.bind(contact.agent.as_ref().map(Value::to_string));
+    let update = update.bind(contact.volatile.as_ref().map(Value::to_string)).bind(contact.reboots);
+    update.execute(db).await?;
+    Ok(())
+}
+
+/// Forgets the reboots that were ordered: the machine was sent to its own disk.
+///
+/// # Errors
+/// When the database fails.
+pub async fn clear_reboots(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
+    sqlx::query("UPDATE nodes SET reboots = 0 WHERE id = ?1").bind(id).execute(db).await?;
+    Ok(())
+}
+
+/// What a node's facts say about being a virtual machine; nothing while they are not known.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_virtual(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<bool>> {
+    let select = "SELECT facts ->> '$.is_virtual' IN (1, 'true') FROM nodes WHERE id = ?1";
+    Ok(sqlx::query_scalar(select).bind(id).fetch_optional(db).await?.flatten())
+}
+
+/// How a state is written in the database.
+#[must_use]
+pub fn state_word(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Normal => "normal",
+        NodeState::Held => "held",
+        NodeState::Pending => "pending",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_carry_the_id() {
+        assert_eq!(parse_name(&name(42)), Some(42));
+        for other in
+            ["", "node", "42", "node042", "node-1", "node+1", "node1x", "hello there", "node99999999999999999999"]
+        {
+            assert_eq!(parse_name(other), None, "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What the API shows: documents read from the database, in razor-server's form with ours added.
+
+use serde_json::{Map, Value, json};
+use sqlx::{FromRow, SqlitePool};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::identity::canonical::HwInfo;
+use crate::store::{history, nodes};
+
+/// A part of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// Entries to skip.
+    pub start: i64,
+    /// Entries to give at most.
+    pub limit: i64,
+}
+
+/// RFC 3339 in UTC.
+#[must_use]
+pub fn timestamp(ms: i64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000);
+    time.ok().and_then(|t| t.format(&Rfc3339).ok()).unwrap_or_default()
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: i64,
+    first_seen: i64,
+    last_checkin: Option<i64>,
+    hw_info: String,
+    dhcp_mac: Option<String>,
+    facts: Option<String>,
+    installed: Option<String>,
+    installed_at: Option<i64>,
+    state: String,
+    reason: Option<String>,
+    decision: String,
+    volatile: Option<String>,
+    agent: Option<String>,
+    boot_id: Option<String>,
+    kind: Option<String>,
+    report: Option<Vec<u8>>,
+}
+
+const SELECT: &str = "SELECT n.id, n.first_seen, n.last_checkin, n.hw_info, n.dhcp_mac, n.facts, n.installed,
+    n.installed_at, n.state, n.reason, n.decision, n.volatile, n.agent, n.boot_id, r.kind, c.zstd AS report
+    FROM nodes n LEFT JOIN reports r ON r.id = n.report LEFT JOIN contents c ON c.digest = r.content WHERE n.id = ?1";
+
+/// Number of nodes, and the ids of a page of them in order.
+///
+/// # Errors
+/// When the database fails.
+pub async fn ids(db: &SqlitePool, page: Page) -> anyhow::Result<(i64, Vec<i64>)> {
+    let total = sqlx::query_scalar("SELECT count(*) FROM nodes").fetch_one(db).await?;
+    let ids = sqlx::query_scalar("SELECT id FROM nodes ORDER BY id LIMIT ?1 OFFSET ?2");
+    Ok((total, ids.bind(page.limit).bind(page.start).fetch_all(db).await?))
+}
+
+/// The node that an id stands for, through aliases.
+///
+/// # Errors
+/// When the database fails.
+pub async fn resolve(db: &SqlitePool, id: i64) -> anyhow::Result<Option<i64>> {
+    let mut connection = db.acquire().await?;
+    nodes::resolve(&mut connection, id).await
+}
+
+/// A whole node, without URLs.
+///
+/// # Errors
+/// When the database fails or holds something damaged.
+pub async fn node(db: &SqlitePool, id: i64) -> anyhow::Result<Option<Map<String, Value>>> {
+    let row: Option<Row> = sqlx::query_as(SELECT).bind(id).fetch_optional(db).await?;
+    let Some(row) = row else { return Ok(None) };
+    let claims: Vec<(String, String, String, bool, i64)> =
+        sqlx::query_as("SELECT kind, value, state, matching, since FROM claims WHERE node = ?1 ORDER BY kind, value")
+            .bind(id)
+            .fetch_all(db)
+            .await?;
+    let aliases: Vec<i64> =
+        sqlx::query_scalar("SELECT alias FROM aliases WHERE node = ?1 ORDER BY alias").bind(id).fetch_all(db).await?;
+    document(row, claims, &aliases).map(Some)
+}
+
+fn document(
+    row: Row,
+    claims: Vec<(String, String, String, bool, i64)>,
+    aliases: &[i64],
+) -> anyhow::Result<Map<String, Value>> {
+    let parse = |text: Option<String>| text.as_deref().map(serde_json::from_str::<Value>).transpose();
+    let info: HwInfo = serde_json::from_str(&row.hw_info)?;
+    let claims: Vec<Value> = claims
+        .into_iter()
+        .map(|(kind, value, state, matching, since)| {
+            json!({"kind": kind, "value": value, "state": state, "matching": matching, "since": timestamp(since)})
+        })
+        .collect();
+    let mut identity = json!({
+        "state": row.state,
+        "aliases": aliases.iter().map(|id| nodes::name(*id)).collect::<Vec<_>>(),
+        "decision": serde_json::from_str::<Value>(&row.decision)?,
+        "claims": claims,
+    });
+    if let (Some(reason), Some(identity)) = (parse(row.reason)?, identity.as_object_mut()) {
+        identity.insert("reason".into(), reason);
+    }
+    let stable = match (&row.kind, &row.report) {
+        (Some(kind), Some(packed)) if kind == "inventory" => Some(history::unpack(packed)?),
+        _ => None,
+    };
+    let volatile = parse(row.volatile)?;
+    let inventory = stable.map(|stable| json!({"stable": stable, "volatile": volatile}));
+    let installed = row.installed.map_or(Value::Bool(false), Value::String);
+    let state = match row.installed_at {
+        Some(at) => json!({"installed": installed, "installed_at": timestamp(at)}),
+        None => json!({"installed": installed}),
+    };
+    let fields: [(&str, Option<Value>); 12] = [
+        ("name", Some(nodes::name(row.id).into())),
+        ("node_id", Some(row.id.into())),
+        ("hw_info", Some(info.to_json())),
+        ("dhcp_mac", row.dhcp_mac.map(Value::from)),
+        ("facts", parse(row.facts)?),
+        ("state", Some(state)),
+        ("last_checkin", row.last_checkin.map(|t| timestamp(t).into())),
+        ("first_seen", Some(timestamp(row.first_seen).into())),
+        ("boot_id", row.boot_id.map(Value::from)),
+        ("identity", Some(identity)),
+        ("inventory", inventory),
+        ("agent", parse(row.agent)?),
+    ];
+    // As in the original, what is not known is left out.
+    Ok(fields.into_iter().filter_map(|(name, value)| value.map(|v| (name.to_owned(), v))).collect())
+}
+
+/// A page of a node's log, newest first, and the number of all entries.
+///
+/// # Errors
+/// When the database fails.
+pub async fn log(db: &SqlitePool, id: i64, page: Page) -> anyhow::Result<(i64, Vec<Value>)> {
+    let total = sqlx::query_scalar("SELECT count(*) FROM node_log WHERE node = ?1").bind(id).fetch_one(db).await?;
+    let rows: Vec<(i64, String, String, i64)> = sqlx::query_as(
+        "SELECT at, severity, entry, origin FROM node_log WHERE node = ?1 ORDER BY id DESC LIMIT ?2 OFFSET ?3",
+    )
+    .bind(id)
+    .bind(page.limit)
+    .bind(page.start)
+    .fetch_all(db)
+    .await?;
+    let mut entries = Vec::with_capacity(rows.len());
+    for (at, severity, entry, origin) in rows {
+        let mut object: Map<String, Value> = serde_json::from_str(&entry)?;
+        object.insert("timestamp".into(), timestamp(at).into());
+        object.insert("severity".into(), severity.into());
+        if origin != id {
+            object.insert("written_as".into(), nodes::name(origin).into());
+        }
+        entries.push(object.into());
+    }
+    Ok((total, entries))
+}
+
+/// A page of a node's reports, newest first, and the number of all.
+///
+/// # Errors
+/// When the database fails.
+pub async fn reports(db: &SqlitePool, id: i64, page: Page) -> anyhow::Result<(i64, Vec<Value>)> {
+    let total = sqlx::query_scalar("SELECT count(*) FROM reports WHERE node = ?1").bind(id).fetch_one(db).await?;
+    let rows: Vec<(i64, i64, String, String, i64, Option<String>)> = sqlx::query_as(
+        "SELECT r.id, r.at, r.kind, r.digest, c.bytes, r.boot_id FROM reports r JOIN contents c ON c.digest = r.content
+         WHERE r.node = ?1 ORDER BY r.id DESC LIMIT ?2 OFFSET ?3",
+    )
+    .bind(id)
+    .bind(page.limit)
+    .bind(page.start)
+    .fetch_all(db)
+    .await?;
+    let list = rows.into_iter().map(|(report, at, kind, digest, bytes, boot_id)| {
+        json!({"id": report, "timestamp": timestamp(at), "kind": kind, "digest": digest, "bytes": bytes, "boot_id": boot_id})
+    });
+    Ok((total, list.collect()))
+}
+
+/// The content of one of a node's reports.
+///
+/// # Errors
+/// When the database fails or the report is damaged.
+pub async fn report(db: &SqlitePool, id: i64, report: i64) -> anyhow::Result<Option<Value>> {
+    let select = "SELECT c.zstd FROM reports r JOIN contents c ON c.digest = r.content WHERE r.node = ?1 AND r.id = ?2";
+    let packed: Option<Vec<u8>> = sqlx::query_scalar(select).bind(id).bind(report).fetch_optional(db).await?;
+    packed.map(|p| history::unpack(&p)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_are_rfc_3339() {
+        assert_eq!(timestamp(0), "1970-01-01T00:00:00Z");
+        assert_eq!(timestamp(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
+    }
+}
