@@ -1,6 +1,7 @@
 //! The builder's cache folder: downloads and finished parts by the hash of what they were made from. It may be deleted
 //! at any time.
 
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -20,6 +21,21 @@ pub fn folder(given: Option<&Path>) -> Result<PathBuf> {
         (None, Some(home)) => Ok(home.join(".cache/razor-mk")),
         (None, None) => bail!("neither XDG_CACHE_HOME nor HOME is set; name a cache folder with --cache"),
     }
+}
+
+/// Holds the cache for this program until the result is dropped; waits for another one that has it.
+///
+/// # Errors
+/// The cache folder cannot be written to.
+pub fn hold(folder: &Path) -> Result<File> {
+    let path = folder.join("lock");
+    fs::create_dir_all(folder).with_context(|| format!("cannot create the cache folder {}", folder.display()))?;
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+        eprintln!("waiting for another build that uses {}", folder.display());
+    }
+    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
 }
 
 /// SHA-256 in lower-case hexadecimal digits.

@@ -135,3 +135,73 @@ pub fn md5_txt(name: &str, image: &[u8]) -> String {
     let _ = writeln!(text, "  {name}.tcz");
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use backhand::{FilesystemReader, InnerNode};
+
+    use super::*;
+
+    const ALL: [Compression; 4] = [
+        Compression::Gzip,
+        Compression::Zstd { block: 1 << 17 },
+        Compression::Xz { block: 1 << 17, x86: false },
+        Compression::Xz { block: 1 << 20, x86: true },
+    ];
+
+    fn tree() -> Tree {
+        let mut tree = Tree::default();
+        tree.file("usr/bin/tool", 0o4755, vec![7; 300_000]).unwrap();
+        tree.file("usr/bin/same", 0o755, vec![7; 300_000]).unwrap();
+        tree.file("usr/share/empty", 0o600, "").unwrap();
+        tree.link("usr/bin/link", "tool").unwrap();
+        tree
+    }
+
+    fn read_back(image: Vec<u8>) -> Tree {
+        let reader = FilesystemReader::from_reader(Cursor::new(image)).unwrap();
+        let mut tree = Tree::default();
+        for node in reader.files().filter(|n| n.fullpath.as_os_str() != "/") {
+            let path = node.fullpath.to_str().unwrap();
+            let mode = node.header.permissions;
+            assert_eq!((node.header.uid, node.header.gid, node.header.mtime), (0, 0, 99));
+            match &node.inner {
+                InnerNode::Dir(_) => tree.dir(path, mode).unwrap(),
+                InnerNode::File(file) => {
+                    let mut bytes = Vec::new();
+                    reader.file(file).reader().read_to_end(&mut bytes).unwrap();
+                    tree.file(path, mode, bytes).unwrap();
+                }
+                InnerNode::Symlink(link) => tree.link(path, link.link.to_str().unwrap()).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        }
+        tree
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_in_every_compression() {
+        for compression in ALL {
+            assert_eq!(read_back(write(&tree(), compression, 99).unwrap()), tree(), "{compression:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_tree_makes_the_same_bytes() {
+        for compression in ALL {
+            assert_eq!(write(&tree(), compression, 99).unwrap(), write(&tree(), compression, 99).unwrap());
+        }
+    }
+
+    #[test]
+    fn sidecars_have_tiny_cores_forms() {
+        let info = Info { name: "tool".to_owned(), depends: vec!["a".to_owned(), "b".to_owned()], ..Info::default() };
+        assert_eq!(info.dep(), "a.tcz\nb.tcz\n");
+        assert_eq!(md5_txt("tool", b"abc"), "900150983cd24fb0d6963f7d28e17f72  tool.tcz\n");
+        assert!(
+            info.text(12).starts_with("Title:          tool.tcz\n") && info.text(12).contains("Size:           12\n")
+        );
+    }
+}

@@ -73,6 +73,7 @@ pub fn run(args: &Args) -> Result<()> {
 /// What failed, on what, and what to do.
 pub fn debian(config: &Path, lock_path: &Path, update: bool, cache: Option<&Path>) -> Result<PathBuf> {
     let cache = cache::folder(cache)?;
+    let _held = cache::hold(&cache)?;
     let config = Config::read(config)?;
     let apt = || apt::Apt::new(&cache.join("apt"), &config.debian);
     let lock = locked(&config, lock_path, update, apt)?;
