@@ -1,10 +1,16 @@
-//! Flat facts, under the names of the original's Facter and `mk_hw_*` scripts, made from the typed inventory.
+//! Flat facts, under the names of the original's Facter and `mk_hw_*` scripts, made from the typed inventory. Facts about
+//! the microkernel itself (its distribution, its clock, its paths) are left out: the original's exclusion pattern drops
+//! them as well.
 //!
 //! `ethN` is numbered here by the order of PCI addresses, since the kernel's order differs between boots. `macaddress*`
 //! exists for physical ports that are not on USB only: razor-server merges nodes by every fact of that prefix.
 //! Values are strings as Facter 2 gave them, but for the counts (numbers) and `is_virtual` (boolean).
 
-use serde_json::{Value, json};
+mod hardware;
+
+use std::net::Ipv4Addr;
+
+use serde_json::Value;
 
 use crate::checkin::Facts;
 use crate::inventory::{Inventory, Nic, Stable, Volatile};
@@ -19,9 +25,10 @@ pub fn flatten(inventory: &Inventory) -> Facts {
     let mut facts = Facts::new();
     machine(&mut facts, &inventory.stable);
     processors(&mut facts, &inventory.stable);
-    memory(&mut facts, &inventory.stable, volatile);
+    memory(&mut facts, volatile);
     disks(&mut facts, &inventory.stable, volatile);
     network(&mut facts, &inventory.stable, volatile);
+    hardware::add(&mut facts, &inventory.stable, volatile);
     for (name, value) in &inventory.stable.site {
         facts.insert(name.clone(), value.clone());
     }
@@ -33,8 +40,22 @@ pub fn flatten(inventory: &Inventory) -> Facts {
 pub fn identifying_nics(stable: &Stable) -> Vec<&Nic> {
     let mut nics: Vec<&Nic> =
         stable.nics.iter().filter(|n| n.bus.as_deref() != Some("usb") && n.mac.is_some()).collect();
-    nics.sort_by(|a, b| a.key.cmp(&b.key));
+    nics.sort_by_cached_key(|nic| slot_order(&nic.key));
     nics
+}
+
+/// Sorts keys of ports: PCI addresses first, by their numbers, then the number of the port on its function; other keys
+/// by their text.
+fn slot_order(key: &str) -> (bool, Vec<u64>, String) {
+    let (address, port) = key.split_once('/').unwrap_or((key, "0"));
+    let numbers: Option<Vec<u64>> = address.split([':', '.']).map(|n| u64::from_str_radix(n, 16).ok()).collect();
+    match (numbers, port.parse()) {
+        (Some(mut numbers), Ok(port)) if numbers.len() == 4 => {
+            numbers.push(port);
+            (false, numbers, String::new())
+        }
+        _ => (true, Vec::new(), key.to_owned()),
+    }
 }
 
 /// The original's `hw_id`: MACs without separators, in the order of the `ethN` facts.
@@ -101,18 +122,38 @@ fn chassis_name(kind: u8) -> &'static str {
         1 => "Other",
         3 => "Desktop",
         4 => "Low Profile Desktop",
+        5 => "Pizza Box",
         6 => "Mini Tower",
         7 => "Tower",
         8 => "Portable",
         9 => "Laptop",
         10 => "Notebook",
+        11 => "Hand Held",
+        12 => "Docking Station",
         13 => "All In One",
+        14 => "Sub Notebook",
+        15 => "Space-saving",
+        16 => "Lunch Box",
         17 => "Main Server Chassis",
+        18 => "Expansion Chassis",
+        19 => "Sub Chassis",
+        20 => "Bus Expansion Chassis",
+        21 => "Peripheral Chassis",
+        22 => "RAID Chassis",
         23 => "Rack Mount Chassis",
         24 => "Sealed-case PC",
         25 => "Multi-system",
+        26 => "CompactPCI",
+        27 => "AdvancedTCA",
         28 => "Blade",
         29 => "Blade Enclosing",
+        30 => "Tablet",
+        31 => "Convertible",
+        32 => "Detachable",
+        33 => "IoT Gateway",
+        34 => "Embedded PC",
+        35 => "Mini PC",
+        36 => "Stick PC",
         _ => "Unknown",
     }
 }
@@ -129,36 +170,20 @@ fn processors(facts: &mut Facts, stable: &Stable) {
     }
     if let Some(n) = cpu.packages {
         facts.insert("physicalprocessorcount".into(), n.into());
-        facts.insert("mk_hw_cpu_count".into(), n.into());
-    }
-    if let Some(n) = cpu.cores {
-        facts.insert("mk_hw_cpu_cores".into(), n.into());
     }
 }
 
-fn memory(facts: &mut Facts, stable: &Stable, volatile: &Volatile) {
+fn memory(facts: &mut Facts, volatile: &Volatile) {
     if let Some(bytes) = volatile.memory_usable_bytes {
         facts.insert("memorysize_mb".into(), mebibytes(bytes).into());
         facts.insert("memorysize".into(), human(bytes).into());
         facts.insert("memorytotal".into(), human(bytes).into());
     }
-    if let Some(memory) = &stable.memory {
-        if let Some(bytes) = memory.installed_bytes {
-            facts.insert("mk_hw_mem_size_bytes".into(), bytes.to_string().into());
-        }
-        facts.insert("mk_hw_mem_dimm_count".into(), memory.dimms.len().into());
-    }
 }
 
 fn disks(facts: &mut Facts, stable: &Stable, volatile: &Volatile) {
     let mut names = Vec::new();
-    for (i, disk) in stable.disks.iter().enumerate() {
-        put(facts, &format!("mk_hw_disk{i}_serial"), disk.serial.as_ref());
-        put(facts, &format!("mk_hw_disk{i}_wwn"), disk.wwn.as_ref());
-        put(facts, &format!("mk_hw_disk{i}_model"), disk.model.as_ref());
-        if let Some(size) = disk.size_bytes {
-            facts.insert(format!("mk_hw_disk{i}_size_bytes"), size.to_string().into());
-        }
+    for disk in &stable.disks {
         let Some(name) = volatile.names.get(&disk.key) else { continue };
         names.push(name.clone());
         put(facts, &format!("blockdevice_{name}_model"), disk.model.as_ref());
@@ -169,40 +194,43 @@ fn disks(facts: &mut Facts, stable: &Stable, volatile: &Volatile) {
     }
     names.sort();
     facts.insert("blockdevices".into(), names.join(",").into());
-    facts.insert("mk_hw_disk_count".into(), stable.disks.len().into());
 }
 
 fn network(facts: &mut Facts, stable: &Stable, volatile: &Volatile) {
     let nics = identifying_nics(stable);
-    let mut interfaces = Vec::new();
-    for (i, nic) in nics.iter().enumerate() {
-        let name = format!("eth{i}");
+    let names: Vec<String> = (0..nics.len()).map(|i| format!("eth{i}")).collect();
+    for (nic, name) in nics.iter().zip(&names) {
         put(facts, &format!("macaddress_{name}"), nic.mac.as_ref());
-        put(facts, &format!("mk_hw_nic{i}_driver"), nic.driver.as_ref());
-        put(facts, &format!("mk_hw_nic{i}_pci"), Some(&nic.key));
         for address in volatile.addresses.get(&nic.key).into_iter().flatten() {
-            let (host, prefix) = address.split_once('/').unwrap_or((address, ""));
-            let fact = if host.contains(':') { "ipaddress6" } else { "ipaddress" };
-            facts.entry(format!("{fact}_{name}")).or_insert_with(|| host.into());
-            facts.entry(fact.to_owned()).or_insert_with(|| host.into());
-            if let Some(mask) = prefix.parse().ok().filter(|_| fact == "ipaddress").and_then(netmask) {
-                facts.entry(format!("netmask_{name}")).or_insert_with(|| mask.clone().into());
-                facts.entry("netmask".to_owned()).or_insert_with(|| mask.into());
-            }
+            addresses(facts, name, address);
         }
-        interfaces.push(name);
     }
-    if let Some(first) = nics.first() {
-        put(facts, "macaddress", first.mac.as_ref());
-    }
-    facts.insert("interfaces".into(), interfaces.join(",").into());
-    facts.insert("mk_hw_nic_count".into(), json!(nics.len()));
+    put(facts, "macaddress", nics.first().and_then(|nic| nic.mac.as_ref()));
+    facts.insert("interfaces".into(), names.join(",").into());
 }
 
-/// Dotted mask of an IPv4 prefix length.
-fn netmask(prefix: u32) -> Option<String> {
+/// Facts of one address with its prefix length. The first of a kind counts, for the port and for the machine.
+fn addresses(facts: &mut Facts, name: &str, address: &str) {
+    let (host, prefix) = address.split_once('/').unwrap_or((address, ""));
+    let mut first = |fact: &str, value: String| {
+        facts.entry(format!("{fact}_{name}")).or_insert_with(|| value.clone().into());
+        facts.entry(fact.to_owned()).or_insert_with(|| value.into());
+    };
+    if host.contains(':') {
+        return first("ipaddress6", host.to_owned());
+    }
+    first("ipaddress", host.to_owned());
+    let mask = prefix.parse().ok().and_then(netmask);
+    if let (Some(mask), Ok(host)) = (mask, host.parse::<Ipv4Addr>()) {
+        first("netmask", mask.to_string());
+        first("network", Ipv4Addr::from_bits(host.to_bits() & mask.to_bits()).to_string());
+    }
+}
+
+/// Mask of an IPv4 prefix length.
+fn netmask(prefix: u32) -> Option<Ipv4Addr> {
     let bits = u32::MAX.checked_shl(32u32.checked_sub(prefix)?).unwrap_or(0);
-    Some(std::net::Ipv4Addr::from_bits(bits).to_string())
+    Some(Ipv4Addr::from_bits(bits))
 }
 
 /// Mebibytes with two digits, as Facter prints them.
@@ -223,3 +251,6 @@ fn human(bytes: u64) -> String {
     }
     format!("{value:.2} TB")
 }
+
+#[cfg(test)]
+mod tests;
