@@ -22,6 +22,9 @@ mod system;
 mod tpm;
 mod usb;
 mod virtualization;
+
+#[cfg(test)]
+mod recorded;
 mod vpd;
 
 use std::collections::BTreeMap;
