@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::limits::COMMAND_OUTPUT;
@@ -66,8 +66,10 @@ fn open_terminal(tty: &str) -> anyhow::Result<File> {
     Ok(terminal)
 }
 
-/// Runs in the child before the program: new session with its terminal, and no descriptor but the standard three.
+/// Runs in the child before the program: no signal blocked, since the supervisor blocks those that it waits for; a new
+/// session with its terminal; no descriptor but the standard three.
 fn prepare_child(on_terminal: bool) -> std::io::Result<()> {
+    SigSet::empty().thread_set_mask()?;
     if on_terminal {
         nix::unistd::setsid()?;
         // SAFETY: standard input is an open terminal; the argument 1 takes it from any other session.

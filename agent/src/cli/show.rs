@@ -62,7 +62,7 @@ impl Snapshot {
             let _: Result<(), _> = writeln!(out, "{:<11} {text}", format!("{name}:"));
         };
         let image = &self.settings.image;
-        line("image", [&image.version, &image.variant, &image.base].map(String::as_str).join(" ").trim().to_owned());
+        line("image", or_dash([&image.version, &image.variant, &image.base].map(String::as_str).join(" ").trim()));
         line("node", self.node());
         line("server", self.server());
         line("stage", or_dash(&self.checkin.stage));

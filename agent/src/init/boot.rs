@@ -84,8 +84,7 @@ fn is_mounted(target: &Path) -> bool {
 pub(super) fn set_up(level: Option<Level>) -> Vec<anyhow::Error> {
     let console = level.map_or(Ok(()), |level| write("/proc/sys/kernel/printk", &console_level(level).to_string()));
     let steps = [
-        // Otherwise the kernel drops lines of a unit that writes many at once.
-        write("/proc/sys/kernel/printk_devkmsg", "on"),
+        keep_all_lines(),
         console,
         nix::unistd::sethostname(HOST_NAME).context("cannot set the host name"),
         loopback_up().context("cannot bring up the loopback interface"),
@@ -93,6 +92,16 @@ pub(super) fn set_up(level: Option<Level>) -> Vec<anyhow::Error> {
         set_cad_enabled(false).context("cannot take over Ctrl-Alt-Del"),
     ];
     steps.into_iter().filter_map(Result::err).collect()
+}
+
+/// Otherwise the kernel drops lines of a unit that writes many at once. When the kernel line has settled this, it can
+/// no longer be changed. The kernel wants the line's end.
+fn keep_all_lines() -> anyhow::Result<()> {
+    const SWITCH: &str = "/proc/sys/kernel/printk_devkmsg";
+    if fs::read_to_string(SWITCH).is_ok_and(|now| now.trim() != "ratelimit") {
+        return Ok(());
+    }
+    write(SWITCH, "on\n")
 }
 
 /// The kernel shows lines of a lower priority number than this on its consoles.

@@ -21,7 +21,7 @@ mod signals;
 mod socket;
 mod supervisor;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{Sender, channel};
 
@@ -35,6 +35,9 @@ use crate::{log, units};
 
 /// Process id of the daemon, for the base's own scripts.
 const PID_FILE: &str = "/run/mk-agent.pid";
+
+/// Where the agent is in every image.
+const AGENT: &str = "/sbin/mk-agent";
 
 /// What the loop is told.
 enum Message {
@@ -94,7 +97,7 @@ pub(crate) fn as_daemon(foreground: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn supervise(mode: Mode, settings: &Settings) -> anyhow::Result<()> {
-    let exe = std::env::current_exe().context("cannot tell where this program is")?;
+    let exe = std::env::current_exe().unwrap_or_else(|_| PathBuf::from(AGENT));
     let (units, mut problems) = units::all(&exe.to_string_lossy(), Path::new(units::UNIT_DIR));
     problems.extend(settings.problems.iter().cloned());
     for problem in &problems {

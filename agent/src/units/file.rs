@@ -60,7 +60,7 @@ fn load(path: &Path, known: &[Unit]) -> anyhow::Result<Unit> {
 }
 
 fn parse(text: &str, known: &[Unit]) -> anyhow::Result<Unit> {
-    let file: UnitFile = toml::from_str(text).context("it is not understood")?;
+    let file: UnitFile = toml::from_str(text).map_err(|e| not_understood(text, &e))?;
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     ensure!(!file.name.is_empty() && file.name.chars().all(allowed), "name has a-z, 0-9 and `-` only");
     ensure!(known.iter().all(|u| u.name != file.name), "there is a unit {} already", file.name);
@@ -76,6 +76,13 @@ fn parse(text: &str, known: &[Unit]) -> anyhow::Result<Unit> {
     }
     let UnitFile { name, command, pre, tty, restart, after } = file;
     Ok(Unit { name, command, pre, tty, restart, after, notifies: false })
+}
+
+/// The parser's own text has several lines; a log line is one.
+fn not_understood(text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    anyhow::anyhow!("line {line} is not understood: {}", error.message().replace('\n', ", "))
 }
 
 #[cfg(test)]

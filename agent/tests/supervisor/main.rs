@@ -63,6 +63,16 @@ command = ["/bin/sh", "-c", "echo '<3>nothing works'; exit 4"]
 }
 
 #[test]
+fn a_unit_that_heeds_term_is_not_killed() {
+    let Some(guest) = Guest::start(&[("sleeper", SLEEPER)]) else { return };
+    let pid = guest.successor("sleeper", None);
+    assert!(guest.agent(&["unit", "restart", "sleeper"]).status.success());
+    let pid = guest.successor("sleeper", Some(pid));
+    assert_eq!(guest.unit("sleeper")["last_exit"], "killed by SIGTERM");
+    assert_eq!(guest.shell(&format!("grep SigBlk /proc/{pid}/status")), "SigBlk:\t0000000000000000");
+}
+
+#[test]
 fn a_stubborn_unit_is_killed_with_all_it_started() {
     let stubborn = r#"
 name = "stubborn"

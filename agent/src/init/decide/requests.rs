@@ -11,9 +11,9 @@ impl Turn {
             Request::Ready => self.ready(sender),
             Request::Reboot { reason } => self.goal(Goal::Reboot, reason),
             Request::Poweroff { reason } => self.goal(Goal::Poweroff, reason),
-            Request::Start(name) => self.change(name, Self::ask_start),
-            Request::Stop(name) => self.change(name, |turn, index| turn.stop(index, Then::Stay)),
-            Request::Restart(name) => self.change(name, |turn, index| turn.stop(index, Then::Start)),
+            Request::Start(name) => self.change("start", name, Self::ask_start),
+            Request::Stop(name) => self.change("stop", name, |turn, index| turn.stop(index, Then::Stay)),
+            Request::Restart(name) => self.change("restart", name, |turn, index| turn.stop(index, Then::Start)),
             Request::Logs(name) => match self.index(name) {
                 Ok(_) => return self.actions.push(Action::ReplyLines { ticket, unit: name.clone() }),
                 Err(reply) => reply,
@@ -40,13 +40,13 @@ impl Turn {
         Reply::Accepted
     }
 
-    fn change(&mut self, name: &str, change: impl FnOnce(&mut Self, usize)) -> Reply {
+    fn change(&mut self, what: &str, name: &str, change: impl FnOnce(&mut Self, usize)) -> Reply {
         if self.state.shutdown.is_some() {
             return Reply::Refused("the units are being stopped".to_owned());
         }
         match self.index(name) {
             Ok(index) => {
-                self.log(Level::Info, format!("{name} is changed on request"));
+                self.log(Level::Info, format!("{name}: {what} on request"));
                 change(self, index);
                 Reply::Accepted
             }
