@@ -1,29 +1,32 @@
 //! `mk-agent` as PID 1 of namespaces of its own: a machine small enough to start in a tenth of a second. A user
-//! namespace keeps it from the host's modules, clock and settings, and makes the tests work without root. A FIFO stands
-//! in for the kernel's log.
+//! namespace keeps it from the host's modules, clock and settings, and makes the tests work without root. A terminal
+//! stands in for the kernel's log: what is written to it comes out here, and whoever reads from it waits, as for the log.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use nix::pty::openpty;
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
+use nix::unistd::ttyname;
 use serde_json::Value;
 
 const AGENT: &str = env!("CARGO_BIN_EXE_mk-agent");
 /// For anything that should happen at once, on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Prepares the namespaces, then becomes the agent. `$1` holds the unit files and the FIFO, `$2` is the agent.
+/// Prepares the namespaces, then becomes the agent. `$1` holds the unit files, `$2` is the terminal, `$3` the agent.
 const PREPARE: &str = r#"
 set -e
-mount --bind "$1/kmsg" /dev/kmsg
+mount --bind "$2" /dev/kmsg
 mount -t tmpfs none /run
 mount -t tmpfs none /etc
 mkdir -p /etc/razor-mk
 cp -r "$1/units.d" /etc/razor-mk/
-exec "$2"
+exec "$3"
 "#;
 
 /// The running machine.
@@ -48,11 +51,11 @@ impl Guest {
         for (name, text) in units {
             fs::write(files.path().join("units.d").join(format!("{name}.toml")), text).unwrap();
         }
-        let log = follow(files.path().join("kmsg"));
+        let (terminal, log) = follow();
         let unshare = Command::new("unshare")
             .args(["--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"])
             .args(["--uts", "--net", "--ipc", "sh", "-c", PREPARE, "sh"])
-            .args([files.path().to_str().unwrap(), AGENT])
+            .args([files.path(), terminal.as_path(), AGENT.as_ref()])
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
@@ -147,16 +150,21 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
     }
 }
 
-/// Makes a FIFO and collects what is written to it. Opened for writing too, so that it never ends and never blocks.
-fn follow(path: PathBuf) -> Arc<Mutex<Vec<String>>> {
-    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
-    let fifo: File = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+/// Makes a terminal and collects the lines that are written to it.
+fn follow() -> (PathBuf, Arc<Mutex<Vec<String>>>) {
+    let pair = openpty(None, None).unwrap();
+    let mut plain = tcgetattr(&pair.slave).unwrap();
+    cfmakeraw(&mut plain);
+    tcsetattr(&pair.slave, SetArg::TCSANOW, &plain).unwrap();
+    let path = ttyname(&pair.slave).unwrap();
     let log = Arc::new(Mutex::new(Vec::new()));
     let lines = Arc::clone(&log);
     std::thread::spawn(move || {
-        for line in BufReader::new(fifo).lines().map_while(Result::ok) {
+        // Kept open on this side too, so that it does not hang up while nobody else has it.
+        let _open = pair.slave;
+        for line in BufReader::new(File::from(pair.master)).lines().map_while(Result::ok) {
             lines.lock().unwrap().push(line);
         }
     });
-    log
+    (path, log)
 }

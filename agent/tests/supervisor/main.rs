@@ -129,7 +129,8 @@ fn the_machine_goes_down_in_order() {
     for (command, signal) in [("reboot", 1), ("poweroff", 2)] {
         let Some(guest) = Guest::start(&[("sleeper", SLEEPER)]) else { return };
         guest.successor("sleeper", None);
-        assert!(guest.agent(&[command]).status.success());
+        // Its exit code says nothing: the command goes down with the machine.
+        guest.agent(&[command]);
         guest.logged("asked for on the command line");
         let status = guest.ended();
         let ended_by = status.signal().or(status.code().map(|c| c - 128));
