@@ -52,18 +52,11 @@ fn list(document: &Value) -> String {
             let word = |key: &str| image[key].as_str().unwrap_or_default().to_owned();
             let size = |key: &str| image[key].as_u64().map(human::disk).unwrap_or_default();
             let used = if image["name"] == document["current"] { "in use" } else { "" };
-            vec![
-                word("name"),
-                word("variant"),
-                size("kernel_bytes"),
-                size("initrd_bytes"),
-                human::time(&word("added")),
-                used.into(),
-            ]
+            vec![word("name"), size("kernel_bytes"), size("initrd_bytes"), human::time(&word("added")), used.into()]
         })
         .collect();
     if rows.is_empty() {
         return "There is no image yet; add one with: mk-server image add FILE.iso\n".to_owned();
     }
-    table::table(&["Name", "Variant", "Kernel", "Initrd", "Added", ""], &rows)
+    table::table(&["Name", "Kernel", "Initrd", "Added", ""], &rows)
 }

@@ -1,0 +1,49 @@
+//! The command line against a running server, and against none.
+
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use crate::agents::{Boot, inventory};
+use crate::support::{PROGRAM, Server};
+
+fn text(output: &Output) -> String {
+    String::from_utf8([output.stdout.clone(), output.stderr.clone()].concat()).unwrap()
+}
+
+#[tokio::test]
+async fn nodes_are_listed_and_shown() {
+    let server = Server::start("");
+    let output = server.cli(&["nodes", "list"]);
+    assert!(output.status.success() && text(&output).contains("No machine has been seen yet"), "{}", text(&output));
+    let mut report = inventory(&["00-11-22-33-44-aa"], "SERIAL1");
+    report["inventory"]["stable"]["memory"] = json!({"installed_bytes": 2_147_483_648u64, "dimms": [{"slot": "DIMM 0", "size_bytes": 2_147_483_648u64, "serial": "M1"}]});
+    report["inventory_digest"] = json!("0".repeat(64));
+    assert_eq!(Boot::new(1).send(&server, &report).await.0, 200);
+    let list = text(&server.cli(&["nodes", "list"]));
+    assert!(list.contains("node1") && list.contains("SERIAL1") && list.contains("2 GiB"), "{list}");
+    let shown = text(&server.cli(&["nodes", "show", "node1"]));
+    for words in ["node1", "serial SERIAL1", "DIMM 0", "M1", "00:11:22:33:44:aa", "mac=00-11-22-33-44-aa"] {
+        assert!(shown.contains(words), "{words} is missing:\n{shown}");
+    }
+    let exact: Value = serde_json::from_slice(&server.cli(&["nodes", "show", "node1", "--json"]).stdout).unwrap();
+    assert_eq!(exact["inventory"]["stable"]["memory"]["installed_bytes"], 2_147_483_648u64);
+    let output = server.cli(&["nodes", "show", "node9"]);
+    assert!(!output.status.success() && text(&output).contains("nodes list"), "{}", text(&output));
+}
+
+#[test]
+fn without_a_server_it_says_how_to_get_one() {
+    // A port that was free a moment ago.
+    let url = format!("http://{}", std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let output = Command::new(PROGRAM).args(["nodes", "list"]).env("MK_SERVER", &url).output().unwrap();
+    let said = text(&output);
+    assert!(!output.status.success() && said.contains(&url), "{said}");
+    assert!(said.contains("mk-server serve") && said.contains("--server"), "{said}");
+}
+
+#[test]
+fn a_url_that_is_none_is_named() {
+    let output = Command::new(PROGRAM).args(["--server", "razor:8150", "nodes", "list"]).output().unwrap();
+    assert!(!output.status.success() && text(&output).contains("razor:8150"), "{}", text(&output));
+}

@@ -1,0 +1,142 @@
+//! What was answered is kept: after a kill, and when the disk is full. And what a server says that cannot start.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::agents::{Boot, inventory};
+use crate::support::{PROGRAM, SERVE, Server, refused_start};
+
+/// Machines that check in while the server is killed.
+const MACHINES: u8 = 8;
+/// Kills in a row.
+const ROUNDS: u8 = 4;
+
+fn mac(n: u8) -> String {
+    format!("00-11-22-33-44-{n:02x}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_by_a_kill() {
+    let mut server = Arc::new(Server::start(""));
+    for round in 0..ROUNDS {
+        let mut tasks = tokio::task::JoinSet::new();
+        for n in 0..MACHINES {
+            let server = Arc::clone(&server);
+            tasks.spawn(async move { check_in_until_killed(&server, n, round).await });
+        }
+        tokio::time::sleep(Duration::from_millis(150 * u64::from(round + 1))).await;
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(i32::try_from(server.pid()).unwrap()),
+            nix::sys::signal::SIGKILL,
+        )
+        .unwrap();
+        let acknowledged = tasks.join_all().await;
+        let mut next = Arc::into_inner(server).unwrap();
+        next.restart("");
+        for (n, last) in acknowledged {
+            let Some((id, serial)) = last else { continue };
+            let node = next.node(id).await;
+            let kept = node["facts"]["serialnumber"].as_str().unwrap().parse::<u64>().unwrap();
+            assert!(kept == serial || kept == serial + 1, "machine {n}: {serial} was answered, {kept} is kept");
+        }
+        assert!(next.count().await <= i64::from(MACHINES), "no machine became two nodes");
+        server = Arc::new(next);
+    }
+    assert_eq!(server.count().await, i64::from(MACHINES), "every machine got through at least once");
+}
+
+/// Sends reports with rising serial numbers; gives the node and the last number that was answered.
+async fn check_in_until_killed(server: &Server, n: u8, round: u8) -> (u8, Option<(i64, u64)>) {
+    let mut boot = Boot::new(1 + n + round * MACHINES);
+    let mut last = None;
+    for serial in (u64::from(round) * 1_000_000).. {
+        let body = boot.next(&inventory(&[&mac(n)], &serial.to_string()));
+        let mut request =
+            server.request(reqwest::Method::POST, "/svc/checkin").header("content-type", "application/json");
+        for (name, value) in boot.sign(&body) {
+            request = request.header(name, value);
+        }
+        let Ok(response) = request.body(body).send().await else { break };
+        assert_eq!(response.status().as_u16(), 200);
+        let Ok(reply) = response.json::<serde_json::Value>().await else { break };
+        last = Some((reply["id"].as_i64().unwrap(), serial));
+    }
+    (n, last)
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_survived() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can make a small disk");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    // A mount namespace of its own, so that the disk goes away with the server.
+    let mut command = Command::new("unshare");
+    let script = "mount -t tmpfs -o size=1m none \"$1\" && exec \"$0\" serve --listen 127.0.0.1:0 --data \"$1\"";
+    command.args(["-m", "sh", "-c", script, PROGRAM]).arg(&data);
+    let server = Server::spawn(&data, command);
+    let mut boot = Boot::new(1);
+    assert_eq!(boot.send(&server, &inventory(&[&mac(1)], "S")).await.0, 200);
+    let mut answered = 1;
+    let full = loop {
+        let noise: String =
+            (0..4000u32).map(|i| format!("{:08x}", i.wrapping_mul(2_654_435_761).rotate_left(answered))).collect();
+        let answer = boot.send(&server, &json!({"facts": {"macaddress": mac(1), "noise": noise}})).await;
+        if answer.0 != 200 {
+            break answer;
+        }
+        answered += 1;
+        assert!(answered < 1000, "the disk never filled");
+    };
+    assert_eq!((full.0, &full.1["code"]), (507, &json!("disk_full")), "{}", full.1);
+    assert!(full.1["error"].as_str().unwrap().contains("room"), "{}", full.1);
+    assert_eq!(server.node(1).await["name"], "node1", "what was stored can still be read");
+    assert_eq!(server.get("/svc/hello").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_folder_is_refused_by_name() {
+    let server = Server::start("");
+    let said = refused_start(server.data(), &[]);
+    assert!(said.contains(&server.data().display().to_string()) && said.contains(&server.pid().to_string()), "{said}");
+    assert_eq!(server.get("/healthz").await.0, 200);
+}
+
+#[test]
+fn what_cannot_be_used_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    std::fs::write(data.join("config.toml"), "checkin_interval = 0\n").unwrap();
+    let said = refused_start(data, &[]);
+    assert!(said.contains("config.toml") && said.contains("checkin_interval is 0"), "{said}");
+    std::fs::write(data.join("config.toml"), "match_nodes_on = [\"mac\"\n").unwrap();
+    let said = refused_start(data, &[]);
+    assert!(said.contains("config.toml") && said.contains("line 1"), "{said}");
+    std::fs::remove_file(data.join("config.toml")).unwrap();
+    let said = refused_start(data, &["--config", "/no/such/file"]);
+    assert!(said.contains("/no/such/file"), "{said}");
+    std::fs::write(data.join("mk-server.sqlite"), vec![b'x'; 8192]).unwrap();
+    let said = refused_start(data, &[]);
+    assert!(said.contains("mk-server.sqlite") && said.contains("backup"), "{said}");
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(PROGRAM)
+        .args(&SERVE[..1])
+        .args(["--listen", &address, "--data"])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains(&address) && said.contains("--listen"), "{said}");
+}

@@ -1,0 +1,104 @@
+//! What too large, too slow or hostile clients get.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use wire::limits::MAX_CHECKIN_BODY;
+
+use crate::support::Server;
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_413_with_a_reason() {
+    let server = Server::start("");
+    let body = vec![b' '; MAX_CHECKIN_BODY + 1];
+    let (status, problem) = server.post(None, &body, &[]).await;
+    assert_eq!((status, &problem["code"]), (413, &json!("too_large")));
+    assert!(problem["error"].as_str().unwrap().contains(&MAX_CHECKIN_BODY.to_string()), "{problem}");
+    assert_eq!(server.get("/healthz").await.0, 200, "and it goes on");
+}
+
+#[tokio::test]
+async fn a_chunked_body_over_the_limit_is_413() {
+    let server = Server::start("");
+    let address = server.url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let head =
+        "POST /svc/checkin HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let chunk = vec![b' '; 1 << 20];
+    for _ in 0..=(MAX_CHECKIN_BODY >> 20) {
+        // The server may have answered and closed already.
+        if write!(stream, "{:x}\r\n", chunk.len())
+            .and_then(|()| stream.write_all(&chunk))
+            .and_then(|()| stream.write_all(b"\r\n"))
+            .is_err()
+        {
+            break;
+        }
+    }
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert!(answer.starts_with(b"HTTP/1.1 413 "), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test]
+async fn a_client_that_never_ends_its_headers_is_cut_off() {
+    let server = Server::start("");
+    let mut stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.write_all(b"GET /svc/hello HTTP/1.1\r\nHost: x\r\nX-Slow: ").unwrap();
+    let start = Instant::now();
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    assert!(start.elapsed() < Duration::from_secs(40), "still open after {:?}", start.elapsed());
+    assert_eq!(server.get("/svc/hello").await.1["service"], "razor-mk", "others are served");
+}
+
+#[tokio::test]
+async fn headers_and_paths_have_a_limit() {
+    let server = Server::start("");
+    let long = "x".repeat(40 * 1024);
+    let (status, _) = server.text(&format!("/svc/boot?serial={long}")).await;
+    assert!((400..500).contains(&status), "{status}");
+    let ports: String = (0..100).map(|n| format!("net{n}=00-11-22-33-44-{n:02x}&")).collect();
+    assert!(server.boot(&ports).await.is_ok(), "a hundred ports fit");
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_named() {
+    let server = Server::start("");
+    let (status, problem) = server.get("/svc/nothing").await;
+    assert_eq!((status, &problem["code"]), (404, &json!("no_such_path")));
+    let response = server.request(reqwest::Method::DELETE, "/svc/hello").send().await.unwrap();
+    assert_eq!(response.status().as_u16(), 405);
+    let (status, problem) = server.get("/api/collections/nodes?limit=-1").await;
+    assert_eq!((status, &problem["code"]), (400, &json!("bad_parameter")));
+    assert_eq!(server.get("/api/microkernel/bootstrap?nic_max=04").await.0, 400);
+    assert_eq!(server.get("/svc/log/77?msg=x").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_nodes_own_log_lines_are_kept() {
+    let server = Server::start("");
+    let id = server.boot("net0=00-11-22-33-44-aa").await.unwrap();
+    let (status, body) = server.text(&format!("/svc/log/{id}?msg=hello%20there&severity=warn")).await;
+    assert_eq!((status, body.as_str()), (204, ""));
+    let newest = &server.log(id).await[0];
+    assert_eq!((&newest["msg"], &newest["severity"]), (&json!("hello there"), &json!("warn")));
+}
+
+#[tokio::test]
+async fn lists_have_pages() {
+    let server = Server::start("");
+    for n in 0..5 {
+        server.boot(&format!("net0=00-11-22-33-44-0{n}")).await.unwrap();
+    }
+    let (_, page) = server.get("/api/collections/nodes?limit=2&start=1").await;
+    let names: Vec<_> = page["items"].as_array().unwrap().iter().map(|i| i["name"].clone()).collect();
+    assert_eq!((page["total"].clone(), names), (json!(5), vec![json!("node2"), json!("node3")]));
+    let (_, whole) = server.get("/api/collections/nodes?depth=1&limit=1").await;
+    assert_eq!(whole["items"][0]["hw_info"]["mac"], json!(["00-11-22-33-44-00"]));
+}

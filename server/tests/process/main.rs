@@ -1,0 +1,12 @@
+//! The server as a process: started on a folder of its own, spoken to over HTTP, killed without warning.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+
+mod agents;
+mod checkin;
+mod cli;
+mod durability;
+mod identity;
+mod images;
+mod limits;
+mod matrix;
+mod support;
