@@ -120,3 +120,24 @@ pub(crate) const CONSOLE_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) const CONSOLE_TICK: Duration = Duration::from_secs(5);
 /// The whole status page is written anew after this time: something else may have written over it.
 pub(crate) const CONSOLE_REPAINT: Duration = Duration::from_secs(60);
+
+/// The first check-in waits so long for devices and an address; then it is tried with what there is.
+pub(crate) const CHECKIN_START: Duration = Duration::from_secs(10);
+/// Time for a whole collection of facts; a longer one is gone on without.
+pub(crate) const CHECKIN_FACTS: Duration = Duration::from_secs(15);
+/// Time for name resolution and TCP connection to a server.
+pub(crate) const CHECKIN_CONNECT: Duration = Duration::from_secs(5);
+/// Time for a whole exchange with a server, its body included.
+pub(crate) const CHECKIN_EXCHANGE: Duration = Duration::from_secs(30);
+/// Wait after the first failed check-in; it doubles with each further one.
+pub(crate) const CHECKIN_RETRY: Duration = Duration::from_secs(1);
+/// Longest wait between two attempts while no server answers.
+pub(crate) const CHECKIN_RETRY_MAX: Duration = Duration::from_secs(60);
+/// Shortest time between two check-ins that are due to changes on the node, such as a link that comes and goes.
+pub(crate) const CHECKIN_GAP: Duration = Duration::from_secs(1);
+/// Volatile parts of the inventory are sent this often.
+pub(crate) const CHECKIN_VOLATILE: Duration = Duration::from_secs(3600);
+/// Problems that are kept for the server until it answers.
+pub(crate) const CHECKIN_PROBLEMS: usize = 50;
+/// Largest greeting of a server in bytes.
+pub(crate) const HELLO_BODY: usize = 4 * 1024;

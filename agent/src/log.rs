@@ -5,16 +5,22 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::IsTerminal as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The kernel's log, for reading and for writing.
 const KMSG: &str = "/dev/kmsg";
+
+/// Changes the level of [`to_stderr`].
+static SET_LEVEL: OnceLock<Box<dyn Fn(Level) + Send + Sync>> = OnceLock::new();
 
 /// How much is logged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -84,10 +90,20 @@ impl From<tracing::Level> for Level {
 /// Sends this process's log lines to standard error. A second call changes nothing.
 pub(crate) fn to_stderr(level: Level) {
     let format = if std::io::stderr().is_terminal() { Format::Terminal } else { Format::Kernel { prefix: "" } };
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(level.filter()).event_format(format).with_writer(std::io::stderr);
-    let _: Result<(), _> = subscriber.try_init();
+    let (filter, handle) = reload::Layer::new(level.filter());
+    let lines = tracing_subscriber::fmt::layer().event_format(format).with_writer(std::io::stderr);
+    if tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok() {
+        let set = move |level: Level| drop(handle.reload(level.filter()));
+        let _: Result<(), _> = SET_LEVEL.set(Box::new(set));
+    }
     panics_too();
+}
+
+/// Changes how much this process logs from now on, where it logs to standard error.
+pub(crate) fn set_level(level: Level) {
+    if let Some(set) = SET_LEVEL.get() {
+        set(level);
+    }
 }
 
 /// Sends this process's log lines to the kernel's log, or to standard error where there is none.

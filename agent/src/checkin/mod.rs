@@ -1,9 +1,378 @@
-//! stub
+//! Unit `checkin`: says to a server what this machine is, for ever, and does what the answers ask.
+//!
+//! Input: the state of `net` and `devices`, the settings, the facts. Output: [`crate::state::Checkin`], the pushed
+//! configuration, requests to the supervisor. No answer means no action; the unit never restarts the machine by itself.
+//! Decisions are pure and each in a file of its own; this file only joins them.
+
+mod compose;
+mod gather;
+mod key;
+mod outbox;
+mod pace;
+mod pushed;
+mod reply;
+mod route;
+mod transport;
+mod verdict;
+mod watch;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use wire::checkin::{CheckinReply, CheckinRequest};
+use wire::error::Problem;
+
+use crate::init::client::{self, Request};
+use crate::limits::{CHECKIN_GAP, CHECKIN_START};
+use crate::random::random;
+use crate::settings::Settings;
+use crate::state::{Checkin, Published as _, RUN_DIR, ServerHint, uptime};
+use crate::tree::Tree;
+use crate::{facts, log};
+
+use compose::{Ledger, Parts, View};
+use gather::Gatherer;
+use key::Speaker;
+use outbox::Outbox;
+use pace::Pace;
+use pushed::Pushed;
+use reply::{Effects, Power};
+use route::Route;
+use transport::{Timeouts, Transport};
+use verdict::Failure;
+use watch::{Inputs, Watch};
 
 /// Runs the unit until it is told to stop.
 ///
 /// # Errors
-/// What failed, on what.
+/// The state folder cannot be used, or the key of this boot is damaged.
 pub(crate) fn run() -> anyhow::Result<()> {
-    anyhow::bail!("unit checkin is not written yet")
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the unit")?;
+    runtime.block_on(async { Unit::new(Settings::load())?.run().await })
+}
+
+struct Unit {
+    settings: Settings,
+    speaker: Speaker,
+    watch: Watch,
+    transport: Result<Transport, Failure>,
+    gatherer: Gatherer,
+    route: Route,
+    ledger: Ledger,
+    outbox: Outbox,
+    pushed: Pushed,
+    /// Commands that were carried out.
+    done: BTreeSet<u64>,
+    /// What the next wait has added to it once.
+    skew: bool,
+    /// To be done after the next attempt to check in, which reports it.
+    power: Option<Power>,
+    state: Checkin,
+    published: Option<Checkin>,
+    /// What was logged last, so that it is logged once.
+    logged: String,
+}
+
+/// What one round came to.
+enum Round {
+    /// The next one is due after this time.
+    Wait(Duration),
+    /// The next one is due at once.
+    Again,
+}
+
+impl Unit {
+    fn new(settings: Settings) -> anyhow::Result<Self> {
+        let dir = Path::new(RUN_DIR);
+        let speaker = Speaker::load(dir)?;
+        let pushed = Pushed::read().unwrap_or_default();
+        if let Some(level) = pushed.level() {
+            log::set_level(level);
+        }
+        Ok(Self {
+            transport: Transport::new(settings.site.ca_pem.as_deref(), Timeouts::default()),
+            watch: Watch::new(dir)?,
+            gatherer: Gatherer::new(|| facts::collect(&Tree::live())),
+            route: Route::default(),
+            ledger: Ledger::default(),
+            outbox: Outbox::default(),
+            done: BTreeSet::new(),
+            skew: true,
+            power: None,
+            state: Checkin::default(),
+            published: None,
+            logged: String::new(),
+            settings,
+            speaker,
+            pushed,
+        })
+    }
+
+    async fn run(mut self) -> anyhow::Result<()> {
+        self.wait_for_start().await?;
+        loop {
+            let begun = Instant::now();
+            let (inputs, net) = Inputs::read();
+            let view = self.view().await;
+            let round = if inputs.has_address() {
+                self.round(&inputs.servers, &view).await
+            } else {
+                self.say("waiting for an address");
+                self.failed(watch::no_network(&net))
+            };
+            let power = self.power.take();
+            if let Some(power) = power {
+                self.switch(&power);
+            }
+            if let Round::Wait(wait) = round {
+                self.state.next_attempt_s = Some(uptime() + wait.as_secs_f64());
+                self.publish();
+                self.sleep(begun, wait, &inputs, &view).await?;
+            }
+        }
+    }
+
+    /// The first check-in waits a little for the devices, so that it is whole, and for an address, so that a boot in
+    /// good order reports no trouble.
+    async fn wait_for_start(&mut self) -> anyhow::Result<()> {
+        let end = tokio::time::Instant::now() + CHECKIN_START;
+        loop {
+            let (inputs, _) = Inputs::read();
+            match (inputs.settled, inputs.has_address()) {
+                (true, true) => return Ok(()),
+                (false, _) => self.say("waiting for the devices"),
+                (true, false) => self.say("waiting for an address"),
+            }
+            tokio::select! {
+                changed = self.watch.next() => changed.context("cannot hear of changes")?,
+                () = tokio::time::sleep_until(end) => return Ok(()),
+            }
+        }
+    }
+
+    /// Sleeps for this time, or until something changed that the server should know or that may mend a failure.
+    async fn sleep(&mut self, begun: Instant, wait: Duration, seen: &Inputs, sent: &View) -> anyhow::Result<()> {
+        let end = tokio::time::Instant::now() + wait;
+        let mut seen = seen.clone();
+        loop {
+            let current = Inputs::read().0;
+            if current != seen {
+                seen = current;
+                let matters = self.state.failures > 0 || self.view().await.fingerprint != sent.fingerprint;
+                if matters {
+                    tokio::time::sleep(CHECKIN_GAP.saturating_sub(begun.elapsed())).await;
+                    return Ok(());
+                }
+            }
+            tokio::select! {
+                changed = self.watch.next() => changed.context("cannot hear of changes")?,
+                () = tokio::time::sleep_until(end) => return Ok(()),
+            }
+        }
+    }
+
+    async fn view(&mut self) -> View {
+        let (inventory, problem) = self.gatherer.gather().await;
+        self.outbox.problems(problem);
+        View::of(inventory, self.pushed.excluded().as_ref())
+    }
+
+    /// Asks the servers one after the other until one answers.
+    async fn round(&mut self, hints: &[ServerHint], view: &View) -> Round {
+        self.say("checking in");
+        self.outbox.problems(self.settings.problems.iter().cloned());
+        self.outbox.problems(crate::state::Net::read().map(|n| n.problems).unwrap_or_default());
+        let order: Vec<ServerHint> = self.route.order(hints).into_iter().cloned().collect();
+        let mut failures = Vec::new();
+        for hint in &order {
+            let parts = self.ledger.parts(&hint.url, view, Instant::now());
+            match self.attempt(hint, view, parts).await {
+                Ok(reply) => return self.answered(hint, view, parts, &reply),
+                Err(failure) => {
+                    self.route.failed(hint, failure.status);
+                    let last = failure.final_word;
+                    failures.push(failure.problem);
+                    if last {
+                        break;
+                    }
+                }
+            }
+        }
+        self.failed(all_failed(failures))
+    }
+
+    async fn attempt(&mut self, hint: &ServerHint, view: &View, parts: Parts) -> Result<CheckinReply, Failure> {
+        let local =
+            |why: anyhow::Error| Failure::new("local", format!("{why:#}"), "See the state of /run on this node.");
+        if self.route.must_greet(hint) {
+            let (url, answer) = self.transport()?.hello(&hint.url).await;
+            verdict::hello(&url, &answer?)?;
+            self.route.greeted(hint);
+        }
+        let url = self.route.url(hint);
+        let number = self.speaker.next_number().map_err(local)?;
+        let body = serde_json::to_vec(&self.request(view, parts, number)).map_err(|why| local(why.into()))?;
+        let signed = self.speaker.sign(&body);
+        let answer = self.transport()?.post(&url, body, &signed).await?;
+        verdict::checkin(&url, &answer)
+    }
+
+    fn transport(&self) -> Result<&Transport, Failure> {
+        self.transport.as_ref().map_err(Clone::clone)
+    }
+
+    fn request(&self, view: &View, parts: Parts, number: u64) -> CheckinRequest {
+        let mut inventory = parts.inventory.then(|| view.inventory.clone());
+        if let Some(inventory) = inventory.as_mut().filter(|_| !parts.volatile) {
+            inventory.volatile = None;
+        }
+        CheckinRequest {
+            hw_id: wire::facts::hw_id(&view.inventory.stable),
+            facts: parts.facts.then(|| view.facts.clone()),
+            inventory,
+            inventory_digest: Some(view.digest.clone()),
+            boot_id: Some(self.speaker.boot_id.clone()),
+            seq: Some(number),
+            uptime_s: Some(Duration::from_secs_f64(uptime()).as_secs()),
+            clock_s: outbox::clock(),
+            agent: Some(outbox::agent(&self.settings.image)),
+            enrolment: self.settings.site.enrolment.clone(),
+            config: Some(self.pushed.state()),
+            results: self.outbox.results.clone(),
+            problems: self.outbox.pending(),
+        }
+    }
+
+    fn answered(&mut self, hint: &ServerHint, view: &View, sent: Parts, reply: &CheckinReply) -> Round {
+        self.route.answered(hint, reply.id);
+        self.ledger.answered(&hint.url, view, sent, reply.send_inventory, Instant::now());
+        self.outbox.delivered();
+        let effects = reply::effects(reply, &self.done, sent.facts && sent.inventory);
+        self.configure(reply);
+        self.note(hint, reply);
+        self.apply(effects, reply.interval)
+    }
+
+    fn apply(&mut self, effects: Effects, interval: Option<u32>) -> Round {
+        let Effects { power, send_all, at_once, results, problems } = effects;
+        self.done.extend(results.iter().map(|r| r.id));
+        self.outbox.results.extend(results);
+        self.outbox.problems(problems);
+        if send_all {
+            self.ledger.forget();
+        }
+        if let Some(power) = power {
+            // A command is acknowledged first; the action has no acknowledgement.
+            match at_once {
+                true => self.power = Some(power),
+                false => self.switch(&power),
+            }
+        }
+        if at_once {
+            return Round::Again;
+        }
+        let pace = Pace::of(&self.pushed.config, self.settings.line.interval);
+        Round::Wait(pace.after_answer(interval, std::mem::take(&mut self.skew), random()))
+    }
+
+    /// Takes a pushed configuration, or refuses it; both are told to the server at the next check-in.
+    fn configure(&mut self, reply: &CheckinReply) {
+        let (Some(config), Some(version)) = (&reply.config, reply.config_version) else { return };
+        if !self.pushed.consider(version, config) {
+            return;
+        }
+        match &self.pushed.refused {
+            Some(refused) => tracing::warn!("pushed configuration {version} is refused: {}", refused.problem),
+            None => {
+                tracing::info!("pushed configuration {version} is in force");
+                self.skew = true;
+                log::set_level(self.pushed.level().unwrap_or_else(|| self.settings.level()));
+                self.outbox.problems(config.other.keys().map(|key| outbox::unknown_key(key)));
+            }
+        }
+        if let Err(why) = self.pushed.publish() {
+            tracing::warn!("{why:#}");
+        }
+    }
+
+    fn note(&mut self, hint: &ServerHint, reply: &CheckinReply) {
+        let state = &mut self.state;
+        state.node_id = reply.id.or(state.node_id);
+        state.node_name = reply.name.clone().or(state.node_name.take());
+        state.state = reply.state;
+        state.reason.clone_from(&reply.reason);
+        state.server = Some(hint.url.clone());
+        state.last_contact_s = Some(uptime());
+        state.failures = 0;
+        state.error = None;
+        state.action = Some(reply.action.clone());
+        let name = state.node_name.clone().unwrap_or_else(|| "this node".to_owned());
+        let held = state.reason.as_ref().map(|r| format!(", but {r}")).unwrap_or_default();
+        let text = format!("checked in as {name} with {} ({}){held}", hint.url, hint.source);
+        if text != self.logged {
+            tracing::info!("{text}");
+            self.logged = text;
+        }
+        if self.published.as_ref().is_none_or(|p| p.last_contact_s.is_none()) {
+            client::ready();
+        }
+        self.say("checked in");
+    }
+
+    fn failed(&mut self, problem: Problem) -> Round {
+        let text = problem.to_string();
+        if text != self.logged {
+            tracing::warn!("{text}");
+            self.logged = text;
+        }
+        self.state.failures = self.state.failures.saturating_add(1);
+        self.outbox.happened(problem.clone());
+        self.state.error = Some(problem);
+        Round::Wait(pace::after_failure(self.state.failures, random()))
+    }
+
+    fn switch(&mut self, power: &Power) {
+        let request = match power {
+            Power::Reboot(reason) => Request::Reboot { reason: reason.clone() },
+            Power::Off(reason) => Request::Poweroff { reason: reason.clone() },
+        };
+        tracing::info!("{power:?}");
+        if let Err(why) = client::request(&request) {
+            let problem = Problem::new("power", format!("{why:#}"), "Use the BMC or the button of this machine.");
+            tracing::warn!("{problem}");
+            self.outbox.happened(problem);
+        }
+    }
+
+    fn say(&mut self, stage: &str) {
+        stage.clone_into(&mut self.state.stage);
+        self.publish();
+    }
+
+    fn publish(&mut self) {
+        if self.published.as_ref() == Some(&self.state) {
+            return;
+        }
+        if let Err(why) = self.state.publish() {
+            tracing::warn!("{why:#}");
+        }
+        self.published = Some(self.state.clone());
+    }
+}
+
+/// One problem of all that the servers' failures are.
+fn all_failed(problems: Vec<Problem>) -> Problem {
+    let mut problems = problems.into_iter();
+    let Some(first) = problems.next() else {
+        return Problem::new(
+            "no_server",
+            "nothing says where the server is: no razor.server on the kernel line, no site configuration, nothing by DHCP or DNS",
+            "Give razor.server=URL on the kernel line, DHCP next-server or option 224, or a DNS name razor.",
+        );
+    };
+    let rest: Vec<String> = problems.map(|p| p.error).collect();
+    if rest.is_empty() { first } else { Problem { error: format!("{}; {}", first.error, rest.join("; ")), ..first } }
 }

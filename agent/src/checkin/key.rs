@@ -1,0 +1,124 @@
+//! Who speaks: the Ed25519 key of this boot, the kernel's boot id, and the number of each request. Key and number lie
+//! in `/run`, so that they outlive a restart of the unit and end with the boot.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::rand::SystemRandom;
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+
+const KEY: &str = "checkin.key";
+const NUMBER: &str = "checkin.seq";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// The speaker of this boot.
+pub(super) struct Speaker {
+    dir: PathBuf,
+    key: Ed25519KeyPair,
+    number: u64,
+    /// The kernel's id of this boot.
+    pub(super) boot_id: String,
+}
+
+impl Speaker {
+    /// Takes up what an earlier run of the unit left in `dir`, or begins.
+    ///
+    /// # Errors
+    /// Names the file that cannot be read, written or understood.
+    pub(super) fn load(dir: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let boot_id = fs::read_to_string(BOOT_ID).with_context(|| format!("cannot read {BOOT_ID}"))?.trim().to_owned();
+        let path = dir.join(KEY);
+        let pkcs8 = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(_) => make(dir).with_context(|| format!("cannot make the key {}", path.display()))?,
+        };
+        let key = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|why| {
+            anyhow::anyhow!("{} is no Ed25519 key: {why}; delete it and it is made anew", path.display())
+        })?;
+        let number = fs::read_to_string(dir.join(NUMBER)).ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0);
+        Ok(Self { dir: dir.to_owned(), key, number, boot_id })
+    }
+
+    /// The next request's number. It is on record before it is used, so that none is used twice.
+    ///
+    /// # Errors
+    /// Names the file that cannot be written.
+    pub(super) fn next_number(&mut self) -> anyhow::Result<u64> {
+        let number = self.number + 1;
+        put(&self.dir, NUMBER, number.to_string().as_bytes(), 0o600)?;
+        self.number = number;
+        Ok(number)
+    }
+
+    /// Public key and signature of a request's body, both in base64.
+    pub(super) fn sign(&self, body: &[u8]) -> (String, String) {
+        let signature = self.key.sign(&wire::sign::message(body));
+        (STANDARD.encode(self.key.public_key()), STANDARD.encode(signature))
+    }
+}
+
+fn make(dir: &Path) -> anyhow::Result<Vec<u8>> {
+    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
+        .map_err(|_| anyhow::anyhow!("the kernel gives no random numbers"))?;
+    put(dir, KEY, pkcs8.as_ref(), 0o600)?;
+    Ok(pkcs8.as_ref().to_vec())
+}
+
+/// Replaces a file whole.
+fn put(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
+    let (path, temp) = (dir.join(name), dir.join(format!(".{name}.new")));
+    let write = || -> std::io::Result<()> {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temp)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temp, &path)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use ring::signature::{ED25519, UnparsedPublicKey};
+
+    use super::*;
+
+    #[test]
+    fn a_restarted_unit_speaks_with_the_same_key_and_higher_numbers() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = Speaker::load(dir.path()).unwrap();
+        assert_eq!((first.next_number().unwrap(), first.next_number().unwrap()), (1, 2));
+        let mut second = Speaker::load(dir.path()).unwrap();
+        assert_eq!(second.next_number().unwrap(), 3);
+        assert_eq!(first.sign(b"x"), second.sign(b"x"));
+        assert_eq!(first.boot_id.len(), 36);
+        let mode = fs::metadata(dir.path().join(KEY)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_signature_is_over_the_message_of_the_body() {
+        let dir = tempfile::tempdir().unwrap();
+        let (key, signature) = Speaker::load(dir.path()).unwrap().sign(b"{}");
+        let (key, signature) = (STANDARD.decode(key).unwrap(), STANDARD.decode(signature).unwrap());
+        assert_eq!((key.len(), signature.len()), (wire::sign::KEY_LEN, wire::sign::SIGNATURE_LEN));
+        let key = UnparsedPublicKey::new(&ED25519, key);
+        assert!(key.verify(&wire::sign::message(b"{}"), &signature).is_ok());
+        assert!(key.verify(b"{}", &signature).is_err());
+    }
+
+    #[test]
+    fn a_damaged_key_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(KEY), "x").unwrap();
+        let error = Speaker::load(dir.path()).err().unwrap().to_string();
+        assert!(error.contains(KEY), "{error}");
+    }
+}

@@ -1,0 +1,82 @@
+//! When the next check-in is due. Pure: random numbers come in.
+
+use std::time::Duration;
+
+use wire::limits::{DEFAULT_INTERVAL_S, DEFAULT_SKEW_S, MAX_INTERVAL_S, MIN_INTERVAL_S};
+
+use crate::limits::{CHECKIN_RETRY, CHECKIN_RETRY_MAX};
+
+/// How often a node checks in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pace {
+    /// Seconds between check-ins.
+    pub(super) interval_s: u32,
+    /// Largest random delay in seconds, added once after start and after each new configuration.
+    pub(super) skew_s: u32,
+}
+
+impl Pace {
+    /// What was pushed, else what the kernel line says, else the defaults.
+    pub(super) fn of(pushed: &wire::config::Config, line: Option<u32>) -> Self {
+        Self {
+            interval_s: pushed.mk_checkin_interval.or(line).unwrap_or(DEFAULT_INTERVAL_S),
+            skew_s: pushed.mk_checkin_skew.unwrap_or(DEFAULT_SKEW_S),
+        }
+    }
+
+    /// The wait after an answered check-in. The server may name another interval for this one time. A twentieth of
+    /// jitter keeps machines that were switched on together from checking in together for ever.
+    pub(super) fn after_answer(self, asked_s: Option<u32>, skew: bool, random: u64) -> Duration {
+        let seconds = asked_s.unwrap_or(self.interval_s).clamp(MIN_INTERVAL_S, MAX_INTERVAL_S);
+        let interval = Duration::from_secs(seconds.into());
+        let jitter = share(interval / 10, random);
+        let skew = if skew { share(Duration::from_secs(self.skew_s.into()), random >> 32) } else { Duration::ZERO };
+        interval * 19 / 20 + jitter + skew
+    }
+}
+
+/// The wait after so many failures in a row: doubles up to a ceiling, half of it random; for ever.
+pub(super) fn after_failure(failures: u32, random: u64) -> Duration {
+    let wait = CHECKIN_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(CHECKIN_RETRY_MAX);
+    wait / 2 + share(wait / 2, random)
+}
+
+/// A random share of a duration.
+fn share(whole: Duration, random: u64) -> Duration {
+    whole * u32::try_from(random & 0x3ff).unwrap_or(0) / 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use wire::config::Config;
+
+    use super::*;
+
+    #[test]
+    fn pushed_beats_the_kernel_line_beats_the_default() {
+        let pushed = Config { mk_checkin_interval: Some(15), ..Config::default() };
+        assert_eq!(Pace::of(&pushed, Some(30)), Pace { interval_s: 15, skew_s: 5 });
+        assert_eq!(Pace::of(&Config::default(), Some(30)).interval_s, 30);
+        assert_eq!(Pace::of(&Config::default(), None), Pace { interval_s: 60, skew_s: 5 });
+    }
+
+    proptest! {
+        #[test]
+        fn answers_keep_the_interval(interval in 1u32..86_400, asked in proptest::option::of(any::<u32>()), skew in any::<bool>(), random in any::<u64>()) {
+            let pace = Pace { interval_s: interval, skew_s: 5 };
+            let wait = pace.after_answer(asked, skew, random).as_secs_f64();
+            let seconds = f64::from(asked.unwrap_or(interval).clamp(1, 86_400));
+            let most = seconds * 1.05 + if skew { 5.0 } else { 0.0 };
+            prop_assert!(wait >= seconds * 0.949 && wait <= most, "{wait} for {seconds}");
+        }
+
+        #[test]
+        fn failures_wait_ever_longer_up_to_a_ceiling(failures in 1u32..100_000, random in any::<u64>()) {
+            let wait = after_failure(failures, random);
+            let full = CHECKIN_RETRY.saturating_mul(1 << (failures - 1).min(16)).min(CHECKIN_RETRY_MAX);
+            prop_assert!(wait >= full / 2 && wait <= full);
+            prop_assert!(wait <= CHECKIN_RETRY_MAX && wait >= CHECKIN_RETRY / 2);
+        }
+    }
+}

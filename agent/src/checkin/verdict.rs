@@ -1,0 +1,192 @@
+//! What an HTTP answer means. Pure: status, headers and body go in; a reply or a [`Failure`] comes out.
+
+use wire::checkin::{CheckinReply, Hello};
+use wire::error::Problem;
+use wire::routes::JSON;
+
+/// Most characters of foreign text that are repeated in a problem.
+const QUOTE: usize = 120;
+
+/// An HTTP answer whose body was read in full.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) content_type: Option<String>,
+    pub(super) location: Option<String>,
+    pub(super) body: Vec<u8>,
+}
+
+/// Why there is no reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// For people, with the URL.
+    pub(super) problem: Problem,
+    /// The right server said so: no other one is asked.
+    pub(super) final_word: bool,
+    /// HTTP status, if it came to that.
+    pub(super) status: Option<u16>,
+}
+
+impl Failure {
+    /// A failure that another server may not have.
+    pub(super) fn new(code: &str, error: String, remedy: &str) -> Self {
+        Self { problem: Problem::new(code, error, remedy), final_word: false, status: None }
+    }
+}
+
+/// The reply to a check-in.
+pub(super) fn checkin(url: &str, answer: &Answer) -> Result<CheckinReply, Failure> {
+    json_body(url, answer)?;
+    let reply: CheckinReply = serde_json::from_slice(&answer.body).map_err(|why| not_ours(url, answer, &why))?;
+    Ok(reply)
+}
+
+/// Whether a server that was only guessed is one of ours.
+pub(super) fn hello(url: &str, answer: &Answer) -> Result<(), Failure> {
+    json_body(url, answer)?;
+    let hello: Hello = serde_json::from_slice(&answer.body).map_err(|why| not_ours(url, answer, &why))?;
+    if hello.service != Hello::SERVICE || hello.protocol != Hello::PROTOCOL {
+        let text = format!(
+            "{url} is the service {:?}, protocol {}, and not {:?}, protocol {}",
+            quote(&hello.service),
+            hello.protocol,
+            Hello::SERVICE,
+            Hello::PROTOCOL
+        );
+        return Err(Failure::new("not_our_server", text, "Name the server with razor.server= on the kernel line."));
+    }
+    Ok(())
+}
+
+fn json_body(url: &str, answer: &Answer) -> Result<(), Failure> {
+    let status = answer.status;
+    let mut failure = match status {
+        200..300 if !is_json(answer) => {
+            let kind = answer.content_type.as_deref().unwrap_or("no content type");
+            let text = format!("{url} answered with {}, not {JSON}: {}", quote(kind), start_of(&answer.body));
+            Failure::new("not_json", text, "Another web server answers at this address: correct the server's URL.")
+        }
+        200..300 => return Ok(()),
+        300..400 => {
+            let to = answer.location.as_deref().map_or("nowhere", |l| l);
+            let text = format!("{url} redirects to {} (HTTP {status}), and redirects are not followed", quote(to));
+            Failure::new("redirected", text, "Give the URL at which the server itself answers.")
+        }
+        _ => refusal(url, answer),
+    };
+    failure.status = Some(status);
+    Err(failure)
+}
+
+/// A status of 400 or above: our server says why in a problem, an original one in `error` or not at all.
+fn refusal(url: &str, answer: &Answer) -> Failure {
+    let status = answer.status;
+    if let Some(problem) = serde_json::from_slice::<Problem>(&answer.body).ok().filter(|_| is_json(answer)) {
+        let error = format!("{url} refused the check-in (HTTP {status}): {}", problem.error);
+        return Failure { problem: Problem { error, ..problem }, final_word: status < 500, status: None };
+    }
+    let said = if answer.body.is_empty() { "without a word".to_owned() } else { start_of(&answer.body) };
+    let remedy = match status {
+        404 => "Correct the server's URL, or let the server discover this machine anew.",
+        400..500 => "See the server's log for the reason.",
+        _ => "See the server's log; the check-in is repeated.",
+    };
+    Failure::new("http_status", format!("{url} answered HTTP {status}: {said}"), remedy)
+}
+
+fn not_ours(url: &str, answer: &Answer, why: &serde_json::Error) -> Failure {
+    let text = format!("{url} answered with JSON that is no reply of ours ({why}): {}", start_of(&answer.body));
+    let failure =
+        Failure::new("not_our_server", text, "Another service answers at this address: correct the server's URL.");
+    Failure { status: Some(answer.status), ..failure }
+}
+
+fn is_json(answer: &Answer) -> bool {
+    let essence = answer.content_type.as_deref().and_then(|t| t.split(';').next()).unwrap_or("");
+    essence.trim().eq_ignore_ascii_case(JSON)
+}
+
+/// The beginning of a body, as text that can be shown.
+fn start_of(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(QUOTE * 4)]);
+    format!("`{}`", quote(text.trim()))
+}
+
+/// Foreign text without control characters, cut.
+fn quote(text: &str) -> String {
+    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut out: String = clean.clone().take(QUOTE).collect();
+    if clean.count() > QUOTE {
+        out.push('…');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn answer(status: u16, kind: &str, body: &str) -> Answer {
+        Answer { status, content_type: Some(kind.to_owned()), location: None, body: body.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn replies_of_ours_and_of_an_original_server() {
+        let reply = checkin("u", &answer(200, "application/json", r#"{"action":"none","id":7}"#)).unwrap();
+        assert_eq!((reply.action.as_str(), reply.id), ("none", Some(7)));
+        let reply = checkin("u", &answer(202, "Application/JSON; charset=utf-8", r#"{"action":"reboot"}"#)).unwrap();
+        assert_eq!((reply.action.as_str(), reply.send_inventory), ("reboot", None));
+    }
+
+    #[test]
+    fn each_failure_names_the_url_and_what_it_is() {
+        let problem = r#"{"code":"no_match_value","error":"nothing to match","remedy":"r"}"#;
+        for (given, code, word, final_word) in [
+            (answer(200, "text/html", "<html>\n<b>It works"), "not_json", "`<html> <b>It works`", false),
+            (answer(200, "application/json", "[1]"), "not_our_server", "`[1]`", false),
+            (answer(200, "application/json", "{}"), "not_our_server", "action", false),
+            (answer(200, "application/json", ""), "not_our_server", "EOF", false),
+            (answer(404, "text/plain", ""), "http_status", "HTTP 404: without a word", false),
+            (answer(500, "text/plain", "oops"), "http_status", "HTTP 500: `oops`", false),
+            (answer(400, "application/json", problem), "no_match_value", "nothing to match", true),
+            (answer(503, "application/json", problem), "no_match_value", "nothing to match", false),
+            (answer(400, "text/html", problem), "http_status", "HTTP 400", false),
+            (Answer { location: Some("http://b".into()), ..answer(302, "", "") }, "redirected", "http://b", false),
+        ] {
+            let failure = checkin("http://a/x", &given).unwrap_err();
+            assert_eq!((failure.problem.code.as_str(), failure.final_word), (code, final_word), "{failure:?}");
+            assert!(
+                failure.problem.error.contains("http://a/x") && failure.problem.error.contains(word),
+                "{failure:?}"
+            );
+            assert_eq!(failure.status, Some(given.status));
+            assert!(!failure.problem.remedy.is_empty());
+        }
+    }
+
+    #[test]
+    fn only_our_own_hello_will_do() {
+        let ours = r#"{"service":"razor-mk","protocol":1,"version":"0.1.0"}"#;
+        assert_eq!(hello("u", &answer(200, JSON, ours)), Ok(()));
+        for other in [
+            r#"{"service":"x","protocol":1,"version":""}"#,
+            r#"{"service":"razor-mk","protocol":2,"version":""}"#,
+            "{}",
+        ] {
+            assert_eq!(hello("u", &answer(200, JSON, other)).unwrap_err().problem.code, "not_our_server", "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_no_panic_and_short(status in 100u16..600, kind in ".{0,30}", body in proptest::collection::vec(any::<u8>(), 0..3000)) {
+            let given = Answer { status, content_type: Some(kind), location: None, body };
+            if let Err(failure) = checkin("u", &given) {
+                prop_assert!(failure.problem.error.chars().count() < 4 * QUOTE, "{failure:?}");
+            }
+            let _ = hello("u", &given);
+        }
+    }
+}
