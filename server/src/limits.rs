@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time for a client to send a check-in's body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most bytes over a body's limit that are read and thrown away, so that the client can be told.
+pub const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 /// Longest time that running requests get when the server is told to stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed `accept`, such as for want of file descriptors.
@@ -28,6 +30,8 @@ pub const MAX_REPORT: usize = 2 * wire::limits::MAX_CHECKIN_BODY;
 
 /// Longest log message that a node may send, in bytes.
 pub const MAX_LOG_MESSAGE: usize = 8 * 1024;
+/// Problems, and command results, that are kept of one check-in.
+pub const MAX_MESSAGES: usize = 100;
 /// Log entries and reports that one answer holds unless `limit` says otherwise.
 pub const DEFAULT_PAGE: i64 = 1000;
 /// Most network ports that a bootstrap script asks for: its query must fit [`wire::limits::MAX_URI`].

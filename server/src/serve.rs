@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::Config;
 use crate::http::{self, State, listen};
 use crate::image::Images;
+use crate::limits::DRAIN_TIMEOUT;
 use crate::registry::reindex::Reindex;
 use crate::store::Store;
 
@@ -38,12 +40,14 @@ pub struct Options {
 /// When the server cannot start; says why and what to do.
 pub async fn run(options: &Options) -> anyhow::Result<()> {
     let data = &options.data;
-    fs::create_dir_all(data).with_context(|| format!("cannot make the data folder {}", data.display()))?;
+    // Inventories are nobody's business but the operator's.
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
+    made.with_context(|| format!("cannot make the data folder {}", data.display()))?;
     let lock = lock(data)?;
     let beside = Some(data.join(CONFIG_FILE)).filter(|f| f.exists());
     let config = Arc::new(Config::load(options.config.as_deref().or(beside.as_deref()))?);
     let images = Images::open(data)?;
-    let store = Store::open(data).await?;
+    let (store, mut writing) = Store::open(data).await?;
     for collision in store.writer.write(Reindex { config: Arc::clone(&config), now: crate::store::now_ms() }).await? {
         tracing::warn!("match_nodes_on was changed: {collision}");
     }
@@ -54,13 +58,22 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     announce(address)?;
     let stop = async {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = terminate.recv() => tracing::info!("stopping"),
+            _ = interrupt.recv() => tracing::info!("stopping"),
+            // Without it nothing could be stored: whoever watches over this process shall start it anew.
+            _ = &mut writing => tracing::error!("stopping, since the database writer has ended"),
         }
-        tracing::info!("stopping");
     };
     listen::run(listener, http::router(State { config, store: store.clone(), images }), stop).await;
     store.readers.close().await;
+    if writing.is_finished() {
+        bail!("the database writer ended by itself; see the log, and start the server again");
+    }
+    drop(store);
+    // A request that outlasted the drain may still hold on to it; what it waits for is not acknowledged.
+    if let Ok(ended) = tokio::time::timeout(DRAIN_TIMEOUT, writing).await {
+        ended.context("the database writer failed while it closed the database")?;
+    }
     drop(lock);
     Ok(())
 }

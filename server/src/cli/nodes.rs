@@ -14,7 +14,7 @@ use crate::cli::{human, print, print_json, show, table};
 pub async fn run(client: &Client, command: Nodes) -> anyhow::Result<()> {
     match command {
         Nodes::List { json } => {
-            let document = client.get("/api/collections/nodes?depth=1").await?;
+            let document = all(client).await?;
             if json { print_json(&document) } else { print(&list(&document)) }
         }
         Nodes::Show { name, json } => {
@@ -22,6 +22,19 @@ pub async fn run(client: &Client, command: Nodes) -> anyhow::Result<()> {
             if json { print_json(&document) } else { print(&show::node(&document)?) }
         }
     }
+}
+
+/// All nodes, page by page.
+async fn all(client: &Client) -> anyhow::Result<Value> {
+    let mut document = client.get("/api/collections/nodes?depth=1").await?;
+    let total = document["total"].as_u64().unwrap_or(0);
+    while let Some(items) = document["items"].as_array_mut().filter(|i| (i.len() as u64) < total) {
+        let next = client.get(&format!("/api/collections/nodes?depth=1&start={}", items.len())).await?;
+        let more = next["items"].as_array().filter(|more| !more.is_empty());
+        let Some(more) = more else { break };
+        items.extend(more.iter().cloned());
+    }
+    Ok(document)
 }
 
 fn list(document: &Value) -> String {

@@ -1,11 +1,10 @@
 //! `POST /svc/checkin/{id}` and `/svc/checkin`: reads the body within its limits and hands the message on.
 
-use std::error::Error as _;
-
 use axum::Json;
-use axum::body::{Body, Bytes, HttpBody as _};
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Path, State as Handle};
 use axum::http::{HeaderMap, StatusCode};
+use http_body_util::BodyExt as _;
 use wire::checkin::CheckinReply;
 use wire::limits::MAX_CHECKIN_BODY;
 
@@ -13,7 +12,7 @@ use crate::http::State;
 use crate::http::message;
 use crate::http::problem::Failure;
 use crate::http::svc::node_id;
-use crate::limits::BODY_TIMEOUT;
+use crate::limits::{BODY_TIMEOUT, MAX_DISCARDED};
 use crate::registry::checkin::Checkin;
 use crate::store::now_ms;
 
@@ -64,29 +63,49 @@ async fn checkin(
     Ok(Json(state.store.writer.write(work).await??))
 }
 
-async fn read(body: Body) -> Result<Bytes, Failure> {
-    let too_large = |size: String| {
-        let error = format!("the body has {size}; at most {MAX_CHECKIN_BODY} bytes are taken");
-        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error, "Exclude facts with mk_fact_excl_pattern.")
-    };
+async fn read(body: Body) -> Result<Vec<u8>, Failure> {
     let announced = body.size_hint().lower();
-    if announced > MAX_CHECKIN_BODY as u64 {
-        return Err(too_large(format!("{announced} bytes")));
+    let Ok(received) = tokio::time::timeout(BODY_TIMEOUT, receive(body)).await else {
+        let error = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
+        let remedy = "Check the network, then send it again.";
+        return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "too_slow", error, remedy));
+    };
+    let Received { bytes, total } = received.map_err(|error| {
+        let error = format!("the body broke off: {error}");
+        Failure::new(StatusCode::BAD_REQUEST, "body_broke_off", error, "Send it again.")
+    })?;
+    if total > MAX_CHECKIN_BODY {
+        let size = announced.max(total as u64);
+        let error = format!("the body has {size} bytes or more; at most {MAX_CHECKIN_BODY} are taken");
+        let remedy = "Exclude facts with mk_fact_excl_pattern.";
+        return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error, remedy));
     }
-    match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, MAX_CHECKIN_BODY)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => {
-            let over = error.source().is_some_and(|e| e.to_string().contains("length limit"));
-            Err(if over {
-                too_large("more".to_owned())
-            } else {
-                let error = format!("the body broke off: {error}");
-                Failure::new(StatusCode::BAD_REQUEST, "body_broke_off", error, "Send it again.")
-            })
+    Ok(bytes)
+}
+
+/// What came of a body.
+struct Received {
+    /// As much of it as is taken.
+    bytes: Vec<u8>,
+    /// Bytes that came.
+    total: usize,
+}
+
+/// Receives a body. What is over the limit is thrown away up to a limit of its own, since a client that is cut off while
+/// it sends does not get to read why.
+async fn receive(mut body: Body) -> Result<Received, axum::Error> {
+    let mut received = Received { bytes: Vec::new(), total: 0 };
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        received.total += data.len();
+        if received.total <= MAX_CHECKIN_BODY {
+            received.bytes.extend_from_slice(&data);
+        } else {
+            received.bytes = Vec::new();
         }
-        Err(_) => {
-            let error = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
-            Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "too_slow", error, "Check the network, then send it again."))
+        if received.total > MAX_CHECKIN_BODY + MAX_DISCARDED {
+            break;
         }
     }
+    Ok(received)
 }

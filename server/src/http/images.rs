@@ -1,7 +1,7 @@
 //! `/svc/repo` and the images that operators add: kernel and initrd with `ETag`, `Range` and `Content-Length`.
 
 use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State as Handle};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,7 +13,7 @@ use tower::ServiceExt as _;
 use tower_http::services::ServeFile;
 
 use crate::http::State;
-use crate::http::problem::Failure;
+use crate::http::problem::{self, Failure};
 use crate::image::Image;
 use crate::limits::{MAX_IMAGE, UPLOAD_TIMEOUT};
 
@@ -83,7 +83,10 @@ pub async fn add(Handle(state): Handle<State>, body: Body) -> Result<Json<Image>
     })??;
     let images = state.images.clone();
     let added = tokio::task::spawn_blocking(move || images.add(incoming, &file)).await.map_err(anyhow::Error::new)?;
-    let image = added.map_err(|e| refused(&format!("the image cannot be added: {e:#}")))?;
+    let image = added.map_err(|e| match problem::is_full(&e) {
+        true => Failure::from(e),
+        false => refused(&format!("the image cannot be added: {e:#}")),
+    })?;
     tracing::info!(name = image.name, "image added");
     Ok(Json(image))
 }
@@ -113,7 +116,7 @@ fn refused(error: &str) -> Failure {
 
 /// Body of `POST /api/commands/use-image`.
 #[derive(Debug, Deserialize)]
-pub struct Choice {
+struct Choice {
     /// Name of an image, or as much of its beginning as tells it apart.
     version: String,
 }
@@ -122,7 +125,11 @@ pub struct Choice {
 ///
 /// # Errors
 /// When there is no such image, or more than one.
-pub async fn choose(Handle(state): Handle<State>, Json(choice): Json<Choice>) -> Result<Json<Image>, Failure> {
+pub async fn choose(Handle(state): Handle<State>, body: Bytes) -> Result<Json<Image>, Failure> {
+    let choice: Choice = serde_json::from_slice(&body).map_err(|e| {
+        let error = format!("the body is no command: {e}");
+        Failure::new(StatusCode::BAD_REQUEST, "bad_json", error, "Send {\"version\": \"NAME\"}.")
+    })?;
     let images = state.images.clone();
     let chosen =
         tokio::task::spawn_blocking(move || images.choose(&choice.version)).await.map_err(anyhow::Error::new)?;

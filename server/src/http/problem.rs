@@ -19,11 +19,18 @@ impl From<Refusal> for Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         tracing::error!("a request failed: {error:#}");
-        let full = format!("{error:#}").contains("disk is full");
-        let (status, code) = if full { (507, "disk_full") } else { (500, "internal") };
+        let (status, code) = if is_full(&error) { (507, "disk_full") } else { (500, "internal") };
         let remedy = "See the server's log. Nothing of this request was stored; it may be sent again.";
         Self(Refusal::new(status, code, format!("the server could not do it: {error:#}"), remedy))
     }
+}
+
+/// True when the disk has no room, as the system or SQLite says it.
+#[must_use]
+pub fn is_full(error: &anyhow::Error) -> bool {
+    let full = |e: &std::io::Error| e.kind() == std::io::ErrorKind::StorageFull;
+    let by_system = error.chain().any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(full));
+    by_system || format!("{error:#}").contains("disk is full")
 }
 
 impl Failure {

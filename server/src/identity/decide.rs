@@ -44,6 +44,18 @@ pub struct Decision {
     pub evidence: Vec<Evidence>,
 }
 
+impl Decision {
+    /// True when it is more than the plain recognition of one machine: nodes merge, or claim the same hardware.
+    #[must_use]
+    pub fn is_news(&self) -> bool {
+        match &self.verdict {
+            Verdict::Create => false,
+            Verdict::Node { merge, conflict, .. } => !merge.is_empty() || !conflict.is_empty(),
+            Verdict::Ambiguous { .. } => true,
+        }
+    }
+}
+
 /// One node's part in the evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {

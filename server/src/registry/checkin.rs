@@ -9,6 +9,7 @@ use wire::checkin::{CheckinReply, CheckinRequest, Facts, NodeState};
 use crate::config::Config;
 use crate::identity::decide::Own;
 use crate::identity::report;
+use crate::limits::MAX_MESSAGES;
 use crate::registry::settle::{Settled, Speaker, settle};
 use crate::registry::{Refusal, action};
 use crate::store::boots::Boot;
@@ -194,8 +195,9 @@ impl Checkin {
             Some((content, own)) => ("inventory", content?, self.request.inventory_digest.clone().unwrap_or(own)),
             None => ("facts", facts.into_bytes(), digest),
         };
-        let with_inventory = self.request.boot_id.is_some() && kind == "facts";
-        if node.report_digest.as_deref() != Some(&digest) && !with_inventory {
+        // Agents of ours report by inventory; their facts alone are no report.
+        let partial = self.request.boot_id.is_some() && kind == "facts";
+        if node.report_digest.as_deref() != Some(&digest) && !partial {
             let boot_id = self.request.boot_id.as_deref();
             let report =
                 history::Report { kind, digest: &digest, content: &content, boot_id, uptime_s: self.uptime_s() };
@@ -221,6 +223,7 @@ impl Checkin {
             if let Some(entry) = &action.log {
                 history::log(&mut *db, self.now, id, "info", entry).await?;
             }
+            self.keep_messages(&mut *db, id).await?;
             nodes::set_contact(&mut *db, id, &self.contact(action.reboots)?).await?;
         }
         let version = history::config_version(db, id).await?;
@@ -236,6 +239,20 @@ impl Checkin {
             clock_s: Some(self.now / 1000),
             ..bare()
         })
+    }
+
+    /// What the agent says went wrong, and what became of commands, goes to the node's log.
+    async fn keep_messages(&self, db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
+        for problem in self.request.problems.iter().take(MAX_MESSAGES) {
+            let entry =
+                json!({"event": "problem", "code": problem.code, "error": problem.error, "remedy": problem.remedy});
+            history::log(&mut *db, self.now, id, "warn", &entry).await?;
+        }
+        for result in self.request.results.iter().take(MAX_MESSAGES) {
+            let entry = json!({"event": "command", "id": result.id, "outcome": result.outcome, "msg": result.detail});
+            history::log(&mut *db, self.now, id, "info", &entry).await?;
+        }
+        Ok(())
     }
 
     fn contact(&self, reboots: i64) -> anyhow::Result<Contact> {

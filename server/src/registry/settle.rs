@@ -71,8 +71,11 @@ pub async fn settle(db: &mut SqliteConnection, speaker: &Speaker<'_>) -> anyhow:
         let detail = json!({"key": key.to_string(), "from": nodes::name(settled.id), "to": nodes::name(heir)});
         history::event(&mut *db, now, "hardware-moved", Some(heir), &detail).await?;
     }
-    if node.decision != serde_json::to_string(&decision)? || node.state != nodes::state_word(settled.state) {
-        announce(&mut *db, now, &settled, &decision).await?;
+    let changed = node.state != nodes::state_word(settled.state);
+    if changed || node.decision != serde_json::to_string(&decision)? {
+        if changed || decision.is_news() {
+            announce(&mut *db, now, &settled, &decision).await?;
+        }
         nodes::set_state(db, settled.id, settled.state, settled.reason.as_ref(), &decision).await?;
     }
     Ok(Ok(settled))

@@ -18,6 +18,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions as _, SqliteConnection};
 
 use crate::limits::{BUSY_TIMEOUT, READERS};
+use tokio::task::JoinHandle;
 use writer::Writer;
 
 /// Name of the database within the data folder.
@@ -33,11 +34,12 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database in `folder`, makes it where there is none, and brings it to this version's schema.
+    /// Opens the database in `folder`, makes it where there is none, and brings it to this version's schema. The task
+    /// that is returned beside it writes; it ends when the last handle is dropped.
     ///
     /// # Errors
     /// When the file cannot be opened, is damaged, or was written by a later version; says what to do.
-    pub async fn open(folder: &Path) -> anyhow::Result<Self> {
+    pub async fn open(folder: &Path) -> anyhow::Result<(Self, JoinHandle<()>)> {
         let file = folder.join(FILE);
         let options = SqliteConnectOptions::new()
             .filename(&file)
@@ -55,7 +57,8 @@ impl Store {
             .connect_with(options.read_only(true))
             .await
             .with_context(|| unusable(&file))?;
-        Ok(Self { writer: Writer::spawn(connection), readers })
+        let (writer, writing) = Writer::spawn(connection);
+        Ok((Self { writer, readers }, writing))
     }
 }
 

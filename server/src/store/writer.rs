@@ -11,6 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use crate::limits::{COMMIT_GROUP, WRITER_QUEUE};
 
@@ -69,12 +70,11 @@ impl std::fmt::Debug for Writer {
 }
 
 impl Writer {
-    /// Starts the task on this connection.
+    /// Starts the task on this connection. It is done once the last handle is dropped and the database is closed.
     #[must_use]
-    pub fn spawn(connection: SqliteConnection) -> Self {
+    pub fn spawn(connection: SqliteConnection) -> (Self, JoinHandle<()>) {
         let (jobs, queue) = mpsc::channel(WRITER_QUEUE);
-        tokio::spawn(run(connection, queue));
-        Self { jobs }
+        (Self { jobs }, tokio::spawn(run(connection, queue)))
     }
 
     /// Carries out `work`; returns once it is on the disk.

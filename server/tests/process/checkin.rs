@@ -35,6 +35,18 @@ async fn a_machine_from_media_becomes_a_node() {
 }
 
 #[tokio::test]
+async fn what_went_wrong_on_a_node_is_in_its_log() {
+    let server = Server::start("");
+    let mut report = inventory(&[A], "S1");
+    report["problems"] = json!([{"code": "no_driver", "error": "e", "remedy": "r"}]);
+    report["results"] = json!([{"id": 3, "outcome": "unsupported", "detail": "d"}]);
+    assert_eq!(Boot::new(1).send(&server, &report).await.0, 200);
+    let log = server.log(1).await;
+    assert!(log.iter().any(|e| e["code"] == "no_driver" && e["severity"] == "warn"), "{log:?}");
+    assert!(log.iter().any(|e| e["event"] == "command" && e["outcome"] == "unsupported"), "{log:?}");
+}
+
+#[tokio::test]
 async fn the_inventory_is_asked_for_only_when_it_is_not_known() {
     let server = Server::start("");
     let mut boot = Boot::new(1);
