@@ -40,6 +40,14 @@ pub(crate) fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// The node's state as `mk-agent status` prints it.
+///
+/// # Errors
+/// No supervisor runs.
+pub(crate) fn status_text() -> anyhow::Result<String> {
+    Ok(Snapshot::read()?.status())
+}
+
 fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Help => print(args::HELP)?,

@@ -37,7 +37,7 @@ use gather::Gatherer;
 use key::Speaker;
 use outbox::Outbox;
 use pace::Pace;
-use pushed::Pushed;
+pub(crate) use pushed::Pushed;
 use reply::{Effects, Power};
 use route::Route;
 use transport::{Timeouts, Transport};

@@ -2,7 +2,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /` | a summary as plain text |
+//! | `GET /` | what `mk-agent status` prints |
 //! | `GET /status` | all state files as one JSON object |
 //! | `GET /facts` | flat facts; with `?inventory` the typed inventory |
 //! | `GET /logs` | last lines of every unit as plain text; with `?unit=NAME` of one |
@@ -11,7 +11,6 @@
 //! Anybody on the machine may read here, so nothing here changes anything.
 
 mod push;
-mod summary;
 
 use axum::Json;
 use axum::Router;
@@ -24,12 +23,13 @@ use serde_json::json;
 use wire::error::Problem;
 use wire::routes::CONTROL_PORT;
 
+use crate::checkin::Pushed;
 use crate::init::client::{self, Reply, Request};
 use crate::limits::CONFIG_BODY;
 use crate::settings::Settings;
 use crate::state::{Checkin, Devices, Extensions, Net, Published as _, Units, uptime};
 use crate::tree::Tree;
-use crate::{facts, loopback};
+use crate::{cli, facts, loopback};
 
 /// Runs the unit until it is told to stop.
 ///
@@ -48,7 +48,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 
 fn routes() -> Router {
     Router::new()
-        .route("/", get(async || blocking(|| text(summary::current())).await))
+        .route("/", get(async || blocking(summary).await))
         .route("/status", get(async || blocking(|| Json(status()).into_response()).await))
         .route("/facts", get(async |query| blocking(move || facts_of(&query)).await))
         .route("/logs", get(async |query| blocking(move || logs(&query)).await))
@@ -76,6 +76,17 @@ fn refusal(status: StatusCode, problem: &Problem) -> Response {
     (status, Json(problem)).into_response()
 }
 
+/// The node's state for people.
+fn summary() -> Response {
+    match cli::status_text() {
+        Ok(status) => text(status),
+        Err(error) => {
+            let remedy = "See GET /status for what the units have published by themselves.";
+            refusal(StatusCode::SERVICE_UNAVAILABLE, &Problem::new("no_supervisor", format!("{error:#}"), remedy))
+        }
+    }
+}
+
 /// All state files; `null` for a unit that has published nothing yet.
 fn status() -> serde_json::Value {
     let settings = Settings::load();
@@ -89,6 +100,7 @@ fn status() -> serde_json::Value {
         "ext": Extensions::read(),
         "net": Net::read(),
         "checkin": Checkin::read(),
+        "config": Pushed::read(),
     })
 }
 

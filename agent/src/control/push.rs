@@ -2,17 +2,22 @@
 //! sent through a form encoder (URL-encoded, with `=` at the end).
 //!
 //! A configuration is checked here and never taken: this port has no authentication, and configuration comes from the
-//! server with a check-in. The answer says which it is: wrong, or right and to be pushed from the server.
+//! server with a check-in. The answer says which it is: in force already (as the original said it), wrong, or right and
+//! to be pushed from the server.
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
+use serde_json::json;
 use wire::config::Config;
 use wire::error::Problem;
 
 use super::refusal;
+use crate::checkin::Pushed;
 use crate::limits::CONFIG_BODY;
+use crate::state::Published as _;
 
 /// Answers the request.
 pub(super) async fn set_config(body: Result<Bytes, BytesRejection>) -> Response {
@@ -27,12 +32,18 @@ pub(super) async fn set_config(body: Result<Bytes, BytesRejection>) -> Response 
     };
     match checked {
         Err(problem) => refusal(StatusCode::BAD_REQUEST, &problem),
+        Ok(config) if Pushed::read().is_some_and(|pushed| pushed.config == config) => unchanged(&config),
         Ok(_) => {
             let error = "the configuration is valid, but this node takes configuration from its server only";
             let remedy = "Use `mk-server config set` on the server; nodes get it with their next check-in.";
             refusal(StatusCode::NOT_IMPLEMENTED, &Problem::new("config_from_server_only", error, remedy))
         }
     }
+}
+
+/// The original's answer to a configuration that is in force already.
+fn unchanged(config: &Config) -> Response {
+    Json(json!({ "json_received": config, "message": "the configuration is unchanged" })).into_response()
 }
 
 /// Configuration in a request's body.

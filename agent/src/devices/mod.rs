@@ -38,6 +38,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let database = tables(&image.deny_modules);
     let first = early::load_mounting(&database);
     let extensions = early::mount_all(&image);
+    early::mount_efi_variables(&database);
     Unit::new(database, extensions, first, sender).run(&events)
 }
 
