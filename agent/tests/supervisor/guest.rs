@@ -18,7 +18,8 @@ const AGENT: &str = env!("CARGO_BIN_EXE_mk-agent");
 /// For anything that should happen at once, on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Prepares the namespaces, then becomes the agent. `$1` holds the unit files, `$2` is the terminal, `$3` the agent.
+/// Prepares the namespaces, then becomes PID 1. `$1` holds the unit files, `$2` is the terminal, `$3` the agent, `$4`
+/// what PID 1 does.
 const PREPARE: &str = r#"
 set -e
 mount --bind "$2" /dev/kmsg
@@ -26,8 +27,12 @@ mount -t tmpfs none /run
 mount -t tmpfs none /etc
 mkdir -p /etc/razor-mk
 cp -r "$1/units.d" /etc/razor-mk/
-exec "$3"
+eval "$4"
 "#;
+/// PID 1 is the agent.
+const AS_INIT: &str = r#"exec "$3""#;
+/// PID 1 is another program, which starts the agent.
+const AS_DAEMON: &str = r#""$3" daemon; while :; do sleep 0.1; done"#;
 
 /// The running machine.
 pub(crate) struct Guest {
@@ -41,6 +46,15 @@ pub(crate) struct Guest {
 impl Guest {
     /// Starts a machine with these unit files, by name and text. `None`, said loudly, where namespaces are not to be had.
     pub(crate) fn start(units: &[(&str, &str)]) -> Option<Self> {
+        Self::boot(units, AS_INIT)
+    }
+
+    /// The same with the agent as a daemon under another init.
+    pub(crate) fn start_daemon(units: &[(&str, &str)]) -> Option<Self> {
+        Self::boot(units, AS_DAEMON)
+    }
+
+    fn boot(units: &[(&str, &str)], init: &str) -> Option<Self> {
         let allowed = Command::new("unshare").args(["--user", "--map-root-user", "--pid", "--fork", "true"]).status();
         if !allowed.is_ok_and(|s| s.success()) {
             eprintln!("SKIPPED: user namespaces are not allowed here, so PID 1 is not tested in one");
@@ -55,7 +69,7 @@ impl Guest {
         let unshare = Command::new("unshare")
             .args(["--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"])
             .args(["--uts", "--net", "--ipc", "sh", "-c", PREPARE, "sh"])
-            .args([files.path(), terminal.as_path(), AGENT.as_ref()])
+            .args([files.path(), terminal.as_path(), AGENT.as_ref(), init.as_ref()])
             .stdin(Stdio::null())
             .spawn()
             .unwrap();

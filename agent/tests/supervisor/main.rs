@@ -137,3 +137,16 @@ fn the_machine_goes_down_in_order() {
         assert_eq!(ended_by, Some(signal), "{command}: {status:?}");
     }
 }
+
+#[test]
+fn a_daemon_supervises_under_another_init() {
+    let Some(guest) = Guest::start_daemon(&[("sleeper", SLEEPER)]) else { return };
+    let pid = guest.successor("sleeper", None);
+    guest.shell(&format!("kill -KILL {pid}"));
+    let pid = guest.successor("sleeper", Some(pid));
+    guest.shell("kill -TERM $(cat /run/mk-agent.pid)");
+    guest.logged("end of the supervisor: a signal asks for it");
+    let gone = || guest.shell(&format!("test -d /proc/{pid} || echo gone")) == "gone";
+    eventually("the unit's end", || gone().then_some(()));
+    assert_eq!(guest.shell("cat /proc/1/comm"), "sh", "the base's own init is left alone");
+}
