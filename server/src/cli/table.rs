@@ -3,10 +3,12 @@
 use std::io::IsTerminal as _;
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 
 /// Columns when the output is no terminal.
 const WIDTH: u16 = 80;
+/// Widest first column that is kept whole.
+const NAME_WIDTH: u16 = 40;
 
 /// A table with these column heads; columns that are empty in every row are left out.
 #[must_use]
@@ -25,6 +27,11 @@ pub fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     for row in rows {
         table.add_row(pick(row.iter().map(String::as_str).collect()));
     }
+    // The first column is what the others are about, and what one copies: it is not broken.
+    let widest = table.column_max_content_widths().first().copied().unwrap_or(0);
+    if let Some(column) = table.column_mut(0).filter(|_| widest <= NAME_WIDTH) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
     let lines: Vec<String> = table.lines().map(|l| l.trim_end().to_owned()).collect();
     format!("{}\n", lines.join("\n"))
 }
@@ -39,6 +46,9 @@ mod tests {
         let rows = vec![vec!["x".into(), String::new(), long.clone(), long]];
         let text = table(&["One", "Two", "Three", "Four"], &rows);
         assert!(!text.contains("Two"), "{text}");
+        let name = "0.1.0+gcd379b8-production-a7ba21da";
+        let text = table(&["Name", "What"], &[vec![name.into(), "word ".repeat(40)]]);
+        assert!(text.contains(name), "{text}");
         assert!(text.lines().all(|l| l.chars().count() <= usize::from(WIDTH)), "{text}");
     }
 }

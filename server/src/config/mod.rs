@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
-use wire::limits::{MAX_INTERVAL_S, MIN_INTERVAL_S};
+use wire::limits::{DEFAULT_INTERVAL_S, MAX_INTERVAL_S, MIN_INTERVAL_S};
 
 use crate::identity::canonical::KEYS;
 use patterns::Patterns;
@@ -54,9 +54,6 @@ struct MicrokernelFile {
     kernel_args: String,
     debug_level: String,
 }
-
-/// razor-server's interval.
-const DEFAULT_INTERVAL_S: u32 = 15;
 
 impl Default for File {
     fn default() -> Self {
@@ -160,10 +157,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn defaults_are_the_originals() {
+    fn defaults_are_the_originals_but_for_the_agents_interval() {
         let config = Config::parse("").unwrap();
         assert_eq!(config.match_nodes_on, ["mac"]);
-        assert_eq!(config.checkin_interval, 15);
+        assert_eq!(config.checkin_interval, DEFAULT_INTERVAL_S);
         assert!(!config.protect_new_nodes);
         assert!(config.blacklist.matches("uptime_days") && !config.blacklist.matches("macaddress"));
         assert!(!config.match_facts.matches(""));

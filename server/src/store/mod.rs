@@ -13,9 +13,9 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
+use sqlx::ConnectOptions as _;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, SqliteConnection};
 
 use crate::limits::{BUSY_TIMEOUT, READERS};
 use tokio::task::JoinHandle;
@@ -51,7 +51,6 @@ impl Store {
             .disable_statement_logging();
         let mut connection = options.connect().await.with_context(|| unusable(&file))?;
         sqlx::migrate!("./migrations").run(&mut connection).await.map_err(|e| migration(&file, e))?;
-        check(&mut connection).await.with_context(|| unusable(&file))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_with(options.read_only(true))
@@ -79,12 +78,6 @@ fn migration(file: &Path, error: MigrateError) -> anyhow::Error {
         ),
         other => anyhow::Error::new(other).context(unusable(file)),
     }
-}
-
-/// A look at the pages in use, so that damage is found at the start rather than at night.
-async fn check(connection: &mut SqliteConnection) -> anyhow::Result<()> {
-    let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(connection).await?;
-    if verdict == "ok" { Ok(()) } else { Err(anyhow!("the file is damaged: {verdict}")) }
 }
 
 /// Milliseconds since 1970.
