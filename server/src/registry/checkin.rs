@@ -217,8 +217,11 @@ impl Checkin {
         let installed = node.as_ref().and_then(|n| n.installed.as_deref());
         let action = action::choose(installed, held, node.as_ref().map_or(0, |n| n.reboots));
         let digest = self.request.inventory_digest.as_ref();
-        let known =
-            node.as_ref().is_some_and(|n| digest.is_some() && n.is_registered() && n.report_digest.as_ref() == digest);
+        // A held node reports each time, so that the dispute ends as soon as the hardware is elsewhere.
+        let known = !held
+            && node
+                .as_ref()
+                .is_some_and(|n| digest.is_some() && n.is_registered() && n.report_digest.as_ref() == digest);
         if let Some(id) = id {
             if let Some(entry) = &action.log {
                 history::log(&mut *db, self.now, id, "info", entry).await?;

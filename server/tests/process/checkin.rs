@@ -154,7 +154,13 @@ async fn a_machine_between_two_nodes_is_held_and_stays_visible() {
     let claims = server.node(held).await["identity"]["claims"].clone();
     let contested: Vec<&Value> = claims.as_array().unwrap().iter().filter(|c| c["state"] == "contested").collect();
     assert_eq!(contested.len(), 2, "both MACs: {claims}");
-    assert_eq!(third.send(&server, &json!({})).await.1["state"], "held", "until it is settled");
+    let known = json!({"inventory_digest": inventory(&[A, B], "S3")["inventory_digest"]});
+    let (_, reply) = third.send(&server, &known).await;
+    assert_eq!(
+        (&reply["state"], &reply["send_inventory"]),
+        (&json!("held"), &json!(true)),
+        "until it is settled: {reply}"
+    );
     let mut again = Boot::new(4);
     assert_eq!(
         again.send(&server, &inventory(&[A, B], "S3")).await.1["id"],
