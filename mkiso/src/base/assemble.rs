@@ -19,9 +19,10 @@ use super::libraries::Libraries;
 use super::modules::{self, Selection};
 use super::{depmod, firmware, initrd, lock, manifest, rootfs};
 
-/// Extensions are compressed in blocks of 1 MiB by xz with the filter for x86 code: of all that the kernel reads the
-/// smallest, and the image has to fit.
-const SMALL: Compression = Compression::Xz { block: 1024 * 1024, x86: true };
+/// Extensions are compressed by xz with the filter for x86 code: of all that the kernel reads the smallest, and the image
+/// has to fit. The kernel inflates a whole block for each module that it loads: blocks of 1 MiB are 3 % smaller than
+/// these, but a machine takes 1.5 s longer from init to its address.
+const SMALL: Compression = Compression::Xz { block: 128 * 1024, x86: true };
 /// Name of the firmware's extension.
 const FIRMWARE: &str = "firmware-server";
 /// Folder of the extensions in the ISO.
