@@ -40,6 +40,8 @@ const TROUBLED: [&str; 2] = ["failed", "backoff"];
 
 /// Seconds that a port may take for its link and its address before that is called a fault.
 const PATIENCE_S: u64 = 20;
+/// Seconds after which a machine with an address and a place to go that has not checked in is in trouble.
+const CONTACT_S: u64 = 60;
 
 /// The words for the whole machine.
 pub(super) fn headline(now: &Snapshot) -> (String, Tone) {
@@ -61,7 +63,8 @@ pub(super) fn headline(now: &Snapshot) -> (String, Tone) {
         () if ports.iter().all(|p| p.addresses.is_empty()) => "no address",
         () if checkin.failures > 0 => "no contact",
         () if now.net.servers.is_empty() => "no server",
-        () => return ("connecting".to_owned(), Tone::Busy),
+        () if now.uptime < CONTACT_S => return ("connecting".to_owned(), Tone::Busy),
+        () => "no contact",
     };
     // What may still come by itself is not called missing yet.
     let words = if tone == Tone::Busy { "starting" } else { words };
@@ -85,7 +88,8 @@ pub(super) fn troubles(now: &Snapshot) -> Vec<Trouble> {
     let units = now.units.units.iter().filter(|u| TROUBLED.contains(&u.state.as_str()));
     all.extend(units.map(|unit| {
         let why = unit.last_exit.as_deref().unwrap_or("it did not start");
-        let cause = format!("Unit {} is down after {} restarts: {why}", unit.name, unit.restarts);
+        // Without the number of restarts: that it falls over again is no news.
+        let cause = format!("Unit {} is down: {why}", unit.name);
         Trouble::new(cause, "It is restarted by itself. If that repeats, report it with the kernel messages.")
     }));
     all.extend(now.devices.findings.iter().map(|finding| {

@@ -18,6 +18,7 @@ mod unit;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
+use std::time::Instant;
 
 use anyhow::Context as _;
 
@@ -34,11 +35,14 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let (sender, events) = channel();
     // Subscribed before the first look at the devices, so that none falls between the two.
     listen(&sender)?;
+    let begin = Instant::now();
     let image = Settings::load().image;
     let database = tables(&image.deny_modules);
+    tracing::debug!("module tables read after {} ms", begin.elapsed().as_millis());
     let first = early::load_mounting(&database);
     let extensions = early::mount_all(&image);
     early::mount_efi_variables(&database);
+    tracing::debug!("drivers and firmware in place after {} ms", begin.elapsed().as_millis());
     Unit::new(database, extensions, first, sender).run(&events)
 }
 

@@ -153,6 +153,38 @@ mod tests {
         assert!(sha256(&dir.path().join("absent")).unwrap_err().to_string().contains("absent"));
     }
 
+    /// Needs root, loop devices and mksquashfs.
+    #[test]
+    fn a_real_extension_is_mounted_read_only_and_linked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let (tree, file, at, root) = (path("tree"), path("x.tcz"), path("at"), path("root"));
+        fs::create_dir_all(tree.join("usr/lib")).unwrap();
+        fs::create_dir(&root).unwrap();
+        fs::write(tree.join("usr/lib/libx.so.1"), "library").unwrap();
+        let words = ["mksquashfs", tree.to_str().unwrap(), file.to_str().unwrap(), "-quiet"];
+        let made = exec::run(&words, LDCONFIG).is_ok_and(|output| output.success);
+        if !made || !nix::unistd::geteuid().is_root() || !Path::new("/dev/loop-control").exists() {
+            eprintln!("SKIPPED: mounting an extension needs root, loop devices and mksquashfs");
+            return;
+        }
+        mount::squashfs(&file, &at).unwrap();
+        mount::squashfs(&file, &at).unwrap();
+        let linked = link_into(&at, &root);
+        let content = fs::read_to_string(root.join("usr/lib/libx.so.1"));
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let line = mounts.lines().find(|l| l.contains(at.to_str().unwrap())).unwrap_or_default().to_owned();
+        let device = line.split(' ').next().unwrap_or_default().trim_start_matches("/dev/").to_owned();
+        let read_only = fs::read_to_string(format!("/sys/block/{device}/ro"));
+        nix::mount::umount(&at).unwrap();
+        assert!(linked.unwrap().libraries);
+        assert_eq!(content.unwrap(), "library");
+        assert_eq!(read_only.unwrap().trim(), "1", "{line}");
+        assert_eq!(mounts.matches(at.to_str().unwrap()).count(), 1, "mounted twice");
+        let freed = fs::read_to_string(format!("/sys/block/{device}/loop/backing_file"));
+        assert!(!freed.is_ok_and(|f| f.contains(file.to_str().unwrap())), "the loop device is still in use");
+    }
+
     #[test]
     fn an_extension_that_the_manifest_does_not_name_is_refused() {
         assert!(verify("x.tcz", None).unwrap_err().to_string().contains("x.tcz is refused"));
