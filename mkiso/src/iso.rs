@@ -34,7 +34,10 @@ impl Iso {
         let fs = IsoFs::mount(device, MountOptions::new()).map_err(|error| {
             anyhow!("{} is no ISO image ({error:?}); check that the download is whole and is the ISO itself", named())
         })?;
-        Ok(Self { fs, file, len: metadata.len(), path: path.to_owned() })
+        let (len, info) = (metadata.len(), fs.info());
+        let volume = u64::from(info.volume_space_size()) * u64::from(info.block_size());
+        ensure!(len >= volume, "{} is cut short: it has {len} of {volume} bytes; download it again", named());
+        Ok(Self { fs, file, len, path: path.to_owned() })
     }
 
     /// Where the content of the file `name` (such as `boot/mk.gz`) lies; `None` where there is no such file.
@@ -53,7 +56,7 @@ impl Iso {
         let extent = if count == 0 { Extent::new(0, 0) } else { extents[0] };
         if extent.offset().checked_add(extent.len()).is_none_or(|end| end > self.len) {
             bail!(
-                "{} is cut short: {name} should end at byte {}, the file has {}; download it again",
+                "{} is damaged: {name} should end at byte {}, the file has {}; download it again",
                 self.path.display(),
                 extent.offset().saturating_add(extent.len()),
                 self.len
