@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::Args;
 use super::config::Config;
@@ -25,7 +25,9 @@ pub fn base(args: &Args, config: &Config) -> Result<PathBuf> {
     if name == DEBIAN {
         crate::base::debian(&args.config, &lock_path, false, args.cache.as_deref())
     } else {
-        Ok(PathBuf::from(name))
+        let path = PathBuf::from(&name);
+        ensure!(path.exists(), "there is no base {name}: name {AUTO}, {DEBIAN}, or the file of a Core ISO");
+        Ok(path)
     }
 }
 

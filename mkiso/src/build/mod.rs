@@ -148,7 +148,7 @@ impl Build {
         let required = config.required_modules().iter().map(|name| (name.as_str(), Place::Early));
         let first = FIRST_MODULES.map(|name| (name, Place::Initrd));
         core.prove(first.into_iter().chain(required), &extensions.early_modules(&core.release)?)?;
-        let mut inputs = vec![Part::new("agent", args.agent.display().to_string(), &agent)];
+        let mut inputs = vec![Part::new("agent", "--agent", &agent)];
         for extension in extensions.all() {
             inputs.push(extension.part(&core.name));
         }
@@ -196,7 +196,7 @@ impl Build {
         outputs.write("initrd", &[&initrd, &self.segment, slot])?;
         let embed = self.embed(outputs.name("initrd"), offset, slot)?;
         outputs.write("embed.json", &[&embed])?;
-        let manifest = serde_json::to_vec_pretty(&self.manifest(&outputs, slot)?)?;
+        let manifest = serde_json::to_vec_pretty(&self.manifest(&mut outputs, slot)?)?;
         outputs.write("manifest.json", &[&manifest])?;
         outputs.checksums()?;
         let place = outputs.place("iso");
@@ -216,7 +216,7 @@ impl Build {
         Ok(serde_json::to_vec_pretty(&embed)?)
     }
 
-    fn manifest(&self, outputs: &Outputs, slot: &[u8]) -> Result<Manifest<'_>> {
+    fn manifest(&self, outputs: &mut Outputs, slot: &[u8]) -> Result<Manifest<'_>> {
         let base = &self.core.name;
         let members = vec![
             Part::new(self.core.kernel_path, base, &self.core.kernel),
@@ -239,7 +239,7 @@ impl Build {
             },
             inputs: self.inputs.iter().cloned().chain(loaders).collect(),
             members,
-            outputs: outputs.digests()?,
+            outputs: outputs.digests()?.clone(),
         })
     }
 }

@@ -20,6 +20,7 @@ pub struct Outputs {
     stem: String,
     temp: TempDir,
     suffixes: Vec<String>,
+    digests: BTreeMap<String, String>,
 }
 
 impl Outputs {
@@ -31,7 +32,13 @@ impl Outputs {
         fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
         let temp = tempfile::Builder::new().prefix(".mkiso-").tempdir_in(folder);
         let temp = temp.with_context(|| format!("cannot create a folder in {}", folder.display()))?;
-        Ok(Self { folder: folder.to_owned(), stem: stem.to_owned(), temp, suffixes: Vec::new() })
+        Ok(Self {
+            folder: folder.to_owned(),
+            stem: stem.to_owned(),
+            temp,
+            suffixes: Vec::new(),
+            digests: BTreeMap::new(),
+        })
     }
 
     /// A folder for what is needed on the way, gone afterwards.
@@ -73,13 +80,19 @@ impl Outputs {
         pieces.iter().try_for_each(|piece| file.write_all(piece)).map_err(|error| full_or(error, &place))
     }
 
-    /// Digests of all files so far, by name.
+    /// Digests of all files so far, by name. Each file is read once: it must be complete by now.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub fn digests(&self) -> Result<BTreeMap<String, String>> {
-        let names = self.suffixes.iter().map(|suffix| self.name(suffix));
-        names.map(|name| Ok((name.clone(), digest(&self.temp.path().join(&name))?))).collect()
+    pub fn digests(&mut self) -> Result<&BTreeMap<String, String>> {
+        for suffix in &self.suffixes {
+            let name = self.name(suffix);
+            if !self.digests.contains_key(&name) {
+                let digest = digest(&self.temp.path().join(&name))?;
+                self.digests.insert(name, digest);
+            }
+        }
+        Ok(&self.digests)
     }
 
     /// Adds the file of checksums over all files so far, in the form of `sha256sum`.

@@ -24,7 +24,8 @@ fn the_same_inputs_make_the_same_bytes_in_another_folder() {
     let Some(bench) = Bench::new() else { return };
     let first = bench.build("base.iso", "production", "one", &[]).ok();
     fs::remove_dir_all(bench.path("cache")).unwrap();
-    bench.build("base.iso", "production", "deep/er/two", &[]).ok();
+    bench.put("elsewhere/agent", &fs::read(bench.path("agent")).unwrap());
+    bench.build("base.iso", "production", "deep/er/two", &["--agent", "elsewhere/agent"]).ok();
     assert_eq!(first, bench.path("one").join(format!("{}.iso", stem("production"))));
     let names: Vec<String> = FILES.iter().map(|suffix| format!("{}.{suffix}", stem("production"))).collect();
     assert_eq!(bench.names("one"), names);
@@ -80,7 +81,7 @@ fn what_is_no_core_iso_is_refused_with_the_reason() {
     let whole = fs::read(bench.path("base.iso")).unwrap();
     bench.put("cut.iso", &whole[..whole.len() / 2]);
     for (base, words) in [
-        ("missing.iso", "cannot open"),
+        ("missing.iso", "there is no base"),
         ("text.iso", "is no ISO image"),
         ("other.iso", "is no Core ISO"),
         ("core.iso", "32-bit"),

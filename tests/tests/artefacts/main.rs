@@ -9,16 +9,14 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use duct::cmd;
-use image::Image;
+use image::{Image, VARIANTS};
 
-/// All variants.
-const VARIANTS: [&str; 3] = ["production", "development", "debug"];
 /// Largest production ISO in bytes.
 const MAX_ISO: u64 = 48 * 1024 * 1024;
 /// On the kernel line of every entry.
 const EVERY_LINE: [&str; 3] = ["rootfstype=ramfs", "panic=60", "raid=noautodetect"];
 
-fn images() -> impl Iterator<Item = Image> {
+fn images() -> impl Iterator<Item = &'static Image> {
     VARIANTS.into_iter().map(Image::open)
 }
 
@@ -95,7 +93,7 @@ fn boot_entries_are_as_the_table_says() {
 fn a_production_loader_is_locked_and_the_others_are_not() {
     for image in images() {
         let isolinux = image.text("iso/boot/isolinux/isolinux.cfg");
-        let (grub, finder) = (image.text("iso/boot/grub/grub.cfg"), esp_file(&image, "grub.cfg"));
+        let (grub, finder) = (image.text("iso/boot/grub/grub.cfg"), esp_file(image, "grub.cfg"));
         let locked = !image.has_ssh();
         for line in ["prompt 0", "noescape 1", "allowoptions 0"] {
             assert_eq!(isolinux.lines().any(|have| have == line), locked, "{}: {line}", image.variant);
