@@ -14,6 +14,7 @@ use crate::http::problem::Failure;
 use crate::http::svc::node_id;
 use crate::limits::{BODY_TIMEOUT, MAX_DISCARDED};
 use crate::registry::checkin::Checkin;
+use crate::registry::said::Said;
 use crate::store::now_ms;
 
 /// With the id that the machine booted with.
@@ -52,14 +53,9 @@ async fn checkin(
     let key = message::signer(headers, &body)?;
     let request = message::parse(&body)?;
     let url_id = id.as_deref().map(node_id).transpose()?;
-    let work = Checkin {
-        config: state.config.clone(),
-        now: now_ms(),
-        url_id,
-        request,
-        body: wire::digest::sha256_hex(&body),
-        key,
-    };
+    let said = Said::of(&request, &state.config)?;
+    let body = wire::digest::sha256_hex(&body);
+    let work = Checkin { config: state.config.clone(), now: now_ms(), url_id, request, body, key, said };
     Ok(Json(state.store.writer.write(work).await??))
 }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde_json::json;
 use sqlx::SqliteConnection;
-use wire::checkin::{CheckinReply, CheckinRequest, Facts, NodeState};
+use wire::checkin::{CheckinReply, CheckinRequest, NodeState};
 
 use crate::config::Config;
 use crate::identity::decide::Own;
-use crate::identity::report;
 use crate::limits::MAX_MESSAGES;
+use crate::registry::said::Said;
 use crate::registry::settle::{Settled, Speaker, settle};
 use crate::registry::{Refusal, action};
 use crate::store::boots::Boot;
@@ -32,6 +32,8 @@ pub struct Checkin {
     pub body: String,
     /// The key that signed it.
     pub key: Option<Vec<u8>>,
+    /// What it says, if it has facts or an inventory.
+    pub said: Option<Said>,
 }
 
 impl Work for Checkin {
@@ -116,7 +118,11 @@ impl Checkin {
             let remedy = "Boot the machine by PXE, so that it gets an id, or check in without one at /svc/checkin.";
             return Ok(Err(Refusal::new(404, "no_such_node", error, remedy)));
         }
-        let reply = match self.settled(&mut *db, own, false).await? {
+        let Some(said) = &self.said else {
+            let remedy = "Send {\"hw_id\": …, \"facts\": {…}} with every check-in.";
+            return Ok(Err(Refusal::new(400, "no_facts", "the check-in has no facts", remedy)));
+        };
+        let reply = match self.settled(&mut *db, said, own, false).await? {
             Ok(settled) => self.reply(db, Some(settled)).await?,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -129,19 +135,19 @@ impl Checkin {
         db: &mut SqliteConnection,
         known: Option<i64>,
     ) -> anyhow::Result<Result<CheckinReply, Refusal>> {
-        if self.request.facts.is_none() && self.request.inventory.is_none() {
+        let Some(said) = &self.said else {
             let settled = match known {
                 Some(id) => self.standing(&mut *db, id).await?,
                 None => None,
             };
             return Ok(Ok(self.reply(db, settled).await?));
-        }
+        };
         let own = match (known, self.url_id) {
             (Some(id), _) => Some(id),
             (None, Some(id)) => nodes::resolve(&mut *db, id).await?,
             (None, None) => None,
         };
-        match self.settled(&mut *db, own, known.is_some()).await? {
+        match self.settled(&mut *db, said, own, known.is_some()).await? {
             Ok(settled) => Ok(Ok(self.reply(db, Some(settled)).await?)),
             Err(refusal) => Ok(Err(refusal)),
         }
@@ -157,6 +163,7 @@ impl Checkin {
     async fn settled(
         &self,
         db: &mut SqliteConnection,
+        said: &Said,
         own: Option<i64>,
         proven: bool,
     ) -> anyhow::Result<Result<Settled, Refusal>> {
@@ -164,43 +171,29 @@ impl Checkin {
             Some(id) => Node::get(&mut *db, id).await?.map(|n| Own { id, registered: n.is_registered(), proven }),
             None => None,
         };
-        let facts = report::facts_of(&self.request).unwrap_or_default();
-        let stable = self.request.inventory.as_ref().map(|i| &i.stable);
-        let report = report::read(&facts, stable, &self.config.match_facts);
         let boot_id = self.request.boot_id.as_deref();
-        let speaker = Speaker { config: &self.config, now: self.now, own, boot_id, report: &report };
+        let speaker = Speaker { config: &self.config, now: self.now, own, boot_id, report: &said.report };
         let settled = match settle(&mut *db, &speaker).await? {
             Ok(settled) => settled,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        self.store(db, settled.id, facts).await?;
+        self.store(db, settled.id, said).await?;
         Ok(Ok(settled))
     }
 
     /// Facts and report, where they are news.
-    async fn store(&self, db: &mut SqliteConnection, id: i64, facts: Facts) -> anyhow::Result<()> {
+    async fn store(&self, db: &mut SqliteConnection, id: i64, said: &Said) -> anyhow::Result<()> {
         let Some(node) = Node::get(&mut *db, id).await? else { return Ok(()) };
-        let facts = serde_json::to_string(&report::without_blacklisted(facts, &self.config.blacklist))?;
-        let digest = wire::digest::sha256_hex(facts.as_bytes());
-        if node.facts_digest.as_deref() != Some(&digest) {
-            nodes::set_facts(&mut *db, id, &facts, &digest).await?;
+        if node.facts_digest.as_ref() != Some(&said.facts_digest) {
+            nodes::set_facts(&mut *db, id, &said.facts, &said.facts_digest).await?;
         }
         if !node.is_registered() {
             let detail = json!({"name": nodes::name(id)});
             history::event(&mut *db, self.now, "node-registered", Some(id), &detail).await?;
         }
-        let inventory =
-            self.request.inventory.as_ref().map(|i| (serde_json::to_vec(&i.stable), wire::digest::stable(&i.stable)));
-        let (kind, content, digest) = match inventory {
-            Some((content, own)) => ("inventory", content?, self.request.inventory_digest.clone().unwrap_or(own)),
-            None => ("facts", facts.into_bytes(), digest),
-        };
-        // Agents of ours report by inventory; their facts alone are no report.
-        let partial = self.request.boot_id.is_some() && kind == "facts";
-        if node.report_digest.as_deref() != Some(&digest) && !partial {
+        if let Some(content) = said.content.as_ref().filter(|c| node.report_digest.as_ref() != Some(&c.digest)) {
             let boot_id = self.request.boot_id.as_deref();
-            let report =
-                history::Report { kind, digest: &digest, content: &content, boot_id, uptime_s: self.uptime_s() };
+            let report = history::Report { content, boot_id, uptime_s: self.uptime_s() };
             history::add_report(db, self.now, id, &report).await?;
         }
         Ok(())

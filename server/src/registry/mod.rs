@@ -5,6 +5,7 @@ pub mod action;
 pub mod checkin;
 pub mod lookup;
 pub mod reindex;
+pub mod said;
 pub mod settle;
 
 use wire::error::Problem;

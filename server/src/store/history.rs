@@ -6,15 +6,38 @@ use sqlx::SqliteConnection;
 
 use crate::limits::{MAX_REPORT, REPORT_ZSTD_LEVEL};
 
+/// A report as it is stored.
+#[derive(Debug)]
+pub struct Content {
+    /// `inventory` or `facts`.
+    pub kind: &'static str,
+    /// The agent's name for it.
+    pub digest: String,
+    /// SHA-256 (hex) of its JSON.
+    pub address: String,
+    /// Length of its JSON in bytes.
+    pub bytes: usize,
+    /// The JSON, compressed.
+    pub packed: Vec<u8>,
+}
+
+impl Content {
+    /// Packs `json`. `name` is the agent's own for it; without one, its digest serves.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn new(kind: &'static str, name: Option<String>, json: &[u8]) -> anyhow::Result<Self> {
+        let address = wire::digest::sha256_hex(json);
+        let packed = zstd::bulk::compress(json, REPORT_ZSTD_LEVEL).context("compressing a report")?;
+        Ok(Self { kind, digest: name.unwrap_or_else(|| address.clone()), address, bytes: json.len(), packed })
+    }
+}
+
 /// A report to remember.
 #[derive(Debug)]
 pub struct Report<'a> {
-    /// `inventory` or `facts`.
-    pub kind: &'a str,
-    /// The agent's name for it.
-    pub digest: &'a str,
-    /// JSON.
-    pub content: &'a [u8],
+    /// What it says.
+    pub content: &'a Content,
     /// The boot that sent it.
     pub boot_id: Option<&'a str>,
     /// Seconds since that boot's kernel started.
@@ -26,31 +49,24 @@ pub struct Report<'a> {
 /// # Errors
 /// When the database fails.
 pub async fn add_report(db: &mut SqliteConnection, at: i64, node: i64, report: &Report<'_>) -> anyhow::Result<()> {
-    let address = wire::digest::sha256_hex(report.content);
-    let known: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM contents WHERE digest = ?1)")
-        .bind(&address)
-        .fetch_one(&mut *db)
+    let Report { content, boot_id, uptime_s } = report;
+    sqlx::query("INSERT INTO contents (digest, bytes, zstd) VALUES (?1, ?2, ?3) ON CONFLICT (digest) DO NOTHING")
+        .bind(&content.address)
+        .bind(i64::try_from(content.bytes).unwrap_or(i64::MAX))
+        .bind(&content.packed)
+        .execute(&mut *db)
         .await?;
-    if !known {
-        let packed = zstd::bulk::compress(report.content, REPORT_ZSTD_LEVEL).context("compressing a report")?;
-        sqlx::query("INSERT INTO contents (digest, bytes, zstd) VALUES (?1, ?2, ?3)")
-            .bind(&address)
-            .bind(i64::try_from(report.content.len()).unwrap_or(i64::MAX))
-            .bind(packed)
-            .execute(&mut *db)
-            .await?;
-    }
     let id: i64 = sqlx::query_scalar(
         "INSERT INTO reports (node, origin, kind, digest, content, at, boot_id, uptime_s)
          VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING id",
     )
     .bind(node)
-    .bind(report.kind)
-    .bind(report.digest)
-    .bind(&address)
+    .bind(content.kind)
+    .bind(&content.digest)
+    .bind(&content.address)
     .bind(at)
-    .bind(report.boot_id)
-    .bind(report.uptime_s)
+    .bind(boot_id)
+    .bind(uptime_s)
     .fetch_one(&mut *db)
     .await?;
     sqlx::query("UPDATE nodes SET report = ?2 WHERE id = ?1").bind(node).bind(id).execute(db).await?;
