@@ -1,27 +1,35 @@
-//! Gives the program a digest of the sources that decide what a base looks like, so that a base in the cache is used
-//! as long as the same code would make it, and no longer.
+//! Gives the program digests of the sources that decide what a base and an extension look like, so that one in the
+//! cache is used as long as the same code would make it, and no longer.
 
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-/// Sources whose change may change a base.
-const SOURCES: [&str; 4] = ["src/base", "src/cpio", "../tce-mirror/src", "build.rs"];
+/// Names of the digests, and the sources that they cover.
+const DIGESTS: [(&str, &[&str]); 2] = [
+    (
+        "BASE_SOURCES",
+        &["src/base", "src/cpio", "../tce-mirror/src/deb.rs", "../tce-mirror/src/tcz.rs", "../tce-mirror/src/tree.rs"],
+    ),
+    ("TCZ_SOURCES", &["../tce-mirror/src/tcz.rs"]),
+];
 
 fn main() {
-    let mut files = Vec::new();
-    for source in SOURCES {
-        println!("cargo::rerun-if-changed={source}");
-        collect(Path::new(source), &mut files);
+    for (name, sources) in DIGESTS {
+        let mut files = Vec::new();
+        for source in sources {
+            println!("cargo::rerun-if-changed={source}");
+            collect(Path::new(source), &mut files);
+        }
+        files.sort();
+        let mut digest = Sha256::new();
+        for file in files {
+            digest.update(file.to_string_lossy().as_bytes());
+            digest.update(std::fs::read(&file).unwrap_or_default());
+        }
+        let hex: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        println!("cargo::rustc-env={name}={hex}");
     }
-    files.sort();
-    let mut digest = Sha256::new();
-    for file in files {
-        digest.update(file.to_string_lossy().as_bytes());
-        digest.update(std::fs::read(&file).unwrap_or_default());
-    }
-    let hex: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    println!("cargo::rustc-env=BASE_SOURCES={hex}");
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) {

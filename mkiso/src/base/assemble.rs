@@ -4,29 +4,22 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
-use tce_mirror::tcz::{self, Compression, Info};
+use tce_mirror::tcz::Info;
 use tce_mirror::tree::{Kind, Tree, usr_merged};
 
-use crate::cache::Key;
 use crate::limits::MAX_DEB_UNPACKED;
-use crate::output;
 use crate::progress::{Step, Unit};
 
+use super::compress::Extension;
 use super::config::Config;
 use super::extension::{self, Packages};
 use super::fetch::Store;
 use super::libraries::Libraries;
 use super::modules::{self, Selection};
-use super::{depmod, firmware, initrd, lock, manifest, rootfs};
+use super::{compress, depmod, firmware, initrd, layout, lock, rootfs};
 
-/// Extensions are compressed by xz with the filter for x86 code: of all that the kernel reads the smallest, and the image
-/// has to fit. The kernel inflates a whole block for each module that it loads: blocks of 1 MiB are 3 % smaller than
-/// these, but a machine takes 1.5 s longer from init to its address.
-const SMALL: Compression = Compression::Xz { block: 128 * 1024, x86: true };
 /// Name of the firmware's extension.
 const FIRMWARE: &str = "firmware-server";
-/// Folder of the extensions in the ISO.
-const OPTIONAL: &str = "cde/optional";
 
 /// Everything that a base is made from.
 #[derive(Debug, Clone, Copy)]
@@ -67,64 +60,38 @@ pub fn assemble(inputs: &Inputs<'_>) -> Result<Tree> {
     ));
 
     let mut root = base_root(&packages, config)?;
+    let about = |name: &str, description: &str| info(name, description, inputs.lock);
     let mut extensions = vec![
-        (drivers, info(&format!("drivers-{release}"), "Server drivers", inputs.lock)),
-        (firmware.tree, info(FIRMWARE, "Firmware that the drivers ask for", inputs.lock)),
+        Extension {
+            tree: drivers,
+            info: about(&format!("drivers-{release}"), "Server drivers"),
+            block: compress::DRIVERS_BLOCK,
+        },
+        Extension {
+            tree: firmware.tree,
+            info: about(FIRMWARE, "Firmware that the drivers ask for"),
+            block: compress::BLOCK,
+        },
     ];
     for (name, extension) in &config.extensions {
-        extensions.push(extension::build(name, extension, &packages, &root)?);
+        let (tree, info) = extension::build(name, extension, &packages, &root)?;
+        extensions.push(Extension { tree, info, block: compress::BLOCK });
     }
     root.merge(early)?;
     root.merge(index)?;
-    finish(inputs, &packages, root, extensions, firmware.absent)
-}
-
-/// Writes initrd and extensions and lays everything out.
-fn finish(
-    inputs: &Inputs<'_>,
-    packages: &Packages<'_>,
-    root: Tree,
-    extensions: Vec<(Tree, Info)>,
-    absent: Vec<String>,
-) -> Result<Tree> {
     let step = Step::open("writing the initrd");
     let core = initrd::write(&root, inputs.lock.taken)?;
     step.done(&format!("{} bytes", core.len()));
-    let release = release(&inputs.lock.kernel)?;
-    let mut iso = Tree::default();
-    let kernel = packages.tree(&inputs.lock.kernel).and_then(|t| t.content(&format!("boot/vmlinuz-{release}")));
-    iso.file("boot/vmlinuz64", 0o644, kernel.context("the kernel's package has no boot/vmlinuz")?)?;
-    iso.file("boot/corepure64.gz", 0o644, core)?;
-    for (path, from) in BOOT {
-        let node = packages.all().iter().find_map(|tree| tree.resolve(from).map(|(_, node)| node.clone()));
-        iso.insert(path, node.ok_or_else(|| anyhow!("no package of the base has {from}"))?)?;
-    }
-    iso.file("boot/isolinux/isolinux.cfg", 0o644, include_str!("rootfs/isolinux.cfg"))?;
-    let mut onboot = String::new();
-    for (image, info) in compress(inputs, &extensions)? {
-        let name = &info.name;
-        onboot.push_str(&format!("{name}.tcz\n"));
-        let at = format!("{OPTIONAL}/{name}.tcz");
-        iso.file(&format!("{at}.md5.txt"), 0o644, tcz::md5_txt(name, &image))?;
-        iso.file(&format!("{at}.info"), 0o644, info.text(image.len()))?;
-        if !info.depends.is_empty() {
-            iso.file(&format!("{at}.dep"), 0o644, info.dep())?;
-        }
-        iso.file(&at, 0o644, image)?;
-    }
-    iso.file("cde/onboot.lst", 0o644, onboot)?;
-    iso.file(manifest::PATH, 0o644, manifest::text(inputs.lock, release, absent)?)?;
-    Ok(iso)
+    let images = compress::all(inputs.cache, &extensions, inputs.lock.taken)?;
+    layout::iso(layout::Parts {
+        packages: &packages,
+        lock: inputs.lock,
+        release,
+        core,
+        extensions: extensions.iter().map(|e| &e.info).zip(images).collect(),
+        absent_firmware: firmware.absent,
+    })
 }
-
-/// Boot loaders: their place in the ISO and in their packages.
-const BOOT: [(&str, &str); 5] = [
-    ("boot/isolinux/isolinux.bin", "usr/lib/ISOLINUX/isolinux.bin"),
-    ("boot/isolinux/isohdpfx.bin", "usr/lib/ISOLINUX/isohdpfx.bin"),
-    ("boot/isolinux/ldlinux.c32", "usr/lib/syslinux/modules/bios/ldlinux.c32"),
-    ("boot/efi/BOOTX64.EFI", "usr/lib/shim/shimx64.efi.signed"),
-    ("boot/efi/grubx64.efi", "usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed"),
-];
 
 /// The kernel's release in the name of its package.
 fn release(package: &str) -> Result<&str> {
@@ -149,7 +116,8 @@ fn unpack<'a>(inputs: &Inputs<'a>) -> Result<Packages<'a>> {
 /// Where a packaged file lies in the image; nowhere, if no image needs it.
 fn place(path: &str) -> Option<String> {
     const LEFT_OUT: [&str; 3] = ["usr/share/", "boot/System.map", "boot/config"];
-    (!LEFT_OUT.iter().any(|prefix| path.starts_with(prefix))).then(|| usr_merged(path))
+    let licence = path.starts_with("usr/share/doc/") && path.ends_with("/copyright");
+    (licence || !LEFT_OUT.iter().any(|prefix| path.starts_with(prefix))).then(|| usr_merged(path))
 }
 
 /// The chosen modules' files, those of the initrd and those of the extension.
@@ -192,47 +160,4 @@ fn info(name: &str, description: &str, lock: &lock::Debian) -> Info {
             .collect(),
         depends: Vec::new(),
     }
-}
-
-/// Compresses all extensions, several at once, each from the cache where its content is unchanged.
-fn compress<'i>(inputs: &Inputs<'_>, extensions: &'i [(Tree, Info)]) -> Result<Vec<(Vec<u8>, &'i Info)>> {
-    let step = Step::open("compressing extensions");
-    let images = std::thread::scope(|scope| {
-        let threads: Vec<_> = extensions
-            .iter()
-            .map(|(tree, _)| scope.spawn(move || compressed(inputs.cache, tree, inputs.lock.taken)))
-            .collect();
-        threads
-            .into_iter()
-            .map(|t| t.join().map_err(|_| anyhow!("compressing an extension failed"))?)
-            .collect::<Result<Vec<_>>>()
-    })?;
-    step.done(
-        &images
-            .iter()
-            .zip(extensions)
-            .map(|(image, (_, info))| format!("{} {} bytes", info.name, image.len()))
-            .collect::<Vec<_>>()
-            .join(", "),
-    );
-    Ok(images.into_iter().zip(extensions.iter().map(|(_, info)| info)).collect())
-}
-
-fn compressed(cache: &Path, tree: &Tree, time: u32) -> Result<Vec<u8>> {
-    let mut key = Key::default().with(env!("CARGO_PKG_VERSION")).with(format!("{SMALL:?} {time}"));
-    for (path, node) in tree.iter() {
-        key = key.with(path).with(node.mode.to_le_bytes());
-        key = match &node.kind {
-            Kind::Dir => key.with("dir"),
-            Kind::File(bytes) => key.with("file").with(bytes),
-            Kind::Link(target) => key.with("link").with(target),
-        };
-    }
-    let path = cache.join("tcz").join(format!("{}.tcz", key.finish()));
-    if let Ok(image) = std::fs::read(&path) {
-        return Ok(image);
-    }
-    let image = tcz::write(tree, SMALL, time)?;
-    output::write(&path, &image)?;
-    Ok(image)
 }

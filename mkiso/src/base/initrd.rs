@@ -27,7 +27,11 @@ pub fn write(tree: &Tree, time: u32) -> Result<Vec<u8>> {
     gzip(&archive.finish())
 }
 
-fn gzip(plain: &[u8]) -> Result<Vec<u8>> {
+/// Bytes in one gzip member.
+///
+/// # Errors
+/// The compressor fails, which it has no reason to.
+pub fn gzip(plain: &[u8]) -> Result<Vec<u8>> {
     let level = CompressionLvl::new(LEVEL).map_err(|e| anyhow!("libdeflate has no level {LEVEL}: {e:?}"))?;
     let mut compressor = Compressor::new(level);
     let mut packed = vec![0; compressor.gzip_compress_bound(plain.len())];

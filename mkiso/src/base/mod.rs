@@ -1,11 +1,12 @@
 //! `mkiso base`: a Core-layout ISO from Debian packages.
 //!
 //! [`config`] says what is wanted, [`lock`] what was taken; [`apt`] resolves, [`fetch`] gets packages by hash;
-//! [`modules`] and [`firmware`] choose; [`rootfs`], [`initrd`], [`extension`] and [`iso`] make; [`assemble`] is the
+//! [`modules`] and [`firmware`] choose; [`rootfs`], [`initrd`], [`extension`], [`compress`] and [`iso`] make; [`assemble`] is the
 //! order of it all. No root is needed.
 
 pub mod apt;
 pub mod assemble;
+pub mod compress;
 pub mod config;
 pub mod depmod;
 pub mod elf;
@@ -14,6 +15,7 @@ pub mod fetch;
 pub mod firmware;
 pub mod initrd;
 pub mod iso;
+pub mod layout;
 pub mod libraries;
 pub mod lock;
 pub mod manifest;
