@@ -1,5 +1,8 @@
 //! Sizes, speeds and times for people. Exact values are in the JSON.
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 /// Bytes in the largest fitting unit of `units`, each `step` times the one before, with at most one digit.
 #[expect(clippy::cast_precision_loss, reason = "one digit is shown")]
 fn scaled(bytes: u64, step: f64, units: [&str; 6]) -> String {
@@ -45,6 +48,26 @@ pub fn time(rfc3339: &str) -> String {
     }
 }
 
+/// How long ago an RFC 3339 time was, in its largest unit.
+#[must_use]
+pub fn age(rfc3339: &str, now: OffsetDateTime) -> String {
+    let Ok(then) = OffsetDateTime::parse(rfc3339, &Rfc3339) else { return rfc3339.to_owned() };
+    let seconds = (now - then).whole_seconds().max(0);
+    let (number, unit) = match seconds {
+        s if s < 120 => (s, "s"),
+        s if s < 7200 => (s / 60, "min"),
+        s if s < 172_800 => (s / 3600, "h"),
+        s => (s / 86_400, "d"),
+    };
+    format!("{number} {unit} ago")
+}
+
+/// A number of things.
+#[must_use]
+pub fn count(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,5 +91,19 @@ mod tests {
         );
         assert_eq!(time("2026-11-22T01:02:03.456Z"), "2026-11-22T01:02:03Z");
         assert_eq!(time("2026-11-22T01:02:03Z"), "2026-11-22T01:02:03Z");
+    }
+
+    #[test]
+    fn ages_are_in_one_unit() {
+        let now = OffsetDateTime::from_unix_timestamp(1_000_000_000).unwrap();
+        for (seconds, want) in
+            [(0, "0 s ago"), (119, "119 s ago"), (600, "10 min ago"), (7200, "2 h ago"), (864_000, "10 d ago")]
+        {
+            let then = (now - time::Duration::seconds(seconds)).format(&Rfc3339).unwrap();
+            assert_eq!(age(&then, now), want);
+        }
+        let later = (now + time::Duration::HOUR).format(&Rfc3339).unwrap();
+        assert_eq!(age(&later, now), "0 s ago", "a clock that is behind");
+        assert_eq!(age("never", now), "never");
     }
 }

@@ -1,6 +1,7 @@
 //! `mk-server nodes list` and `nodes show`.
 
 use serde_json::Value;
+use time::OffsetDateTime;
 use wire::inventory::Stable;
 
 use crate::cli::args::Nodes;
@@ -38,16 +39,18 @@ async fn all(client: &Client) -> anyhow::Result<Value> {
 }
 
 fn list(document: &Value) -> String {
-    let rows: Vec<Vec<String>> = document["items"].as_array().into_iter().flatten().map(row).collect();
+    let now = OffsetDateTime::now_utc();
+    let rows: Vec<Vec<String>> =
+        document["items"].as_array().into_iter().flatten().map(|node| row(node, now)).collect();
     if rows.is_empty() {
         return "No machine has been seen yet. Boot one from the microkernel's ISO, or by PXE with the script at\n\
                 /api/microkernel/bootstrap.\n"
             .to_owned();
     }
-    table::table(&["Name", "State", "System", "Serial", "CPUs", "Memory", "MAC", "Last check-in"], &rows)
+    table::table(&["Name", "State", "System", "Serial", "CPUs", "Memory", "MAC", "Check-in"], &rows)
 }
 
-fn row(node: &Value) -> Vec<String> {
+fn row(node: &Value, now: OffsetDateTime) -> Vec<String> {
     let stable: Stable = serde_json::from_value(node["inventory"]["stable"].clone()).unwrap_or_default();
     let system = stable.system.unwrap_or_default();
     let fact = |name: &str| match &node["facts"][name] {
@@ -56,7 +59,7 @@ fn row(node: &Value) -> Vec<String> {
         other => other.to_string(),
     };
     let memory = stable.memory.and_then(|m| m.installed_bytes).map_or_else(|| fact("memorysize"), human::memory);
-    let last = node["last_checkin"].as_str().map_or_else(|| "booted only".to_owned(), human::time);
+    let last = node["last_checkin"].as_str().map_or_else(|| "none yet".to_owned(), |t| human::age(t, now));
     vec![
         node["name"].as_str().unwrap_or_default().to_owned(),
         node["identity"]["state"].as_str().unwrap_or_default().to_owned(),

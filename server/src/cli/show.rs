@@ -114,7 +114,7 @@ fn machine_by_facts(document: &Value) -> Vec<(&'static str, String)> {
 
 fn cpu(stable: &Stable) -> String {
     let Some(cpu) = &stable.cpu else { return String::new() };
-    let count = |n: Option<u32>, one: &str, many: &str| n.map(|n| format!("{n} {}", if n == 1 { one } else { many }));
+    let count = |n: Option<u32>, one, many| n.map(|n| human::count(usize::try_from(n).unwrap_or(0), one, many));
     join(&[
         cpu.model.as_ref().or(cpu.vendor.as_ref()),
         count(cpu.packages, "package", "packages").as_ref(),
@@ -125,8 +125,8 @@ fn cpu(stable: &Stable) -> String {
 
 fn memory(stable: &Stable) -> String {
     let Some(memory) = &stable.memory else { return String::new() };
-    let modules = format!("{} modules", memory.dimms.len());
-    let slots = memory.slots.map(|n| format!("{n} slots"));
+    let modules = human::count(memory.dimms.len(), "module", "modules");
+    let slots = memory.slots.map(|n| human::count(usize::try_from(n).unwrap_or(0), "slot", "slots"));
     join(&[memory.installed_bytes.map(human::memory).as_ref(), Some(&modules), slots.as_ref()])
 }
 

@@ -9,6 +9,12 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 const WIDTH: u16 = 80;
 /// Widest first column that is kept whole.
 const NAME_WIDTH: u16 = 40;
+/// Widest other column that is kept whole: a time.
+const SHORT: u16 = 20;
+/// Columns that each other column should be left.
+const ROOM: u16 = 8;
+/// Blanks on both sides of a cell.
+const PADDING: u16 = 2;
 
 /// A table with these column heads; columns that are empty in every row are left out.
 #[must_use]
@@ -27,10 +33,19 @@ pub fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     for row in rows {
         table.add_row(pick(row.iter().map(String::as_str).collect()));
     }
-    // The first column is what the others are about, and what one copies: it is not broken.
-    let widest = table.column_max_content_widths().first().copied().unwrap_or(0);
-    if let Some(column) = table.column_mut(0).filter(|_| widest <= NAME_WIDTH) {
-        column.set_constraint(ColumnConstraint::ContentWidth);
+    // What one copies is not broken: the first column, and short ones while the others have room.
+    let widths = table.column_max_content_widths();
+    let mut room = WIDTH;
+    for (index, column) in table.column_iter_mut().enumerate() {
+        let width = widths.get(index).copied().unwrap_or(0);
+        let others = u16::try_from(widths.len() - index - 1).unwrap_or(0) * ROOM;
+        let limit = if index == 0 { NAME_WIDTH } else { SHORT };
+        if width <= limit && width + PADDING + others <= room {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+            room -= width + PADDING;
+        } else {
+            room = room.saturating_sub(ROOM);
+        }
     }
     let lines: Vec<String> = table.lines().map(|l| l.trim_end().to_owned()).collect();
     format!("{}\n", lines.join("\n"))
