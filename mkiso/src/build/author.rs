@@ -25,10 +25,13 @@ pub fn write(tree: &Path, mbr: &Path, out: &Path, version: &str, epoch: u32) -> 
     let (binary, catalog) = (format!("{ISOLINUX}/isolinux.bin"), format!("{ISOLINUX}/boot.cat"));
     let (volume, date) = (volume(version), date(epoch)?);
     let words = [
-        &["-as", "mkisofs", "-quiet", "-volid", &volume, "-appid", "Razor Microkernel"][..],
+        // xorriso looks whether its writing thread has ended whenever it might print progress: by default twice a second.
+        &["-pacifier", "interval=0.1"][..],
+        &["-as", "mkisofs", "-quiet", "-volid", &volume, "-appid", "Razor Microkernel"],
         &["-rational-rock", "-joliet", "-joliet-long", "--set_all_file_dates", &date],
         &["-eltorito-boot", &binary, "-eltorito-catalog", &catalog],
-        &["-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"],
+        // What is synced on the way is synced again with the other files.
+        &["-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", "--stdio_sync", "off"],
         &["-eltorito-alt-boot", "-e", ESP, "-no-emul-boot", "-isohybrid-gpt-basdat"],
     ];
     let mut args: Vec<&OsStr> = words.concat().into_iter().map(OsStr::new).collect();

@@ -43,6 +43,12 @@ impl Loaders {
     pub fn find(core: &mut Core) -> Result<Self> {
         Ok(Self { bios: find(core, &BIOS)?, uefi: find(core, &UEFI)? })
     }
+
+    /// The hybrid boot sector.
+    #[must_use]
+    pub fn mbr(&self) -> &[u8] {
+        self.bios.iter().find(|(name, _)| *name == MBR).map(|(_, bytes)| bytes.as_slice()).unwrap_or_default()
+    }
 }
 
 fn find(core: &mut Core, parts: &[Part]) -> Result<Vec<(&'static str, Vec<u8>)>> {

@@ -22,10 +22,12 @@ pub mod source;
 pub mod tree;
 pub mod variant;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use wire::embed::{Area, Embed, Features};
 use wire::site::{AUTHORIZED_KEYS_PATH, IMAGE_PATH, Image, SITE_PATH, Site};
 
@@ -96,8 +98,10 @@ pub fn run(args: &Args) -> Result<()> {
     let base = choose::base(args, &config)?;
     let source = Source::find(config.folder())?;
     let stem = format!("razor-mk-{}-{}", source.version, args.variant.name());
-    let built = Build::prepare(args, &config, source, &base, agent)?;
-    let iso = built.write(Outputs::new(&args.out, &stem)?, &content.to_slot(config.site_slot())?)?;
+    let (digest, built) =
+        beside_each_other(|| outputs::digest(&base), || Build::prepare(args, &config, source, &base, agent))?;
+    let slot = content.to_slot(config.site_slot())?;
+    let iso = built?.write(Outputs::new(&args.out, &stem)?, &slot, digest?)?;
     eprintln!("built {} in {:.2} s", iso.display(), start.elapsed().as_secs_f32());
     println!("{}", iso.display());
     Ok(())
@@ -137,7 +141,6 @@ struct Build {
     loaders: Loaders,
     segment: Vec<u8>,
     inputs: Vec<Part>,
-    base_sha256: String,
     base_description: Option<serde_json::Value>,
 }
 
@@ -164,17 +167,29 @@ impl Build {
         let plain = place::archive(&mut core.tree, extensions.into_images(), source.epoch)?;
         let segment = segment::join(&shrinking, &plain, &cache::folder(args.cache.as_deref())?)?;
         let loaders = Loaders::find(&mut core)?;
-        let base_sha256 = outputs::digest(base)?;
         let base_description = core.description()?;
-        Ok(Self { variant: args.variant, source, core, loaders, segment, inputs, base_sha256, base_description })
+        Ok(Self { variant: args.variant, source, core, loaders, segment, inputs, base_description })
     }
 
-    /// Writes all files of the image and gives the ISO's place.
-    fn write(self, mut outputs: Outputs, slot: &[u8]) -> Result<PathBuf> {
-        let mut initrd = self.core.initrd.clone();
-        cpio::pad(&mut initrd);
-        let offset = (initrd.len() + self.segment.len()) as u64;
-        let folder = outputs.scratch()?;
+    /// Writes all files of the image and gives the ISO's place. The ISO is written while the others are.
+    fn write(self, mut outputs: Outputs, slot: &[u8], base_sha256: String) -> Result<PathBuf> {
+        let (folder, iso) = (outputs.scratch()?, outputs.reserve("iso"));
+        let members = self.members(slot);
+        let (written, beside) = beside_each_other(
+            || self.write_iso(&folder, &iso, slot, &members),
+            || self.write_beside(&mut outputs, slot),
+        )?;
+        written.and(beside)?;
+        let manifest = self.manifest(base_sha256, members, outputs.digests()?.clone());
+        let manifest = serde_json::to_vec_pretty(&manifest)?;
+        outputs.write("manifest.json", &[&manifest])?;
+        outputs.checksums()?;
+        let place = outputs.place("iso");
+        outputs.publish()?;
+        Ok(place)
+    }
+
+    fn write_iso(&self, folder: &Path, iso: &Path, slot: &[u8], members: &[Part]) -> Result<()> {
         let embed = self.embed(format!("/{SLOT}"), 0, slot)?;
         let tree = Tree {
             core: &self.core,
@@ -185,23 +200,34 @@ impl Build {
             segment: &self.segment,
             slot,
             embed: &embed,
+            members,
         };
-        let mbr = folder.join(loaders::MBR);
-        tree.lay_out(&folder.join("iso"))?;
-        let sector = self.loaders.bios.iter().find(|(name, _)| *name == loaders::MBR);
-        let sector = sector.map(|(_, bytes)| bytes.as_slice()).unwrap_or_default();
-        std::fs::write(&mbr, sector).map_err(|error| crate::output::full_or(error, &mbr))?;
-        author::write(&folder.join("iso"), &mbr, &outputs.reserve("iso"), &self.source.version, self.source.epoch)?;
+        let (files, mbr) = (folder.join("iso"), folder.join(loaders::MBR));
+        tree.lay_out(&files)?;
+        std::fs::write(&mbr, self.loaders.mbr()).map_err(|error| crate::output::full_or(error, &mbr))?;
+        author::write(&files, &mbr, iso, &self.source.version, self.source.epoch)
+    }
+
+    /// What a machine boots from over the network.
+    fn write_beside(&self, outputs: &mut Outputs, slot: &[u8]) -> Result<()> {
+        let mut initrd = self.core.initrd.clone();
+        cpio::pad(&mut initrd);
+        let offset = (initrd.len() + self.segment.len()) as u64;
         outputs.write("vmlinuz", &[&self.core.kernel])?;
         outputs.write("initrd", &[&initrd, &self.segment, slot])?;
         let embed = self.embed(outputs.name("initrd"), offset, slot)?;
-        outputs.write("embed.json", &[&embed])?;
-        let manifest = serde_json::to_vec_pretty(&self.manifest(&mut outputs, slot)?)?;
-        outputs.write("manifest.json", &[&manifest])?;
-        outputs.checksums()?;
-        let place = outputs.place("iso");
-        outputs.publish()?;
-        Ok(place)
+        outputs.write("embed.json", &[&embed])
+    }
+
+    /// What the image consists of.
+    fn members(&self, slot: &[u8]) -> Vec<Part> {
+        let base = &self.core.name;
+        vec![
+            Part::new(self.core.kernel_path, base, &self.core.kernel),
+            Part::new(self.core.initrd_path, base, &self.core.initrd),
+            Part::new(SEGMENT, "built", &self.segment),
+            Part::new(SLOT, "built", slot),
+        ]
     }
 
     fn embed(&self, path: String, offset: u64, slot: &[u8]) -> Result<Vec<u8>> {
@@ -216,32 +242,35 @@ impl Build {
         Ok(serde_json::to_vec_pretty(&embed)?)
     }
 
-    fn manifest(&self, outputs: &mut Outputs, slot: &[u8]) -> Result<Manifest<'_>> {
-        let base = &self.core.name;
-        let members = vec![
-            Part::new(self.core.kernel_path, base, &self.core.kernel),
-            Part::new(self.core.initrd_path, base, &self.core.initrd),
-            Part::new(SEGMENT, "built", &self.segment),
-            Part::new(SLOT, "built", slot),
-        ];
+    fn manifest(&self, base_sha256: String, members: Vec<Part>, outputs: BTreeMap<String, String>) -> Manifest<'_> {
         let loaders = self.loaders.bios.iter().chain(&self.loaders.uefi);
         let loaders = loaders.map(|(name, bytes)| Part::new(*name, "boot loader", bytes));
-        Ok(Manifest {
+        Manifest {
             format: 1,
             version: &self.source.version,
             variant: self.variant,
             source_date_epoch: self.source.epoch,
             builder: format!("mkiso {}", env!("CARGO_PKG_VERSION")),
             base: manifest::Base {
-                name: base,
-                sha256: self.base_sha256.clone(),
+                name: &self.core.name,
+                sha256: base_sha256,
                 description: self.base_description.clone(),
             },
             inputs: self.inputs.iter().cloned().chain(loaders).collect(),
             members,
-            outputs: outputs.digests()?.clone(),
-        })
+            outputs,
+        }
     }
+}
+
+/// Runs both at once: most of the time goes into digests and into waiting for the disk.
+fn beside_each_other<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> Result<(A, B)> {
+    thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let other = other();
+        let one = one.join().map_err(|_| anyhow!("a part of the build ended unexpectedly; see the words above"))?;
+        Ok((one, other))
+    })
 }
 
 /// `/etc/razor-mk/image.json`.

@@ -77,10 +77,16 @@ impl Outputs {
         let path = self.reserve(suffix);
         let place = self.place(suffix);
         let mut file = File::create(&path).map_err(|error| full_or(error, &place))?;
-        pieces.iter().try_for_each(|piece| file.write_all(piece)).map_err(|error| full_or(error, &place))
+        let mut hasher = Sha256::new();
+        for piece in pieces {
+            file.write_all(piece).map_err(|error| full_or(error, &place))?;
+            hasher.update(piece);
+        }
+        self.digests.insert(self.name(suffix), hex(&hasher.finalize()));
+        Ok(())
     }
 
-    /// Digests of all files so far, by name. Each file is read once: it must be complete by now.
+    /// Digests of all files so far, by name. Those that somebody else wrote are read now and must be complete.
     ///
     /// # Errors
     /// A file cannot be read.

@@ -3,16 +3,16 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::bootcfg::{self, Boot};
 use super::core::Core;
 use super::loaders::{Loaders, MBR};
+use super::manifest::Part;
 use super::variant::Variant;
 use super::{author, esp};
-use crate::cache::sha256;
 use crate::output::full_or;
 
 /// Our first initrd in the ISO.
@@ -42,6 +42,8 @@ pub struct Tree<'a> {
     pub slot: &'a [u8],
     /// `mk/embed.json`.
     pub embed: &'a [u8],
+    /// Kernel and initrds with their digests.
+    pub members: &'a [Part],
 }
 
 impl Tree<'_> {
@@ -85,11 +87,18 @@ impl Tree<'_> {
             self.version,
             self.core.kernel_path,
             self.core.initrd_path,
-            sha256(&self.core.kernel),
-            sha256(&self.core.initrd),
+            self.digest(self.core.kernel_path)?,
+            self.digest(self.core.initrd_path)?,
             self.variant.name(),
-            sha256(self.segment),
+            self.digest(SEGMENT)?,
         ))
+    }
+}
+
+impl Tree<'_> {
+    fn digest(&self, path: &str) -> Result<&str> {
+        let member = self.members.iter().find(|member| member.name == path);
+        member.map(|member| member.sha256.as_str()).with_context(|| format!("{path} has no digest"))
     }
 }
 
