@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
+use crate::output;
+
 /// The cache folder: the one given, else `$XDG_CACHE_HOME/razor-mk`, else `~/.cache/razor-mk`.
 ///
 /// # Errors
@@ -36,6 +38,27 @@ pub fn hold(folder: &Path) -> Result<File> {
     }
     file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
     Ok(file)
+}
+
+/// A finished part in the cache, if it is there and as it was when it was [`seal`]ed.
+#[must_use]
+pub fn sealed(path: &Path) -> Option<Vec<u8>> {
+    let seal = fs::read_to_string(seal_of(path)).ok()?;
+    fs::read(path).ok().filter(|bytes| sha256(bytes) == seal.trim())
+}
+
+/// Marks a part in the cache as finished, by its digest beside it.
+///
+/// # Errors
+/// The digest cannot be written.
+pub fn seal(path: &Path, bytes: &[u8]) -> Result<()> {
+    output::write(&seal_of(path), format!("{}\n", sha256(bytes)).as_bytes())
+}
+
+fn seal_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".sha256");
+    name.into()
 }
 
 /// SHA-256 in lower-case hexadecimal digits.
@@ -94,5 +117,19 @@ mod tests {
     #[test]
     fn a_given_folder_wins() {
         assert_eq!(folder(Some(Path::new("/x/y"))).unwrap(), Path::new("/x/y"));
+    }
+
+    #[test]
+    fn a_part_that_changed_since_it_was_sealed_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("part");
+        fs::write(&path, "whole").unwrap();
+        assert_eq!(sealed(&path), None);
+        seal(&path, b"whole").unwrap();
+        assert_eq!(sealed(&path).unwrap(), b"whole");
+        for damage in ["", "whol", "Whole"] {
+            fs::write(&path, damage).unwrap();
+            assert_eq!(sealed(&path), None, "{damage:?}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use crate::limits::DOWNLOAD_TIMEOUT_S;
+use crate::output::full_or;
 use crate::tool::{APT_CONFIG, APT_GET, APT_HELPER, tail};
 
 use super::config::{Config, Debian};
@@ -37,7 +38,7 @@ impl Apt {
         );
         for sub in ["lists/partial", "archives/partial", "etc/preferences.d", "parts"] {
             let sub = folder.join(sub);
-            fs::create_dir_all(&sub).with_context(|| format!("cannot create {}", sub.display()))?;
+            fs::create_dir_all(&sub).map_err(|e| full_or(e, &sub))?;
         }
         let conf = folder.join("apt.conf");
         for (path, text) in [
@@ -45,7 +46,7 @@ impl Apt {
             (folder.join("etc/sources.list"), sources(config)),
             (folder.join("status"), status(&config.without, &config.architecture)),
         ] {
-            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            fs::write(&path, text).map_err(|e| full_or(e, &path))?;
         }
         Ok(Self { conf })
     }

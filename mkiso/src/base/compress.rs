@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use tce_mirror::tcz::{self, Info};
 use tce_mirror::tree::{Kind, Tree};
 
-use crate::cache::Key;
+use crate::cache::{self, Key};
 use crate::output;
 use crate::progress::Step;
 
@@ -34,10 +34,10 @@ pub struct Extension {
 ///
 /// # Errors
 /// An extension that cannot be written.
-pub fn all(cache: &Path, extensions: &[Extension], time: u32) -> Result<Vec<Vec<u8>>> {
+pub fn all(folder: &Path, extensions: &[Extension], time: u32) -> Result<Vec<Vec<u8>>> {
     let step = Step::open("compressing extensions");
     let images = std::thread::scope(|scope| {
-        let threads: Vec<_> = extensions.iter().map(|e| scope.spawn(move || one(cache, e, time))).collect();
+        let threads: Vec<_> = extensions.iter().map(|e| scope.spawn(move || one(folder, e, time))).collect();
         threads
             .into_iter()
             .map(|t| t.join().map_err(|_| anyhow!("compressing an extension failed"))?)
@@ -49,7 +49,7 @@ pub fn all(cache: &Path, extensions: &[Extension], time: u32) -> Result<Vec<Vec<
     Ok(images)
 }
 
-fn one(cache: &Path, extension: &Extension, time: u32) -> Result<Vec<u8>> {
+fn one(folder: &Path, extension: &Extension, time: u32) -> Result<Vec<u8>> {
     let mut key = Key::default().with(env!("TCZ_SOURCES")).with(time.to_le_bytes()).with(extension.block.to_le_bytes());
     for (path, node) in extension.tree.iter() {
         key = key.with(path).with(node.mode.to_le_bytes());
@@ -59,12 +59,13 @@ fn one(cache: &Path, extension: &Extension, time: u32) -> Result<Vec<u8>> {
             Kind::Link(target) => key.with("link").with(target),
         };
     }
-    let path = cache.join("tcz").join(format!("{}.tcz", key.finish()));
-    if let Ok(image) = std::fs::read(&path) {
+    let path = folder.join("tcz").join(format!("{}.tcz", key.finish()));
+    if let Some(image) = cache::sealed(&path) {
         return Ok(image);
     }
     let image = tcz::write(&extension.tree, extension.block, time)?;
     output::write(&path, &image)?;
+    cache::seal(&path, &image)?;
     Ok(image)
 }
 
@@ -83,10 +84,10 @@ mod tests {
         let stored = || std::fs::read_dir(cache.path().join("tcz")).unwrap().count();
         let first = one(cache.path(), &extension("a", 0o755), 1).unwrap();
         assert_eq!(one(cache.path(), &extension("a", 0o755), 1).unwrap(), first);
-        assert_eq!(stored(), 1);
+        assert_eq!(stored(), 2, "the image and its seal");
         for (content, mode, time) in [("b", 0o755, 1), ("a", 0o644, 1), ("a", 0o755, 2)] {
             assert_ne!(one(cache.path(), &extension(content, mode), time).unwrap(), first);
         }
-        assert_eq!(stored(), 4);
+        assert_eq!(stored(), 8);
     }
 }

@@ -80,13 +80,15 @@ pub fn debian(config: &Path, lock_path: &Path, update: bool, cache: Option<&Path
     let apt = || apt::Apt::new(&cache.join("apt"), &config.debian);
     let lock = locked(&config, lock_path, update, apt)?;
     let iso = cache.join("base").join(format!("{}.iso", key(&config, &lock)?));
-    if iso.is_file() {
+    if cache::sealed(&iso).is_some() {
         return Ok(iso);
     }
     let store = fetch::Store::new(&cache);
     store.fetch(apt, &lock.packages)?;
     let files = assemble::assemble(&assemble::Inputs { config: &config, lock: &lock, store: &store, cache: &cache })?;
     iso::write(&files, &iso, lock.taken)?;
+    let bytes = std::fs::read(&iso).with_context(|| format!("cannot read {}", iso.display()))?;
+    cache::seal(&iso, &bytes)?;
     Ok(iso)
 }
 
