@@ -117,13 +117,13 @@ impl Unit {
             let begun = Instant::now();
             let (inputs, net) = Inputs::read();
             let view = self.view().await;
+            let power = self.power.take();
             let round = if inputs.has_address() {
                 self.round(&inputs.servers, &view).await
             } else {
                 self.say("waiting for an address");
                 self.failed(watch::no_network(&net))
             };
-            let power = self.power.take();
             if let Some(power) = power {
                 self.switch(&power);
             }
@@ -339,7 +339,7 @@ impl Unit {
             Power::Reboot(reason) => Request::Reboot { reason: reason.clone() },
             Power::Off(reason) => Request::Poweroff { reason: reason.clone() },
         };
-        tracing::info!("{power:?}");
+        tracing::info!("asking the supervisor: {request:?}");
         if let Err(why) = client::request(&request) {
             let problem = Problem::new("power", format!("{why:#}"), "Use the BMC or the button of this machine.");
             tracing::warn!("{problem}");

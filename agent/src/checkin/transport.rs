@@ -160,7 +160,7 @@ impl Transport {
         let time = match code {
             "connect_timeout" => format!(" ({} s)", self.timeouts.connect.as_secs()),
             "timeout" => format!(" ({} s)", self.timeouts.exchange.as_secs()),
-            _ => format!(" ({causes})"),
+            _ => format!(" ({})", causes.rsplit(": ").next().unwrap_or(&causes)),
         };
         Failure::new(code, format!("{url}: {what}{time}"), remedy)
     }
