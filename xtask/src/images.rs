@@ -106,11 +106,18 @@ pub(crate) fn build(image: &Image) -> anyhow::Result<PathBuf> {
     let (base, agent, out, variant) = (image.base, image.agent, image.out, image.variant.name());
     let server = image.server.map(|url| ["--server", url]).into_iter().flatten();
     let key = image.ssh_key.map(|file| ["--ssh-key".as_ref(), file.as_os_str()]).into_iter().flatten();
-    cmd!(sh, "{mkiso} build --base {base} --agent {agent} --variant {variant} --out {out} {server...} {key...}")
-        .quiet()
-        .run()
-        .with_context(|| format!("cannot build the {variant} image"))?;
-    newest(out, &format!("-{variant}.iso"))
+    let iso =
+        cmd!(sh, "{mkiso} build --base {base} --agent {agent} --variant {variant} --out {out} {server...} {key...}")
+            .quiet()
+            .read()
+            .with_context(|| format!("cannot build the {variant} image"))?;
+    Ok(iso.into())
+}
+
+/// Puts a base ISO without our parts into a file.
+pub(crate) fn base(iso: &Path) -> anyhow::Result<()> {
+    let (sh, mkiso) = (programs::shell()?, place::program("mkiso"));
+    cmd!(sh, "{mkiso} base --base debian --out {iso}").quiet().run().context("cannot build the base")
 }
 
 /// Makes a copy of an image that knows its server.
@@ -131,32 +138,4 @@ pub(crate) fn throw_away_key(dir: &Path) -> anyhow::Result<PathBuf> {
         cmd!(sh, "ssh-keygen -q -t ed25519 -N '' -C throw-away -f {key}").quiet().run()?;
     }
     Ok(public)
-}
-
-/// The last written file in a folder whose name ends so.
-fn newest(dir: &Path, end: &str) -> anyhow::Result<PathBuf> {
-    let entries = std::fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
-    entries
-        .filter_map(Result::ok)
-        .filter(|e| e.file_name().to_string_lossy().ends_with(end))
-        .max_by_key(|e| e.metadata().and_then(|m| m.modified()).ok())
-        .map(|e| e.path())
-        .with_context(|| format!("mkiso left no file *{end} in {}", dir.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_image_is_found_by_its_variant() {
-        let dir = std::env::temp_dir().join(format!("xtask-images-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        for name in ["a-debug.iso", "a-production.iso", "a-production.initrd"] {
-            std::fs::write(dir.join(name), "").unwrap();
-        }
-        assert!(newest(&dir, "-production.iso").unwrap().ends_with("a-production.iso"));
-        assert!(newest(&dir, "-development.iso").unwrap_err().to_string().contains("-development.iso"));
-        std::fs::remove_dir_all(&dir).unwrap();
-    }
 }

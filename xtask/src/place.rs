@@ -1,6 +1,9 @@
 //! Where things are in the work tree.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
 
 /// Top of the work tree.
 pub(crate) fn root() -> PathBuf {
@@ -16,6 +19,17 @@ pub(crate) fn target() -> PathBuf {
 /// A host program.
 pub(crate) fn program(name: &str) -> PathBuf {
     target().join("debug").join(name)
+}
+
+/// Makes a folder empty, whether it was there or not.
+///
+/// # Errors
+/// Names the folder.
+pub(crate) fn clear(dir: &Path) -> anyhow::Result<()> {
+    if dir.exists() {
+        fs::remove_dir_all(dir).with_context(|| format!("cannot clear {}", dir.display()))?;
+    }
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))
 }
 
 /// `path` as a person in the work tree would write it.

@@ -22,7 +22,10 @@ pub(crate) struct Args {
 }
 
 /// Tests that need QEMU or built images, in order.
-const IMAGE_TESTS: [&str; 3] = ["mk_vm", "artefacts", "boot"];
+const IMAGE_TESTS: [&str; 4] = ["mk_vm", "base", "artefacts", "boot"];
+
+/// The base that the images stand on, beside them.
+const BASE: &str = "base.iso";
 
 /// `cargo xtask test`.
 pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
@@ -40,6 +43,8 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
         report.step("programs", programs::host)?;
         let agent = report.step("agent", programs::agent)?;
         let dist = place::target().join("test");
+        place::clear(&dist)?;
+        report.step("base", || images::base(&dist.join(BASE)))?;
         for variant in Variant::ALL {
             report.step(&format!("{} image", variant.name()), || image(variant, &agent, &dist))?;
         }
@@ -85,7 +90,7 @@ fn image(variant: Variant, agent: &Path, dist: &Path) -> anyhow::Result<PathBuf>
 fn image_tests(name: &str, dist: &Path, filter: &[String]) -> anyhow::Result<()> {
     let (sh, cargo) = (programs::shell()?, programs::cargo());
     sh.set_var("MK_DIST", dist);
-    sh.set_var("MK_AGENT", place::target().join("agent/x86_64-unknown-linux-gnu/agent/mk-agent"));
+    sh.set_var("MK_BASE", dist.join(BASE));
     sh.set_var("MK_SERVER_BIN", place::program("mk-server"));
     sh.set_var("MKISO_BIN", place::program("mkiso"));
     cmd!(sh, "{cargo} test --workspace --test {name} --no-fail-fast -- --nocapture {filter...}")

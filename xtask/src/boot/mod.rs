@@ -145,10 +145,8 @@ fn lock(dir: &Path) -> anyhow::Result<fs::File> {
     if file.try_lock().is_err() {
         bail!("another `cargo xtask boot` is running in this work tree; end it with Ctrl-C first");
     }
-    let data = dir.join("data");
-    if data.exists() {
-        fs::remove_dir_all(&data).with_context(|| format!("cannot clear {}", data.display()))?;
-    }
+    place::clear(&dir.join("data"))?;
+    place::clear(&dir.join("image"))?;
     Ok(file)
 }
 
