@@ -141,3 +141,9 @@ pub(crate) const CHECKIN_VOLATILE: Duration = Duration::from_secs(3600);
 pub(crate) const CHECKIN_PROBLEMS: usize = 50;
 /// Largest greeting of a server in bytes.
 pub(crate) const HELLO_BODY: usize = 4 * 1024;
+/// How often a running collection of facts is looked at: it usually takes some ten milliseconds.
+pub(crate) const CHECKIN_LOOK: Duration = Duration::from_millis(5);
+/// Used when a DHCP server grants a lease without an end, as some do against the standard.
+pub(crate) const DEFAULT_LEASE: Duration = Duration::from_secs(3600);
+/// A shorter lease is held this long: nobody can renew faster than that.
+pub(crate) const SHORTEST_LEASE: Duration = Duration::from_secs(10);

@@ -62,16 +62,13 @@ pub fn run(args: &Args) -> Result<()> {
             public_keys(&text).with_context(|| format!("{} cannot be used for log-in", path.display()))?;
     }
     let bytes = slot.content.to_slot(slot.length)?;
-    match &args.out {
-        Some(out) => {
-            let temp = temp_beside(out)?;
-            std::fs::copy(&args.iso, temp.path()).map_err(|error| full_or(error, out))?;
-            write(temp.path(), slot.offset, &bytes)?;
-            publish(temp, out)?;
-        }
-        None => write(&args.iso, slot.offset, &bytes)?,
-    }
-    eprintln!("customized {}", args.out.as_ref().unwrap_or(&args.iso).display());
+    // In place too: a copy that replaces the image whole, since half a slot would be read by the kernel.
+    let out = args.out.as_ref().unwrap_or(&args.iso);
+    let temp = temp_beside(out)?;
+    std::fs::copy(&args.iso, temp.path()).map_err(|error| full_or(error, out))?;
+    write(temp.path(), slot.offset, &bytes)?;
+    publish(temp, out)?;
+    eprintln!("customized {}", out.display());
     Ok(())
 }
 

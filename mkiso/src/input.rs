@@ -24,9 +24,14 @@ pub fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
 /// A server's URL without a slash at its end.
 ///
 /// # Errors
-/// It is no `http` or `https` URL of a server's root.
+/// It is no `http` URL of a server's root.
 pub fn server_url(text: &str) -> Result<String> {
-    let Some(rest) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else {
+    ensure!(
+        !text.starts_with("https://"),
+        "{text:?} needs the server's CA in the image, which cannot be given yet, so that no such image would ever check \
+         in; write the server's http:// address"
+    );
+    let Some(rest) = text.strip_prefix("http://") else {
         bail!("{text:?} is no server URL; write it such as http://10.0.0.1:8150");
     };
     let host = rest.trim_end_matches('/');
@@ -45,8 +50,10 @@ mod tests {
     #[test]
     fn server_urls() {
         assert_eq!(server_url("http://10.0.0.1:8150/").unwrap(), "http://10.0.0.1:8150");
-        assert_eq!(server_url("https://[fd00::1]:8151").unwrap(), "https://[fd00::1]:8151");
-        for text in ["10.0.0.1", "ftp://x", "http://", "http:///", "http://a b", "http://a/svc", "http://u@h"] {
+        assert_eq!(server_url("http://[fd00::1]:8150").unwrap(), "http://[fd00::1]:8150");
+        for text in
+            ["https://x", "10.0.0.1", "ftp://x", "http://", "http:///", "http://a b", "http://a/svc", "http://u@h"]
+        {
             assert!(server_url(text).is_err(), "{text}");
         }
     }

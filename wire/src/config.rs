@@ -63,7 +63,7 @@ impl Config {
             Err(Problem::new(
                 "bad_config",
                 format!("configuration key {key} is {value}; it must be {want}"),
-                "Correct it with `mk-server config set` and it is pushed again.",
+                "Correct it on the server and it is pushed again.",
             ))
         };
         if let Some(s) = self.mk_checkin_interval.filter(|s| !(MIN_INTERVAL_S..=MAX_INTERVAL_S).contains(s)) {

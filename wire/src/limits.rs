@@ -15,6 +15,8 @@ pub const MAX_HEADERS: usize = 16 * 1024;
 pub const MAX_FACT_NAME: usize = 256;
 /// Most flat facts in one check-in.
 pub const MAX_FACTS: usize = 20_000;
+/// Most network ports, and most disks, in one inventory: each costs the server a few look-ups.
+pub const MAX_COMPONENTS: usize = 4096;
 
 /// Seconds between check-ins until the server says otherwise.
 pub const DEFAULT_INTERVAL_S: u32 = 60;

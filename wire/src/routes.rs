@@ -2,8 +2,6 @@
 
 /// Port of the server for HTTP.
 pub const HTTP_PORT: u16 = 8150;
-/// Port of the server for HTTPS.
-pub const HTTPS_PORT: u16 = 8151;
 /// Ports on the node's loopback: status and configuration, extension mirror, gem mirror.
 pub const CONTROL_PORT: u16 = 2156;
 /// See [`CONTROL_PORT`].
@@ -23,8 +21,6 @@ pub const CHECKIN: &str = "/svc/checkin";
 pub const HELLO: &str = "/svc/hello";
 /// Log line of a node; `/{id}` follows.
 pub const LOG: &str = "/svc/log";
-/// Files: kernel, initrd, extension mirror.
-pub const REPO: &str = "/svc/repo";
 
 /// Media type of a check-in, without parameters: an original server compares it literally.
 pub const JSON: &str = "application/json";

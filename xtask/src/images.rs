@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// Variant of the image.
     #[arg(long, value_enum, default_value_t = Variant::Production)]
     variant: Variant,
-    /// Base: `auto`, `debian`, `tinycore[=17.x]`, or a Core ISO's file name.
+    /// Base: `auto`, `debian`, or a Core ISO's file name.
     #[arg(long, default_value = "auto")]
     base: String,
     /// Folder for the image and what belongs to it.

@@ -53,6 +53,9 @@ const PACKAGES: &[Package] = &[
     Package { name: "cpio", proof: "cpio", why: "reads our initrds", jobs: TESTS },
     Package { name: "squashfs-tools", proof: "unsquashfs", why: "reads our extensions", jobs: TESTS },
     Package { name: "mtools", proof: "mdir", why: "reads our EFI partition", jobs: TESTS },
+    Package { name: "facter", proof: "facter", why: "a second opinion on facts", jobs: TESTS },
+    Package { name: "lshw", proof: "lshw", why: "a second opinion on hardware", jobs: TESTS },
+    Package { name: "dmidecode", proof: "dmidecode", why: "a second opinion on firmware tables", jobs: TESTS },
     Package { name: "binutils", proof: "readelf", why: "proves that the agent is static", jobs: TESTS },
 ];
 

@@ -7,10 +7,7 @@ use std::time::{Duration, Instant};
 use wire::error::Problem;
 use wire::inventory::Inventory;
 
-use crate::limits::CHECKIN_FACTS;
-
-/// How often a running collection is looked at: it usually takes some ten milliseconds.
-const LOOK: Duration = Duration::from_millis(5);
+use crate::limits::{CHECKIN_FACTS, CHECKIN_LOOK};
 
 /// Collects facts, one collection at a time.
 pub(super) struct Gatherer {
@@ -48,7 +45,7 @@ impl Gatherer {
                     self.last = inventory.clone();
                     return (inventory, None);
                 }
-                Some(Err(TryRecvError::Empty)) if Instant::now() < end => tokio::time::sleep(LOOK).await,
+                Some(Err(TryRecvError::Empty)) if Instant::now() < end => tokio::time::sleep(CHECKIN_LOOK).await,
                 // The same collection is looked at again in the next round; no second one is started beside it.
                 Some(Err(TryRecvError::Empty)) => {
                     let why = format!("they have not ended within {} s", self.deadline.as_secs());

@@ -80,7 +80,7 @@ struct Unit {
 enum Round {
     /// The next one is due after this time.
     Wait(Duration),
-    /// The next one is due at once.
+    /// The next one is due as soon as may be.
     Again,
 }
 
@@ -113,6 +113,7 @@ impl Unit {
 
     async fn run(mut self) -> anyhow::Result<()> {
         self.wait_for_start().await?;
+        let mut hurried = false;
         loop {
             let begun = Instant::now();
             let (inputs, net) = Inputs::read();
@@ -127,10 +128,16 @@ impl Unit {
             if let Some(power) = power {
                 self.switch(&power);
             }
-            if let Round::Wait(wait) = round {
-                self.state.next_attempt_s = Some(uptime() + wait.as_secs_f64());
-                self.publish();
-                self.sleep(begun, wait, &inputs, &view).await?;
+            match round {
+                Round::Wait(wait) => {
+                    self.state.next_attempt_s = Some(uptime() + wait.as_secs_f64());
+                    self.publish();
+                    self.sleep(begun, wait, &inputs, &view).await?;
+                    hurried = false;
+                }
+                // A server that always has more must not make this a busy loop.
+                Round::Again if hurried => tokio::time::sleep(CHECKIN_GAP).await,
+                Round::Again => hurried = true,
             }
         }
     }

@@ -68,7 +68,7 @@ fn pattern(config: &Config) -> Result<Option<Regex>, Problem> {
     let Some(text) = config.mk_fact_excl_pattern.as_deref().filter(|t| !t.is_empty()) else { return Ok(None) };
     let refuse = |why: String| {
         let text = format!("configuration key mk_fact_excl_pattern is `{text:.80}`: {why}");
-        Problem::new("bad_config", text, "Correct it with `mk-server config set` and it is pushed again.")
+        Problem::new("bad_config", text, "Correct it on the server and it is pushed again.")
     };
     if text.len() > LONGEST_PATTERN {
         return Err(refuse(format!("it has {} bytes, more than {LONGEST_PATTERN}", text.len())));

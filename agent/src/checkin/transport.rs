@@ -44,7 +44,7 @@ impl Transport {
         let _: Result<(), _> = rustls::crypto::ring::default_provider().install_default();
         let bad = |why: reqwest::Error| {
             let text = format!("the CA certificates of the site configuration are not understood: {}", chain(&why));
-            Failure::new("bad_ca", text, "Customize the image again with a CA in PEM: `mkiso customize --ca ca.pem`.")
+            Failure::new("bad_ca", text, "Put the certificate in PEM into ca_pem of the site configuration.")
         };
         let certificates =
             ca_pem.map_or(Ok(Vec::new()), |pem| Certificate::from_pem_bundle(pem.as_bytes())).map_err(bad)?;
@@ -92,7 +92,11 @@ impl Transport {
             ("https", true) | ("http", false) => Ok(parsed),
             ("https", false) => {
                 let text = format!("{url} cannot be verified: this image has no CA certificate");
-                Err(Failure::new("no_ca", text, "Fit the image to the site with `mkiso customize --ca ca.pem`."))
+                Err(Failure::new(
+                    "no_ca",
+                    text,
+                    "Name the server by its http:// address, or put its CA into ca_pem of the site configuration.",
+                ))
             }
             ("http", true) => {
                 let text = format!("{url} is not asked: this image has a CA certificate and speaks HTTPS only");

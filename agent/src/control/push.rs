@@ -35,7 +35,7 @@ pub(super) async fn set_config(body: Result<Bytes, BytesRejection>) -> Response 
         Ok(config) if Pushed::read().is_some_and(|pushed| pushed.config == config) => unchanged(&config),
         Ok(_) => {
             let error = "the configuration is valid, but this node takes configuration from its server only";
-            let remedy = "Use `mk-server config set` on the server; nodes get it with their next check-in.";
+            let remedy = "Change it on the server; nodes get it with their next check-in.";
             refusal(StatusCode::NOT_IMPLEMENTED, &Problem::new("config_from_server_only", error, remedy))
         }
     }

@@ -1,6 +1,6 @@
 //! One port: brought up, given an address by DHCP or as the kernel line says, and described for others.
 
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -47,8 +47,6 @@ enum Raised {
 struct Dhcp {
     client: Client,
     socket: Arc<PacketSocket>,
-    /// For extensions, from the first one on.
-    unicast: Option<UdpSocket>,
     reader: AbortHandle,
 }
 
@@ -108,6 +106,7 @@ impl Port {
             Ok(()) => {
                 tracing::info!("{name} ({}, {}) is up", self.nic.key, mac_text(self.mac));
                 self.raised = Raised::Done;
+                self.error = None;
             }
             Err(why) => {
                 let why = format!("{why:#}");
@@ -139,8 +138,9 @@ impl Port {
         match addressing {
             Addressing::Dhcp if self.dhcp.is_none() && self.carrier && self.is_up() => self.start_dhcp(now),
             Addressing::Static(wanted) if self.is_up() && self.applied.as_ref() != Some(wanted) => {
-                self.error = self.apply_static(wanted).err().map(|e| format!("{e:#}"));
-                self.applied = Some(wanted.clone());
+                let applied = self.apply_static(wanted);
+                self.applied = applied.is_ok().then(|| wanted.clone());
+                self.error = applied.err().map(|e| format!("{e:#}"));
             }
             Addressing::None if self.applied.take().is_some() => self.clear(),
             Addressing::Dhcp | Addressing::Static(_) | Addressing::None => {}
@@ -169,7 +169,7 @@ impl Port {
             }
         });
         let client = Client::new(self.mac, now);
-        self.dhcp = Some(Dhcp { client, socket, unicast: None, reader: reader.abort_handle() });
+        self.dhcp = Some(Dhcp { client, socket, reader: reader.abort_handle() });
         self.error = None;
         self.dhcp(&dhcp::Event::Carrier(true), now);
     }
@@ -209,7 +209,7 @@ impl Port {
                 let Some(dhcp) = &mut self.dhcp else { return };
                 let sent = match request.ask {
                     Ask::Extend { address, server: Some(server) } => {
-                        dhcp.extend(&name, address, server, &request.encode())
+                        Dhcp::extend(&name, address, server, &request.encode())
                     }
                     Ask::Extend { address, server: None } => dhcp.socket.send(&request.encode(), address),
                     _ => dhcp.socket.send(&request.encode(), Ipv4Addr::UNSPECIFIED),
@@ -244,21 +244,19 @@ impl Port {
         }
     }
 
+    /// Sets address, routes and MTU. A driver that refuses the MTU, or one bad route among good ones, must not cost the
+    /// machine its address: everything is tried, and the first failure is told.
     fn apply(&self, lease: &Lease) -> anyhow::Result<()> {
         let name = &self.nic.name;
-        if let Some(mtu) = lease.mtu {
-            link::set_mtu(name, mtu)?;
-        }
         let local = (lease.address, lease.prefix);
         let same_routes = self.lease.as_ref().is_none_or(|old| old.routes == lease.routes);
         // After a restart of this unit the port still has its address: connections over it stay.
         if !same_routes || !link::addresses(name).contains(&format!("{}/{}", local.0, local.1)) {
             link::set_address(name, local.0, local.1)?;
         }
-        for route in &lease.routes {
-            link::add_route(name, self.index, local, route)?;
-        }
-        Ok(())
+        let routes = lease.routes.iter().map(|route| link::add_route(name, self.index, local, route));
+        let routed = routes.fold(Ok(()), |all, one| all.and(one));
+        routed.and(lease.mtu.map_or(Ok(()), |mtu| link::set_mtu(name, mtu)))
     }
 
     fn apply_static(&self, wanted: &Static) -> anyhow::Result<()> {
@@ -314,14 +312,10 @@ impl Port {
 }
 
 impl Dhcp {
-    fn extend(&mut self, name: &str, source: Ipv4Addr, server: Ipv4Addr, message: &[u8]) -> anyhow::Result<()> {
-        let socket = match self.unicast.take() {
-            Some(socket) if socket.local_addr().is_ok_and(|a| a.ip() == source) => socket,
-            _ => unicast(name, source)?,
-        };
-        let sent = socket.send_to(message, (server, SERVER_PORT)).map(drop);
-        self.unicast = Some(socket);
-        Ok(sent?)
+    fn extend(name: &str, source: Ipv4Addr, server: Ipv4Addr, message: &[u8]) -> anyhow::Result<()> {
+        // Closed at once, since nothing on the machine may listen; the packet socket hears the answer.
+        unicast(name, source)?.send_to(message, (server, SERVER_PORT))?;
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::signature::{ED25519, UnparsedPublicKey};
 use wire::checkin::CheckinRequest;
-use wire::limits::{MAX_FACT_NAME, MAX_FACTS};
+use wire::limits::{MAX_COMPONENTS, MAX_FACT_NAME, MAX_FACTS};
 use wire::routes::{JSON, KEY_HEADER, SIGNATURE_HEADER};
 use wire::sign::{KEY_LEN, SIGNATURE_LEN, message};
 
@@ -65,6 +65,12 @@ pub fn parse(body: &[u8]) -> Result<CheckinRequest, Refusal> {
              {MAX_FACT_NAME} bytes are taken"
         );
         return Err(Refusal::new(413, "too_large", error, "Exclude facts with mk_fact_excl_pattern."));
+    }
+    let components = request.inventory.as_ref().map_or(0, |i| i.stable.nics.len().max(i.stable.disks.len()));
+    if components > MAX_COMPONENTS {
+        let error =
+            format!("the inventory has {components} network ports or disks; at most {MAX_COMPONENTS} are taken");
+        return Err(Refusal::new(413, "too_large", error, "Report the machine's make, if it really has so many."));
     }
     Ok(request)
 }

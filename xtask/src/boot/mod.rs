@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// Variant of the image.
     #[arg(long, value_enum, default_value_t = Variant::Production)]
     variant: Variant,
-    /// Base: `auto`, `debian`, `tinycore[=17.x]`, or a Core ISO's file name.
+    /// Base: `auto`, `debian`, or a Core ISO's file name.
     #[arg(long, default_value = "auto")]
     base: String,
     /// Firmware of the guest.
@@ -99,10 +99,10 @@ enum Until {
 impl Args {
     fn check(&self) -> anyhow::Result<()> {
         if self.media != Media::Iso {
-            bail!("--media {:?} does not work yet; --media iso does", self.media);
+            bail!("only --media iso works so far");
         }
         if self.init != Init::Agent {
-            bail!("--init {:?} does not work yet; --init agent does", self.init);
+            bail!("only --init agent works so far");
         }
         Ok(())
     }

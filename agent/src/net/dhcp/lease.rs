@@ -6,12 +6,9 @@ use std::time::Duration;
 use wire::routes::HTTP_PORT;
 
 use super::message::{Reply, code};
+use crate::limits::{DEFAULT_LEASE, SHORTEST_LEASE};
 use crate::net::names;
 
-/// Used when a server grants a lease without an end, as some do against the standard.
-const DEFAULT_LEASE: Duration = Duration::from_secs(3600);
-/// A shorter lease is held this long: nobody can renew faster than that.
-const SHORTEST_LEASE: Duration = Duration::from_secs(10);
 /// The number that means "for ever".
 const FOR_EVER: u32 = u32::MAX;
 /// IPv4 needs at least this; less is a mistake in the server's configuration.
