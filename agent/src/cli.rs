@@ -7,6 +7,8 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use nix::sys::signal::{SigHandler, Signal};
+
 use self::args::{Command, UnitCommand};
 use self::show::Snapshot;
 use crate::init::client::{self, Reply, Request};
@@ -87,11 +89,22 @@ fn run_unit(name: &str) -> anyhow::Result<ExitCode> {
         anyhow::anyhow!("there is no built-in unit {name}; there are {}", known.join(", "))
     })?;
     log::to_stderr(Settings::load().level());
+    die_of_faults()?;
     if let Err(error) = (unit.run)() {
         tracing::error!("{error:#}");
         return Ok(ExitCode::from(FAILED));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A unit that is sent SEGV or BUS ends by it. The standard library's handler, which is there to name a stack overflow,
+/// would let the first one pass.
+fn die_of_faults() -> anyhow::Result<()> {
+    for signal in [Signal::SIGSEGV, Signal::SIGBUS] {
+        // SAFETY: the default action runs no code of ours.
+        unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl)? };
+    }
+    Ok(())
 }
 
 fn ask(request: &Request) -> anyhow::Result<()> {

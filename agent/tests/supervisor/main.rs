@@ -19,12 +19,14 @@ command = ["/bin/sh", "-c", "echo 'I sleep'; exec sleep 1000"]
 fn a_killed_unit_is_restarted_and_its_lines_are_kept() {
     let Some(guest) = Guest::start(&[("sleeper", SLEEPER)]) else { return };
     assert_eq!(guest.logged("I sleep"), "<5>mk-agent: sleeper: I sleep");
-    let mut pid = guest.successor("sleeper", None);
-    for (restarts, signal) in ["KILL", "SEGV"].into_iter().enumerate() {
-        guest.shell(&format!("kill -{signal} {pid}"));
-        pid = guest.successor("sleeper", Some(pid));
-        assert_eq!(guest.unit("sleeper")["restarts"], restarts + 1);
-        assert_eq!(guest.unit("sleeper")["last_exit"], format!("killed by SIG{signal}"));
+    for unit in ["sleeper", "mirror"] {
+        let mut pid = guest.successor(unit, None);
+        for (restarts, signal) in ["KILL", "SEGV"].into_iter().enumerate() {
+            guest.shell(&format!("kill -{signal} {pid}"));
+            pid = guest.successor(unit, Some(pid));
+            assert_eq!(guest.unit(unit)["restarts"], restarts + 1);
+            assert_eq!(guest.unit(unit)["last_exit"], format!("killed by SIG{signal}"));
+        }
     }
     let lines = eventually("three lines", || {
         let lines = String::from_utf8(guest.agent(&["logs", "sleeper"]).stdout).unwrap();
