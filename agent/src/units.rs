@@ -27,7 +27,7 @@ pub(crate) struct BuiltIn {
 pub(crate) const BUILT_IN: [BuiltIn; 7] = [
     BuiltIn { notifies: true, ..service("devices", devices::run) },
     service("net", net::run),
-    BuiltIn { restart: Restart::OnFailure, after: &["devices"], ..service("ext", ext::run) },
+    BuiltIn { restart: Restart::OnFailure, after: &["devices"], notifies: true, ..service("ext", ext::run) },
     service("checkin", checkin::run),
     service("mirror", mirror::run),
     service("control", control::run),
