@@ -254,8 +254,10 @@ impl Port {
         if !same_routes || !link::addresses(name).contains(&format!("{}/{}", local.0, local.1)) {
             link::set_address(name, local.0, local.1)?;
         }
-        let routes = lease.routes.iter().map(|route| link::add_route(name, self.index, local, route));
-        let routed = routes.fold(Ok(()), |all, one| all.and(one));
+        let mut routed = Ok(());
+        for route in &lease.routes {
+            routed = routed.and(link::add_route(name, self.index, local, route));
+        }
         routed.and(lease.mtu.map_or(Ok(()), |mtu| link::set_mtu(name, mtu)))
     }
 
