@@ -11,10 +11,9 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tower::ServiceExt as _;
 use tower_http::services::ServeFile;
-use wire::limits::MAX_COMMAND_BODY;
 
-use crate::http::State;
 use crate::http::problem::{self, Failure};
+use crate::http::{State, commands};
 use crate::image::Image;
 use crate::limits::{MAX_IMAGE, UPLOAD_TIMEOUT};
 
@@ -127,14 +126,7 @@ struct Choice {
 /// # Errors
 /// When there is no such image, or more than one.
 pub async fn choose(Handle(state): Handle<State>, body: Bytes) -> Result<Json<Image>, Failure> {
-    if body.len() > MAX_COMMAND_BODY {
-        let error = format!("the command has {} bytes; at most {MAX_COMMAND_BODY} are taken", body.len());
-        return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error, "Send {\"version\": \"NAME\"}."));
-    }
-    let choice: Choice = serde_json::from_slice(&body).map_err(|e| {
-        let error = format!("the body is no command: {e}");
-        Failure::new(StatusCode::BAD_REQUEST, "bad_json", error, "Send {\"version\": \"NAME\"}.")
-    })?;
+    let choice: Choice = commands::read(&body, "{\"version\": \"NAME\"}")?;
     let images = state.images.clone();
     let chosen =
         tokio::task::spawn_blocking(move || images.choose(&choice.version)).await.map_err(anyhow::Error::new)?;

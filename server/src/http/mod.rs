@@ -5,6 +5,7 @@ pub mod access;
 pub mod api;
 pub mod boot;
 pub mod checkin;
+pub mod commands;
 pub mod images;
 pub mod ipxe;
 pub mod listen;
@@ -55,6 +56,7 @@ pub fn router(state: State) -> Router {
         .route("/api/collections/nodes/{name}/reports/{id}", get(api::report))
         .route("/api/collections/images", get(images::list).post(images::add))
         .route("/api/commands/use-image", post(images::choose))
+        .route("/api/commands/reinstall-node", post(commands::reinstall_node))
         .layer(axum::middleware::from_fn(access::local_only));
     svc.merge(api).fallback(svc::no_route).method_not_allowed_fallback(svc::wrong_method).with_state(state)
 }

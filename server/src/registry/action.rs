@@ -31,7 +31,7 @@ pub fn choose(installed: Option<&str>, held: bool, reboots: i64) -> Action {
         return Action { word: "none", reboots: MAX_REBOOTS + 1, log };
     }
     let msg = if installed == PROTECTED {
-        "the node was new while protect_new_nodes was true, so it counts as installed; reinstall-node releases it"
+        "the node was new while protect_new_nodes was true, so it counts as installed; the command reinstall-node releases it"
     } else {
         "the node is installed, so it starts from its own disk; reinstall-node releases it"
     };

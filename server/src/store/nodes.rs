@@ -202,6 +202,16 @@ pub async fn clear_reboots(db: &mut SqliteConnection, id: i64) -> anyhow::Result
     Ok(())
 }
 
+/// The node no longer counts as installed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn release(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
+    let update = "UPDATE nodes SET installed = NULL, installed_at = NULL, reboots = 0 WHERE id = ?1";
+    sqlx::query(update).bind(id).execute(db).await?;
+    Ok(())
+}
+
 /// What a node's facts say about being a virtual machine; nothing while they are not known.
 ///
 /// # Errors

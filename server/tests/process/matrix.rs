@@ -58,6 +58,18 @@ async fn items_6_to_12_and_69_state_decides_what_boots() {
     server.boot(&boot).await.unwrap();
     let newest = &server.log(id).await[0];
     assert_eq!((&newest["task"], &newest["template"]), (&json!("noop"), &json!("boot_local")), "9: both");
+
+    let command = |name: &str| {
+        let sent = server.request(reqwest::Method::POST, "/api/commands/reinstall-node");
+        sent.body(json!({"name": name}).to_string()).send()
+    };
+    assert_eq!(command(&format!("node{id}")).await.unwrap().status(), 202, "109");
+    assert!(server.node(id).await["state"]["installed"] != "+protected", "109: cleared");
+    server.boot(&boot).await.unwrap();
+    assert!(says_microkernel(&server.log(id).await), "109: boots the microkernel again");
+    assert_eq!(command(&format!("node{id}")).await.unwrap().status(), 202, "111: neither bound nor installed");
+    assert_eq!(command("node999").await.unwrap().status(), 404, "112");
+    assert_eq!(command("nobody").await.unwrap().status(), 404, "112");
 }
 
 #[tokio::test]
