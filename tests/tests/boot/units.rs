@@ -10,6 +10,9 @@ use serde_json::Value;
 use super::lab::{Lab, wait};
 use super::shell::Shell;
 
+/// Unit of the shell that this test types into: its end would take the test's own answers with it.
+const OURS: &str = "shell-ttys0";
+
 /// Units that must be there; further ones are killed as well.
 const EXPECTED: [&str; 6] = ["checkin", "console", "control", "devices", "mirror", "net"];
 
@@ -50,7 +53,8 @@ fn each_killed_unit_comes_back_and_the_node_goes_on_checking_in() {
         Units::read(&shell).filter(|u| EXPECTED.iter().all(|name| u.0.contains_key(*name)))
     });
     print_costs(&shell);
-    for (name, (pid, restarts)) in &units.0 {
+    let victims = units.0.iter().filter(|(name, _)| *name != OURS);
+    for (name, (pid, restarts)) in victims.clone() {
         shell.run(&format!("kill -9 {pid}"));
         let (new, count) = wait(&format!("unit {name} is restarted"), limits::REACTION, &guest, || {
             Units::read(&shell)?.0.get(name).copied().filter(|(now, _)| now != pid)
@@ -62,7 +66,7 @@ fn each_killed_unit_comes_back_and_the_node_goes_on_checking_in() {
     let node = server.node().unwrap();
     let reported = node["agent"]["units"].as_array().unwrap();
     let told = reported.iter().filter(|u| u["restarts"].as_u64().unwrap_or_default() > 0).count();
-    assert_eq!(told, units.0.len(), "the server is told of every restart: {reported:#?}");
+    assert_eq!(told, victims.count(), "the server is told of every restart: {reported:#?}");
     guest.quit().unwrap();
 }
 
