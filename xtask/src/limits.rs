@@ -1,4 +1,4 @@
-//! Time-outs, for a machine four times slower than a 2-core one under TCG.
+//! Time-outs and numbers of repetitions. Time-outs are for a machine four times slower than a 2-core one under TCG.
 
 use std::time::Duration;
 
@@ -16,3 +16,7 @@ pub(crate) const INVENTORY: Duration = Duration::from_secs(20);
 pub(crate) const LINES_IN_FAILURE: usize = 25;
 /// Between two turns of the spinner.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
+/// `bench`: image builds of each kind, by turns.
+pub(crate) const BENCH_BUILDS: usize = 3;
+/// `bench`: inventories of each kind, by turns.
+pub(crate) const BENCH_INVENTORIES: usize = 9;

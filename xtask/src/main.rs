@@ -1,6 +1,7 @@
-//! `cargo xtask build-iso | boot | test`: builds the programs and runs them. It knows which program to call with what,
+//! `cargo xtask build-iso | boot | test | bench`: builds the programs and runs them. It knows which program to call with what,
 //! and what a machine needs for that; everything else is the programs' own business.
 
+mod bench;
 mod boot;
 mod images;
 mod limits;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Builds, boots and tests Razor Microkernel.
+/// Builds, boots, tests and measures Razor Microkernel.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
@@ -34,6 +35,8 @@ enum Command {
     Boot(boot::Args),
     /// Run every test.
     Test(test::Args),
+    /// Measure, each figure against its goal and its peer.
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -51,5 +54,6 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::BuildIso(args) => images::run(&args, install),
         Command::Boot(args) => boot::run(&args, install),
         Command::Test(args) => test::run(&args, install),
+        Command::Bench(args) => bench::run(&args, install),
     }
 }

@@ -18,6 +18,8 @@ pub(crate) enum Job {
     Boot,
     /// `test` with QEMU.
     Test,
+    /// `bench`.
+    Bench,
 }
 
 /// A Debian package and how to see that it is there.
@@ -29,9 +31,11 @@ struct Package {
     jobs: &'static [Job],
 }
 
-const ALL: &[Job] = &[Job::Build, Job::Boot, Job::Test];
-const GUESTS: &[Job] = &[Job::Boot, Job::Test];
+const ALL: &[Job] = &[Job::Build, Job::Boot, Job::Test, Job::Bench];
+const GUESTS: &[Job] = &[Job::Boot, Job::Test, Job::Bench];
 const TESTS: &[Job] = &[Job::Test];
+const COMPARED: &[Job] = &[Job::Test, Job::Bench];
+const BENCH: &[Job] = &[Job::Bench];
 
 const PACKAGES: &[Package] = &[
     Package { name: "xorriso", proof: "xorriso", why: "writes ISO images", jobs: ALL },
@@ -50,12 +54,13 @@ const PACKAGES: &[Package] = &[
     },
     Package { name: "qemu-system-x86", proof: "qemu-system-x86_64", why: "runs the guests", jobs: GUESTS },
     Package { name: "ovmf", proof: "/usr/share/OVMF", why: "UEFI firmware of the guests", jobs: GUESTS },
-    Package { name: "cpio", proof: "cpio", why: "reads our initrds", jobs: TESTS },
+    Package { name: "cpio", proof: "cpio", why: "reads our initrds", jobs: COMPARED },
     Package { name: "squashfs-tools", proof: "unsquashfs", why: "reads our extensions", jobs: TESTS },
     Package { name: "mtools", proof: "mdir", why: "reads our EFI partition", jobs: TESTS },
-    Package { name: "facter", proof: "facter", why: "a second opinion on facts", jobs: TESTS },
-    Package { name: "lshw", proof: "lshw", why: "a second opinion on hardware", jobs: TESTS },
+    Package { name: "facter", proof: "facter", why: "a second opinion on facts", jobs: COMPARED },
+    Package { name: "lshw", proof: "lshw", why: "a second opinion on hardware", jobs: COMPARED },
     Package { name: "dmidecode", proof: "dmidecode", why: "a second opinion on firmware tables", jobs: TESTS },
+    Package { name: "advancecomp", proof: "advdef", why: "the ancestor's pipeline compresses with it", jobs: BENCH },
     Package { name: "binutils", proof: "readelf", why: "proves that the agent is static", jobs: TESTS },
 ];
 

@@ -1,0 +1,139 @@
+//! `cargo xtask bench [ROW…]`: the figures of `docs/BENCHMARKS.md`, each against its goal and its peer in one run.
+//!
+//! Standard output carries the tables (or the JSON) alone; steps go to standard error. What is made on the way stays in
+//! `target/bench`.
+
+mod ancestor;
+mod build;
+mod environment;
+mod inventory;
+mod size;
+mod table;
+mod timing;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use self::environment::Environment;
+use self::table::Findings;
+use crate::images::{self, Image, Variant};
+use crate::packages::{self, Job};
+use crate::report::Report;
+use crate::{place, programs};
+
+/// Bytes in a MiB.
+const MIB: f64 = 1_048_576.0;
+
+/// Arguments of `bench`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only these rows [default: all].
+    #[arg(value_enum, value_name = "ROW")]
+    rows: Vec<Row>,
+    /// Measure with this agent in place of the one that is built for release.
+    #[arg(long, value_name = "FILE")]
+    agent: Option<PathBuf>,
+    /// Print JSON in place of tables.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Row {
+    /// Image build against the ancestor's pipeline.
+    Build,
+    /// ISO sizes and what fills them.
+    Size,
+    /// Inventory against facter plus lshw.
+    Inventory,
+}
+
+impl Row {
+    const ALL: [Self; 3] = [Self::Build, Self::Size, Self::Inventory];
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Build => "Image build",
+            Self::Size => "ISO sizes",
+            Self::Inventory => "Inventory",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Size => "size",
+            Self::Inventory => "inventory",
+        }
+    }
+
+    fn measure(self, inputs: &Inputs) -> anyhow::Result<Findings> {
+        match self {
+            Self::Build => build::run(inputs),
+            Self::Size => size::run(inputs),
+            Self::Inventory => inventory::run(inputs),
+        }
+    }
+}
+
+/// What the rows measure.
+struct Inputs<'a> {
+    /// The base ISO.
+    base: &'a Path,
+    /// The agent.
+    agent: &'a Path,
+    /// Folder of the run.
+    dir: &'a Path,
+}
+
+impl Inputs<'_> {
+    /// Images of all variants with their ISOs, built when first asked for.
+    fn images(&self) -> anyhow::Result<Vec<(Variant, PathBuf)>> {
+        Variant::ALL.into_iter().map(|variant| Ok((variant, self.image(variant)?))).collect()
+    }
+
+    /// The ISO of a variant.
+    fn image(&self, variant: Variant) -> anyhow::Result<PathBuf> {
+        let out = self.dir.join(variant.name());
+        place::clear(&out)?;
+        let key = variant.has_ssh().then(|| images::throw_away_key(self.dir)).transpose()?;
+        let base = self.base.to_string_lossy();
+        let image = Image { variant, base: &base, agent: self.agent, out: &out, server: None, ssh_key: key.as_deref() };
+        images::build(&image)
+    }
+}
+
+/// `cargo xtask bench`.
+pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
+    let given = args.agent.as_ref().map(std::path::absolute).transpose()?;
+    let mut report = Report::new();
+    report.step("packages", || packages::ensure(Job::Bench, install))?;
+    report.step("programs", programs::host)?;
+    let agent = given.map_or_else(|| report.step("agent", programs::agent), Ok)?;
+    let dir = place::target().join("bench");
+    place::clear(&dir)?;
+    let base = dir.join("base.iso");
+    report.step("base", || images::base(&base))?;
+    let environment = Environment::look();
+    if !args.json {
+        println!("{}", environment.markdown());
+    }
+    let inputs = Inputs { base: &base, agent: &agent, dir: &dir };
+    let rows = if args.rows.is_empty() { &Row::ALL[..] } else { &args.rows[..] };
+    let mut all = Map::new();
+    for row in rows {
+        let findings = report.step(row.name(), || row.measure(&inputs))?;
+        if args.json {
+            all.insert(row.name().to_owned(), findings.json());
+        } else {
+            println!("{}", findings.markdown(row.title()));
+        }
+    }
+    report.close();
+    if args.json {
+        println!("{:#}", json!({"environment": environment.json(), "rows": Value::Object(all)}));
+    }
+    Ok(())
+}
