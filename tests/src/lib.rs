@@ -1,6 +1,10 @@
-//! What the end-to-end tests stand on: [`vm`] drives QEMU guests, [`process`] ties programs to us, [`limits`] holds
-//! every time-out and size.
+//! What tests stand on: [`vm`] drives QEMU guests, [`process`] ties programs to us, [`built`] finds
+//! the images, [`skip`] is for tests that cannot run everywhere, [`limits`] holds every time-out and size.
 
+pub mod built;
 pub mod limits;
 pub mod process;
+mod skip;
 pub mod vm;
+
+pub use skip::{skip, skip_even_there};

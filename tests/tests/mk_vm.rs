@@ -4,13 +4,15 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
 
 use mk_tests::limits;
+use mk_tests::vm::sector;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -18,29 +20,12 @@ use tempfile::TempDir;
 /// What the guest says.
 const HELLO: &str = "hello from a guest";
 
-/// A boot sector in 16-bit code: writes the text behind it to the first serial port, then halts for ever.
-const SECTOR: [u8; 21] = [
-    0x31, 0xc0, // xor ax, ax
-    0x8e, 0xd8, // mov ds, ax
-    0xbe, 0x15, 0x7c, // mov si, 0x7c15: behind the code
-    0xba, 0xf8, 0x03, // mov dx, 0x3f8
-    0xac, // next: lodsb
-    0x84, 0xc0, // test al, al
-    0x74, 0x03, // jz sleep
-    0xee, // out dx, al
-    0xeb, 0xf8, // jmp next
-    0xf4, // sleep: hlt
-    0xeb, 0xfd, // jmp sleep
-];
-
 /// A folder with the guest's image.
 fn place() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let image = dir.path().join("hello.img");
-    let mut disk = vec![0; 1 << 20];
-    disk[..SECTOR.len()].copy_from_slice(&SECTOR);
-    disk[SECTOR.len()..][..HELLO.len()].copy_from_slice(HELLO.as_bytes());
-    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    let mut disk = sector::saying(HELLO);
+    disk.resize(1 << 20, 0);
     fs::write(&image, disk).unwrap();
     (dir, image)
 }
@@ -90,6 +75,24 @@ fn the_awaited_text_ends_the_guest_with_success() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains(HELLO));
     assert!(fs::read_to_string(log).unwrap().contains(HELLO));
+}
+
+#[test]
+fn a_network_boot_gets_its_script_by_dhcp_and_http() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://10.0.2.2:{}/script", listener.local_addr().unwrap().port());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let length = stream.read(&mut [0; 4096]).unwrap();
+        let script = format!("#!ipxe\necho {HELLO}\nshell\n");
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{script}", script.len()).unwrap();
+        length
+    });
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mk-vm"));
+    command.args(["run", "--accel", "tcg", "--memory", "128", "--cpus", "1", "--until", HELLO, "--timeout", "120"]);
+    let output = command.args(["--bootfile", &url]).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(server.join().unwrap() > 0);
 }
 
 #[test]

@@ -9,15 +9,35 @@ use crate::packages::{self, Job};
 use crate::report::Report;
 use crate::{place, programs};
 
-/// Arguments of `build-iso`.
+/// Which image it shall be.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct Choice {
     /// Variant of the image.
     #[arg(long, value_enum, default_value_t = Variant::Production)]
-    variant: Variant,
+    pub(crate) variant: Variant,
     /// Base: `auto`, `debian`, or a Core ISO's file name.
     #[arg(long, default_value = "auto")]
     base: String,
+}
+
+impl Choice {
+    /// The base as `mkiso` understands it from the work tree: paths are the caller's.
+    pub(crate) fn base(&self) -> anyhow::Result<String> {
+        let file = here()?.join(&self.base);
+        Ok(if file.is_file() { file.to_string_lossy().into_owned() } else { self.base.clone() })
+    }
+}
+
+/// The caller's folder; the programs run in the work tree.
+fn here() -> anyhow::Result<PathBuf> {
+    std::env::current_dir().context("cannot tell the current folder")
+}
+
+/// Arguments of `build-iso`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    choice: Choice,
     /// Folder for the image and what belongs to it.
     #[arg(long, value_name = "DIR", default_value = "dist")]
     out: PathBuf,
@@ -72,22 +92,19 @@ pub(crate) struct Image<'a> {
 /// `cargo xtask build-iso`.
 pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
     let mut report = Report::new();
-    if args.variant.has_ssh() && args.ssh_key.is_none() {
-        let variant = args.variant.name();
+    let variant = args.choice.variant;
+    if variant.has_ssh() && args.ssh_key.is_none() {
+        let variant = variant.name();
         bail!("a {variant} image lets its operator log in by key: give your public key with --ssh-key FILE");
     }
-    // Paths are the caller's; the programs run in the work tree.
-    let here = std::env::current_dir().context("cannot tell the current folder")?;
+    let here = here()?;
     let (out, key) = (here.join(&args.out), args.ssh_key.as_ref().map(|k| here.join(k)));
-    let base = match here.join(&args.base) {
-        file if file.is_file() => file.to_string_lossy().into_owned(),
-        _ => args.base.clone(),
-    };
+    let base = args.choice.base()?;
     report.step("packages", || packages::ensure(Job::Build, install))?;
     report.step("programs", programs::host)?;
     let agent = report.step("agent", programs::agent)?;
     let image = Image {
-        variant: args.variant,
+        variant,
         base: &base,
         agent: &agent,
         out: &out,

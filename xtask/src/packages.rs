@@ -48,12 +48,13 @@ const PACKAGES: &[Package] = &[
     },
     Package {
         name: "openssh-client",
-        proof: "ssh-keygen",
-        why: "makes throw-away keys for debug images",
+        proof: "ssh",
+        why: "makes throw-away keys, and logs in to development images",
         jobs: GUESTS,
     },
     Package { name: "qemu-system-x86", proof: "qemu-system-x86_64", why: "runs the guests", jobs: GUESTS },
     Package { name: "ovmf", proof: "/usr/share/OVMF", why: "UEFI firmware of the guests", jobs: GUESTS },
+    Package { name: "ipxe-qemu", proof: "/usr/lib/ipxe/qemu", why: "network boot of the guests", jobs: GUESTS },
     Package { name: "cpio", proof: "cpio", why: "reads our initrds", jobs: COMPARED },
     Package { name: "squashfs-tools", proof: "unsquashfs", why: "reads our extensions", jobs: TESTS },
     Package { name: "mtools", proof: "mdir", why: "reads our EFI partition", jobs: TESTS },
@@ -62,6 +63,9 @@ const PACKAGES: &[Package] = &[
     Package { name: "dmidecode", proof: "dmidecode", why: "a second opinion on firmware tables", jobs: TESTS },
     Package { name: "advancecomp", proof: "advdef", why: "the ancestor's pipeline compresses with it", jobs: BENCH },
     Package { name: "binutils", proof: "readelf", why: "proves that the agent is static", jobs: TESTS },
+    Package { name: "iproute2", proof: "ip", why: "virtual cables of the network tests", jobs: TESTS },
+    Package { name: "dnsmasq-base", proof: "dnsmasq", why: "DHCP and DNS of the network tests", jobs: TESTS },
+    Package { name: "chromium", proof: "chromium", why: "looks at the server's pages", jobs: TESTS },
 ];
 
 /// Makes sure that everything for a job is here.

@@ -165,8 +165,7 @@ mod tests {
         let words = ["mksquashfs", tree.to_str().unwrap(), file.to_str().unwrap(), "-quiet"];
         let made = exec::run(&words, LDCONFIG).is_ok_and(|output| output.success);
         if !made || !nix::unistd::geteuid().is_root() || !Path::new("/dev/loop-control").exists() {
-            eprintln!("SKIPPED: mounting an extension needs root, loop devices and mksquashfs");
-            return;
+            return mk_tests::skip("mounting an extension needs root, loop devices and mksquashfs");
         }
         mount::squashfs(&file, &at).unwrap();
         mount::squashfs(&file, &at).unwrap();

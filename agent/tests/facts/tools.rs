@@ -1,6 +1,5 @@
 //! Runs the agent and the programs that it is compared with.
 
-use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -26,8 +25,12 @@ pub(crate) fn agent(args: &[&str]) -> Value {
 
 /// Says that a comparison did not take place.
 pub(crate) fn skip(program: &str) {
-    // Not by `println!`, which the test runner swallows.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {program} is not installed or cannot read this machine");
+    #[expect(clippy::disallowed_methods, reason = "the rule is for the agent, not for its tests")]
+    let installed = Command::new(program).arg("--version").stdin(Stdio::null()).output().is_ok();
+    match installed {
+        true => mk_tests::skip_even_there(&format!("{program} cannot read this machine")),
+        false => mk_tests::skip(&format!("{program} is not installed")),
+    }
 }
 
 /// All devices of lshw's tree in one list.

@@ -33,7 +33,7 @@ pub(crate) fn must(line: &str) {
 /// Whether this test can run here; says why not.
 pub(crate) fn possible(programs: &[&str]) -> bool {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: this test needs root for its namespaces");
+        mk_tests::skip("its namespaces need root");
         return false;
     }
     let missing: Vec<&&str> = programs
@@ -41,7 +41,7 @@ pub(crate) fn possible(programs: &[&str]) -> bool {
         .filter(|p| !["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().any(|d| Path::new(d).join(p).exists()))
         .collect();
     if !missing.is_empty() {
-        eprintln!("SKIPPED: this test needs {missing:?}");
+        mk_tests::skip(&format!("it needs {missing:?}"));
     }
     missing.is_empty()
 }

@@ -57,7 +57,7 @@ impl Guest {
     fn boot(units: &[(&str, &str)], init: &str) -> Option<Self> {
         let allowed = Command::new("unshare").args(["--user", "--map-root-user", "--pid", "--fork", "true"]).status();
         if !allowed.is_ok_and(|s| s.success()) {
-            eprintln!("SKIPPED: user namespaces are not allowed here, so PID 1 is not tested in one");
+            mk_tests::skip("user namespaces are not allowed here, so PID 1 is not tested in one");
             return None;
         }
         let files = tempfile::tempdir().unwrap();

@@ -34,7 +34,7 @@ impl Bench {
     /// Makes the inputs; `None`, said on stderr, where xorriso is missing.
     pub(crate) fn new() -> Option<Self> {
         if Command::new("xorriso").arg("-version").output().is_err() {
-            eprintln!("skipped: no xorriso on this machine");
+            mk_tests::skip("there is no xorriso");
             return None;
         }
         let bench = Self { folder: tempfile::tempdir().unwrap() };

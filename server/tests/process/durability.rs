@@ -70,8 +70,7 @@ async fn check_in_until_killed(server: &Server, n: u8, round: u8) -> (u8, Option
 #[tokio::test]
 async fn a_full_disk_is_said_and_survived() {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: only root can make a small disk");
-        return;
+        return mk_tests::skip("only root can make a small disk");
     }
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

@@ -1,4 +1,4 @@
-//! `mk-vm`: runs one QEMU guest from an image and shows its console. Exit code 0: the text of `--until` appeared, the
+//! `mk-vm`: runs one QEMU guest from an image or the network and shows its console. Exit code 0: the text of `--until` appeared, the
 //! guest switched itself off, or Ctrl-C; 1: anything else, with the reason on standard error.
 
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use mk_tests::limits;
 use mk_tests::vm::accel::{self, Choice};
-use mk_tests::vm::{Accel, Boot, Firmware, Guest, Machine, Media, Options};
+use mk_tests::vm::{Accel, Boot, Firmware, Forward, Guest, Machine, Medium, Options};
 use nix::sys::signal::{SigSet, Signal};
 
 /// Runs QEMU guests for tests and for `cargo xtask boot`.
@@ -43,11 +43,14 @@ struct Size {
 #[derive(Args)]
 struct Run {
     /// Image to boot. It is opened read-only.
-    #[arg(long, value_name = "FILE")]
-    iso: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "bootfile")]
+    iso: Option<PathBuf>,
     /// What the image is to the guest.
     #[arg(long, value_enum, default_value_t = Media::Iso)]
     media: Media,
+    /// Boot from the network: the URL that DHCP gives to iPXE. This machine is 10.0.2.2.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["iso", "media"])]
+    bootfile: Option<String>,
     /// Firmware.
     #[arg(long, value_enum, default_value_t = Firmware::Bios)]
     firmware: Firmware,
@@ -66,6 +69,9 @@ struct Run {
     /// Write the serial port to this file too.
     #[arg(long, value_name = "FILE")]
     serial: Option<PathBuf>,
+    /// Let a port of this machine's loopback lead to one of the guest, such as 2222:22; may be given more than once.
+    #[arg(long, value_name = "HERE:GUEST", value_parser = forward)]
+    forward: Vec<Forward>,
     /// Offer QEMU's monitor on this socket.
     #[arg(long, value_name = "SOCK")]
     qmp: Option<PathBuf>,
@@ -75,6 +81,32 @@ struct Run {
     /// End, with an error, after this many seconds [default: never].
     #[arg(long, value_name = "S")]
     timeout: Option<u64>,
+}
+
+/// What an image is to the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Media {
+    /// CD.
+    Iso,
+    /// USB stick.
+    Usb,
+}
+
+impl Run {
+    fn medium(&self) -> anyhow::Result<Medium> {
+        Ok(match (&self.bootfile, &self.iso, self.media) {
+            (Some(url), ..) => Medium::Network(url.clone()),
+            (None, Some(image), Media::Iso) => Medium::Cd(image.clone()),
+            (None, Some(image), Media::Usb) => Medium::Usb(image.clone()),
+            (None, None, _) => bail!("give the image to boot with --iso, or the URL of a boot script with --bootfile"),
+        })
+    }
+}
+
+/// Reads `HERE:GUEST`.
+fn forward(text: &str) -> anyhow::Result<Forward> {
+    let (here, guest) = text.split_once(':').context("two ports with a colon between them are wanted")?;
+    Ok(Forward { here: here.parse()?, guest: guest.parse()? })
 }
 
 /// Why a guest is no longer waited for.
@@ -112,12 +144,13 @@ fn run(run: &Run) -> anyhow::Result<()> {
     eprintln!("mk-vm: accelerator {}: {why}", if accel == Accel::Kvm { "kvm" } else { "tcg" });
     let mut options = Options {
         machine: machine(run)?,
-        boot: Boot { image: run.iso.clone(), media: run.media, firmware: run.firmware },
+        boot: Boot { medium: run.medium()?, firmware: run.firmware },
         accel,
         serial_log: run.serial.clone(),
         echo: true,
         qmp_socket: run.qmp.clone(),
         may_reboot: true,
+        forwards: run.forward.clone(),
     };
     loop {
         let guest = Guest::start(&options)?;

@@ -1,6 +1,7 @@
 //! QEMU's command line for a machine: a pure function of [`Machine`], what it boots, and where its files lie.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::accel::Accel;
@@ -9,21 +10,41 @@ use super::spec::{Bus, Machine, NicModel};
 /// What a guest boots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boot {
-    /// Hybrid image.
-    pub image: PathBuf,
-    /// As what the guest sees it.
-    pub media: Media,
+    /// Where from.
+    pub medium: Medium,
     /// Firmware that boots it.
     pub firmware: Firmware,
 }
 
-/// What kind of medium the image is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Media {
+/// Where a guest boots from. Images are hybrid and opened read-only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Medium {
     /// CD.
-    Iso,
+    Cd(PathBuf),
     /// USB stick.
-    Usb,
+    Usb(PathBuf),
+    /// The first network port: iPXE in its ROM gets the URL of this script by DHCP.
+    Network(String),
+}
+
+impl Medium {
+    /// The image that the guest is given, if it is given one.
+    #[must_use]
+    pub fn image(&self) -> Option<&Path> {
+        match self {
+            Self::Cd(image) | Self::Usb(image) => Some(image),
+            Self::Network(_) => None,
+        }
+    }
+}
+
+/// A port of this machine's loopback that leads to one of the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forward {
+    /// TCP port of 127.0.0.1.
+    pub here: u16,
+    /// TCP port of the guest.
+    pub guest: u16,
 }
 
 /// Firmware of a guest.
@@ -48,6 +69,8 @@ pub struct Files {
     pub serial_fd: i32,
     /// Socket for a second monitor that others may connect to.
     pub qmp_socket: Option<PathBuf>,
+    /// Ways into the guest.
+    pub forwards: Vec<Forward>,
 }
 
 /// SMBIOS table of the memory array (`None`) or of a slot.
@@ -86,7 +109,7 @@ pub fn arguments(machine: &Machine, boot: &Boot, accel: Accel, files: &Files) ->
     firmware(&mut line, machine, files);
     medium(&mut line, boot);
     disks(&mut line, machine, files);
-    nics(&mut line, machine);
+    nics(&mut line, machine, boot, files);
     line.0
 }
 
@@ -161,16 +184,19 @@ fn firmware(line: &mut Line, machine: &Machine, files: &Files) {
 }
 
 fn medium(line: &mut Line, boot: &Boot) {
-    match boot.media {
-        Media::Iso => {
-            line.add_path("-drive", "if=none,id=medium,format=raw,media=cdrom,readonly=on,file=", &boot.image);
-            line.add("-device", "ide-cd,drive=medium,bus=ide.0,bootindex=0");
+    match &boot.medium {
+        Medium::Cd(image) => {
+            line.add_path("-drive", "if=none,id=medium,format=raw,media=cdrom,readonly=on,file=", image);
+            line.add("-device", "ide-cd,id=cd,drive=medium,bus=ide.0,bootindex=0");
         }
-        Media::Usb => {
-            line.add_path("-drive", "if=none,id=medium,format=raw,readonly=on,file=", &boot.image);
+        Medium::Usb(image) => {
+            line.add_path("-drive", "if=none,id=medium,format=raw,readonly=on,file=", image);
             line.add("-device", "qemu-xhci");
-            line.add("-device", "usb-storage,drive=medium,removable=on,bootindex=0");
+            line.add("-device", "usb-storage,id=stick,drive=medium,removable=on,bootindex=0");
         }
+        // SeaBIOS shows what iPXE says on the serial port too; OVMF does so by itself.
+        Medium::Network(_) if boot.firmware == Firmware::Bios => line.add("-machine", "graphics=off"),
+        Medium::Network(_) => {}
     }
 }
 
@@ -200,8 +226,8 @@ fn disks(line: &mut Line, machine: &Machine, files: &Files) {
 }
 
 /// Each port has a network of its own, so that addresses differ; the first has QEMU's usual one with the host at
-/// 10.0.2.2.
-fn nics(line: &mut Line, machine: &Machine) {
+/// 10.0.2.2. It is also the one that is booted from and that leads into the guest.
+fn nics(line: &mut Line, machine: &Machine, boot: &Boot, files: &Files) {
     for (index, nic) in machine.nics.iter().enumerate() {
         let (id, net) = (nic_id(index), index + 2);
         let model = match nic.model {
@@ -209,9 +235,20 @@ fn nics(line: &mut Line, machine: &Machine) {
             NicModel::Virtio => "virtio-net-pci",
             NicModel::Vmxnet3 => "vmxnet3",
         };
-        line.add("-netdev", &format!("user,id=net{index},net=10.0.{net}.0/24"));
-        // Without its boot ROM the port delays no boot from a medium.
-        line.add("-device", &format!("{model},id={id},netdev=net{index},mac={},romfile=", nic.mac));
+        let mut network = format!("user,id=net{index},net=10.0.{net}.0/24");
+        // Without its boot ROM a port delays no boot from a medium.
+        let mut rom = ",romfile=";
+        if index == 0 {
+            for Forward { here, guest } in &files.forwards {
+                let _ = write!(network, ",hostfwd=tcp:127.0.0.1:{here}-:{guest}");
+            }
+            if let Medium::Network(script) = &boot.medium {
+                let _ = write!(network, ",bootfile={}", escape(script));
+                rom = ",bootindex=0";
+            }
+        }
+        line.add("-netdev", &network);
+        line.add("-device", &format!("{model},id={id},netdev=net{index},mac={}{rom}", nic.mac));
     }
 }
 
@@ -221,8 +258,9 @@ mod tests {
 
     fn shown(change: impl FnOnce(&mut Machine, &mut Boot, &mut Files)) -> String {
         let mut machine = Machine::example(1, 1024, 2);
-        let mut boot = Boot { image: "/i.iso".into(), media: Media::Iso, firmware: Firmware::Bios };
-        let mut files = Files { dir: "/d".into(), uefi: None, qmp_fd: 3, serial_fd: 4, qmp_socket: None };
+        let mut boot = Boot { medium: Medium::Cd("/i.iso".into()), firmware: Firmware::Bios };
+        let mut files =
+            Files { dir: "/d".into(), uefi: None, qmp_fd: 3, serial_fd: 4, qmp_socket: None, forwards: Vec::new() };
         change(&mut machine, &mut boot, &mut files);
         let line = arguments(&machine, &boot, Accel::Tcg, &files);
         line.iter().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
@@ -232,7 +270,7 @@ mod tests {
     fn commas_in_values_do_not_end_them() {
         let line = shown(|m, b, _| {
             m.system.manufacturer = Some("Example, Inc.".into());
-            b.image = "/a,b.iso".into();
+            b.medium = Medium::Cd("/a,b.iso".into());
         });
         assert!(line.contains("manufacturer=Example,, Inc.,product="), "{line}");
         assert!(line.contains("file=/a,,b.iso"), "{line}");
@@ -275,13 +313,25 @@ mod tests {
     #[test]
     fn usb_medium_and_uefi() {
         let line = shown(|_, b, f| {
-            b.media = Media::Usb;
+            b.medium = Medium::Usb("/i.iso".into());
             f.uefi = Some(("/code".into(), "/vars".into()));
             f.qmp_socket = Some("/q".into());
         });
-        assert!(line.contains("usb-storage,drive=medium"), "{line}");
+        assert!(line.contains("file=/i.iso -device qemu-xhci -device usb-storage,id=stick,drive=medium"), "{line}");
         assert!(line.contains("if=pflash,unit=1,format=raw,file=/vars"), "{line}");
         assert!(line.contains("-qmp unix:/q,server=on,wait=off"), "{line}");
         assert!(!line.contains("ide-cd"), "{line}");
+    }
+
+    #[test]
+    fn only_the_first_port_boots_and_leads_into_the_guest() {
+        let line = shown(|_, b, f| {
+            b.medium = Medium::Network("http://10.0.2.2:1/a,b".into());
+            f.forwards = vec![Forward { here: 2222, guest: 22 }];
+        });
+        let first = "net=10.0.2.0/24,hostfwd=tcp:127.0.0.1:2222-:22,bootfile=http://10.0.2.2:1/a,,b -device";
+        assert!(line.contains(first), "{line}");
+        assert_eq!(line.matches(",bootindex=0").count(), 1, "{line}");
+        assert_eq!(line.matches(",romfile=").count(), 1, "{line}");
     }
 }

@@ -15,7 +15,7 @@ use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::command::{self, Boot, Files, Firmware};
+use super::command::{self, Boot, Files, Firmware, Forward, Medium};
 use super::console::{self, Console};
 use super::qmp::Qmp;
 use super::spec::Machine;
@@ -51,6 +51,8 @@ pub struct Options {
     pub qmp_socket: Option<PathBuf>,
     /// Let the guest reboot; otherwise its first reboot ends it.
     pub may_reboot: bool,
+    /// Ways into the guest.
+    pub forwards: Vec<Forward>,
 }
 
 /// A guest.
@@ -70,7 +72,11 @@ impl Guest {
     pub fn start(options: &Options) -> anyhow::Result<Self> {
         let Options { machine, boot, .. } = options;
         machine.check()?;
-        ensure!(boot.image.is_file(), "there is no image {}", boot.image.display());
+        if let Some(image) = boot.medium.image() {
+            ensure!(image.is_file(), "there is no image {}", image.display());
+        }
+        let network = matches!(boot.medium, Medium::Network(_));
+        ensure!(!network || !machine.nics.is_empty(), "a machine without a network port cannot boot from the network");
         let dir = tempfile::Builder::new().prefix("mk-vm-").tempdir().context("cannot make a folder for the guest")?;
         lay_files(machine, dir.path())
             .with_context(|| format!("cannot lay the guest's files in {}", dir.path().display()))?;
@@ -82,6 +88,7 @@ impl Guest {
             qmp_fd: qmp_guest.as_raw_fd(),
             serial_fd: serial_guest.as_raw_fd(),
             qmp_socket: options.qmp_socket.clone(),
+            forwards: options.forwards.clone(),
         };
         let mut arguments = command::arguments(machine, boot, options.accel, &files);
         if !options.may_reboot {
@@ -163,7 +170,7 @@ impl Drop for Guest {
     }
 }
 
-/// Writes SMBIOS tables and empty disks.
+/// Writes SMBIOS tables and disks.
 fn lay_files(machine: &Machine, dir: &Path) -> anyhow::Result<()> {
     if !machine.dimms.is_empty() {
         fs::write(command::table_file(dir, None), smbios::memory_array(&machine.dimms))?;
@@ -173,7 +180,11 @@ fn lay_files(machine: &Machine, dir: &Path) -> anyhow::Result<()> {
         fs::write(command::table_file(dir, Some(slot)), smbios::memory_device(number, dimm))?;
     }
     for (index, disk) in machine.disks.iter().enumerate() {
-        File::create(command::disk_file(dir, index))?.set_len(disk.size_bytes)?;
+        let file = command::disk_file(dir, index);
+        if let Some(content) = &disk.content {
+            fs::copy(content, &file).with_context(|| format!("cannot copy {} to a disk", content.display()))?;
+        }
+        File::options().create(true).append(true).open(&file)?.set_len(disk.size_bytes)?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,7 @@ pub struct Machine {
     /// SMBIOS type 17, one per slot, empty ones included. None: QEMU's own single module.
     #[serde(default)]
     pub dimms: Vec<Dimm>,
-    /// Disks, as empty sparse files that end with the guest.
+    /// Disks, as sparse files that end with the guest; empty unless `content` says otherwise.
     #[serde(default)]
     pub disks: Vec<Disk>,
     /// Network ports.
@@ -125,6 +125,9 @@ pub struct Disk {
     /// World-wide name (`scsi`, `sata`) or EUI-64 (`nvme`): 16 hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wwn: Option<String>,
+    /// File with the disk's first bytes, no larger than the disk. It is copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<PathBuf>,
 }
 
 /// How a disk is attached.
@@ -284,6 +287,10 @@ impl Machine {
         }
         for disk in &self.disks {
             let serial = &disk.serial;
+            let content = disk.content.as_ref().map(|file| (file.metadata().map_or(0, |m| m.len()), file.display()));
+            if let Some((size, file)) = content.filter(|(size, _)| *size > disk.size_bytes) {
+                bail!("disk {serial} has {} bytes: too few for the {size} of {file}", disk.size_bytes);
+            }
             ensure!(serial.len() <= 20, "disk serial {serial:?} is longer than the 20 characters that disks have");
             if let Some(wwn) = &disk.wwn {
                 ensure!(disk.bus != Bus::Virtio, "disk {serial}: virtio disks have no wwn");
@@ -304,8 +311,8 @@ impl Machine {
 fn example_disks(tag: &str, seed: u32) -> Vec<Disk> {
     let name = format!("0025385000{seed:06x}");
     vec![
-        Disk { bus: Bus::Nvme, size_bytes: 512 << 30, serial: format!("NVME{tag}"), wwn: Some(name) },
-        Disk { bus: Bus::Virtio, size_bytes: 64 << 30, serial: format!("VIRT{tag}"), wwn: None },
+        Disk { bus: Bus::Nvme, size_bytes: 512 << 30, serial: format!("NVME{tag}"), wwn: Some(name), content: None },
+        Disk { bus: Bus::Virtio, size_bytes: 64 << 30, serial: format!("VIRT{tag}"), wwn: None, content: None },
     ]
 }
 

@@ -37,19 +37,14 @@ pub(crate) struct Image {
 static OPEN: [OnceLock<Image>; 3] = [const { OnceLock::new() }; 3];
 
 impl Image {
-    /// The newest image of a variant in the folder `MK_DIST`, taken apart once for all tests.
+    /// The image of a variant in the folder `MK_DIST`, taken apart once for all tests.
     pub(crate) fn open(variant: &'static str) -> &'static Self {
         let at = VARIANTS.iter().position(|name| *name == variant).unwrap();
         OPEN[at].get_or_init(|| Self::take_apart(variant))
     }
 
     fn take_apart(variant: &'static str) -> Self {
-        let dist = std::env::var_os("MK_DIST").expect("MK_DIST names the folder of built images; use cargo xtask test");
-        let end = format!("-{variant}.iso");
-        let isos = fs::read_dir(&dist).unwrap().flatten().map(|entry| entry.path());
-        let isos = isos.filter(|path| path.to_string_lossy().ends_with(&end));
-        let iso = isos.max_by_key(|path| path.metadata().and_then(|m| m.modified()).unwrap());
-        let iso = iso.unwrap_or_else(|| panic!("no *{end} in {}", Path::new(&dist).display()));
+        let iso = mk_tests::built::image(variant).unwrap();
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("artefacts").join(variant);
         if folder.exists() {
             fs::remove_dir_all(&folder).unwrap();

@@ -1,7 +1,7 @@
 //! Built images, opened with outside tools: that they are what the table of variants says, that the rules which the
 //! kernel keeps silently are kept, and that what lies beside an ISO belongs to it. Images are found through `MK_DIST`.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 mod image;
 

@@ -3,11 +3,10 @@
 
 use mk_tests::limits;
 use mk_tests::vm::spec::{Bus, Dimm, Disk, Nic, NicModel};
-use mk_tests::vm::{Firmware, Guest, Machine};
-use serde_json::json;
+use mk_tests::vm::{Firmware, Machine};
 use wire::inventory::Stable;
 
-use super::lab::{Lab, stable, wait};
+use super::lab::{Lab, stable, wait, written};
 
 /// A machine with something of everything that QEMU can be.
 fn server(seed: u32) -> Machine {
@@ -33,6 +32,7 @@ fn server(seed: u32) -> Machine {
         size_bytes,
         serial: serial.into(),
         wwn: wwn.map(str::to_owned),
+        content: None,
     };
     machine.disks = vec![
         disk(Bus::Nvme, 3_200_631_791_616, "S4YNNE0N800123", Some("0025385881b3a7c1")),
@@ -75,16 +75,6 @@ fn boots_and_shows_its_hardware(machine: &Machine, firmware: Firmware) -> String
     let console = guest.console().text(0);
     guest.quit().unwrap();
     console
-}
-
-/// Bytes that the guest has written to all its drives.
-fn written(guest: &Guest) -> u64 {
-    let drives = guest.qmp("query-blockstats", json!({})).unwrap();
-    let drives = drives.as_array().unwrap().clone();
-    assert!(drives.len() > 4, "drives are missing: {drives:?}");
-    // The firmware's variables are a drive too, and its own to write.
-    let disks = drives.iter().filter(|d| d["qdev"].as_str().is_some_and(|name| !name.is_empty()));
-    disks.map(|d| d["stats"]["wr_bytes"].as_u64().unwrap()).sum()
 }
 
 /// What the server shows otherwise than QEMU was told.

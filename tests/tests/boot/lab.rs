@@ -8,10 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use duct::{ReaderHandle, cmd};
-use mk_tests::limits;
 use mk_tests::process::die_with_parent;
-use mk_tests::vm::{Accel, Boot, Firmware, Guest, Machine, Media, Options};
-use serde_json::Value;
+use mk_tests::vm::{Accel, Boot, Firmware, Guest, Machine, Medium, Options};
+use mk_tests::{built, limits};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use wire::inventory::Stable;
 
@@ -41,6 +41,11 @@ impl Lab {
         Self { dir: tempfile::tempdir().unwrap(), _alone: alone }
     }
 
+    /// A file's path in the lab's own folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     /// Starts the server on a port, or on any with 0.
     pub(crate) fn serve(&self, port: u16) -> Server {
         let config = self.dir.path().join("config.toml");
@@ -67,7 +72,7 @@ impl Lab {
 
     /// A copy of a built image whose machines check in to a port of this machine.
     pub(crate) fn image(&self, variant: &str, port: u16) -> PathBuf {
-        let (built, copy) = (built(variant), self.dir.path().join(format!("{variant}.iso")));
+        let (built, copy) = (built::image(variant).unwrap(), self.dir.path().join(format!("{variant}.iso")));
         let server = format!("http://10.0.2.2:{port}");
         let arguments = ["customize".as_ref(), built.as_os_str(), "--server".as_ref(), server.as_ref()];
         let arguments = arguments.into_iter().chain(["--out".as_ref(), copy.as_os_str()]);
@@ -75,18 +80,23 @@ impl Lab {
         copy
     }
 
-    /// Starts a guest whose first reboot would end it.
+    /// Starts a guest from a CD; its first reboot would end it.
     pub(crate) fn boot(&self, machine: &Machine, image: &Path, firmware: Firmware) -> Guest {
-        let options = Options {
-            machine: machine.clone(),
-            boot: Boot { image: image.to_owned(), media: Media::Iso, firmware },
-            accel: Accel::Tcg,
-            serial_log: None,
-            echo: false,
-            qmp_socket: None,
-            may_reboot: false,
-        };
-        Guest::start(&options).expect("the guest starts")
+        Guest::start(&options(machine, Medium::Cd(image.to_owned()), firmware)).expect("the guest starts")
+    }
+}
+
+/// How a guest is started unless a test has other wishes.
+pub(crate) fn options(machine: &Machine, medium: Medium, firmware: Firmware) -> Options {
+    Options {
+        machine: machine.clone(),
+        boot: Boot { medium, firmware },
+        accel: Accel::Tcg,
+        serial_log: None,
+        echo: false,
+        qmp_socket: None,
+        may_reboot: false,
+        forwards: Vec::new(),
     }
 }
 
@@ -146,14 +156,16 @@ pub(crate) fn wait<T>(what: &str, timeout: Duration, guest: &Guest, mut ask: imp
     }
 }
 
-/// The built image of a variant.
-fn built(variant: &str) -> PathBuf {
-    let (dist, end) = (tool("MK_DIST"), format!("-{variant}.iso"));
-    let files = fs::read_dir(&dist).unwrap().map(|e| e.unwrap().path());
-    let newest = files
-        .filter(|f| f.to_string_lossy().ends_with(&end))
-        .max_by_key(|f| f.metadata().and_then(|m| m.modified()).unwrap());
-    newest.unwrap_or_else(|| panic!("no image *{end} in {}", dist.display()))
+/// Bytes that the guest has written, or has tried to write, to all its drives.
+pub(crate) fn written(guest: &Guest) -> u64 {
+    let drives = guest.qmp("query-blockstats", json!({})).unwrap();
+    let drives = drives.as_array().unwrap().clone();
+    // The firmware's variables are a drive too, and its own to write.
+    let disks: Vec<_> = drives.iter().filter(|d| d["qdev"].as_str().is_some_and(|name| !name.is_empty())).collect();
+    assert!(disks.len() > 2, "drives are missing: {drives:?}");
+    let count = |drive: &Value, what: &str| drive["stats"][what].as_u64().unwrap();
+    let counts = ["wr_bytes", "failed_wr_operations", "invalid_wr_operations"];
+    disks.iter().flat_map(|drive| counts.map(|what| count(drive, what))).sum()
 }
 
 fn tool(variable: &str) -> PathBuf {

@@ -5,6 +5,7 @@
 
 mod hardware;
 mod lab;
+mod media;
 mod shell;
 mod trouble;
 mod units;

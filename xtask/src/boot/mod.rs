@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use self::machine::Start;
-use crate::images::{self, Image, Variant};
+use crate::images::{self, Choice, Image};
 use crate::packages::{self, Job};
 use crate::report::Report;
 use crate::{limits, place, programs};
@@ -22,12 +22,8 @@ use crate::{limits, place, programs};
 /// Arguments of `boot`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Variant of the image.
-    #[arg(long, value_enum, default_value_t = Variant::Production)]
-    variant: Variant,
-    /// Base: `auto`, `debian`, or a Core ISO's file name.
-    #[arg(long, default_value = "auto")]
-    base: String,
+    #[command(flatten)]
+    choice: Choice,
     /// Firmware of the guest.
     #[arg(long, value_enum, default_value_t = Firmware::Bios)]
     firmware: Firmware,
@@ -151,10 +147,11 @@ fn lock(dir: &Path) -> anyhow::Result<fs::File> {
 }
 
 fn image(args: &Args, agent: &Path, dir: &Path) -> anyhow::Result<PathBuf> {
-    let key = args.variant.has_ssh().then(|| images::throw_away_key(dir)).transpose()?;
+    let variant = args.choice.variant;
+    let key = variant.has_ssh().then(|| images::throw_away_key(dir)).transpose()?;
     images::build(&Image {
-        variant: args.variant,
-        base: &args.base,
+        variant,
+        base: &args.choice.base()?,
         agent,
         out: &dir.join("image"),
         server: None,
