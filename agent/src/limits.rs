@@ -133,6 +133,8 @@ pub(crate) const CHECKIN_EXCHANGE: Duration = Duration::from_secs(30);
 pub(crate) const CHECKIN_RETRY: Duration = Duration::from_secs(1);
 /// Longest wait between two attempts while no server answers.
 pub(crate) const CHECKIN_RETRY_MAX: Duration = Duration::from_secs(60);
+/// Longest wait that a server is granted when it asks for one by Retry-After.
+pub(crate) const CHECKIN_RETRY_ASKED: Duration = Duration::from_secs(300);
 /// Shortest time between two check-ins that are due to changes on the node, such as a link that comes and goes.
 pub(crate) const CHECKIN_GAP: Duration = Duration::from_secs(1);
 /// Volatile parts of the inventory are sent this often.

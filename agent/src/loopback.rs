@@ -58,20 +58,4 @@ async fn connection(stream: TcpStream, router: Router) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn listens_on_loopback_only() {
-        let listener = listen(0).await.unwrap();
-        assert!(listener.local_addr().unwrap().ip().is_loopback());
-    }
-
-    #[tokio::test]
-    async fn a_port_in_use_is_named() {
-        let first = listen(0).await.unwrap();
-        let port = first.local_addr().unwrap().port();
-        let error = listen(port).await.unwrap_err().to_string();
-        assert!(error.contains(&format!("127.0.0.1:{port}")), "{error}");
-    }
-}
+pub(crate) mod tests;

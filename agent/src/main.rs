@@ -11,6 +11,8 @@ mod devices;
 mod exec;
 mod ext;
 mod facts;
+mod file;
+mod ifreq;
 mod init;
 mod limits;
 mod log;

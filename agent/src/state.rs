@@ -4,15 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wire::checkin::{Extension, NodeState, Unit};
 use wire::error::Problem;
 use wire::inventory::Finding;
+
+use crate::file;
 
 /// Folder of the state files.
 pub(crate) const RUN_DIR: &str = "/run/razor-mk";
@@ -27,27 +27,17 @@ pub(crate) trait Published: Serialize + DeserializeOwned {
     /// # Errors
     /// Names the path when it cannot be written.
     fn publish(&self) -> anyhow::Result<()> {
-        write(Path::new(RUN_DIR), Self::NAME, self)
+        file::replace(&path::<Self>(), &serde_json::to_vec(self)?, 0o644)
     }
 
     /// The last published state; `None` before the first.
     fn read() -> Option<Self> {
-        serde_json::from_slice(&fs::read(file(Path::new(RUN_DIR), Self::NAME)).ok()?).ok()
+        serde_json::from_slice(&fs::read(path::<Self>()).ok()?).ok()
     }
 }
 
-fn file(dir: &Path, name: &str) -> PathBuf {
-    dir.join(format!("{name}.json"))
-}
-
-fn write(dir: &Path, name: &str, state: &impl Serialize) -> anyhow::Result<()> {
-    let (path, temp) = (file(dir, name), dir.join(format!(".{name}.{}", std::process::id())));
-    let put = || -> anyhow::Result<()> {
-        fs::create_dir_all(dir)?;
-        fs::File::create(&temp)?.write_all(&serde_json::to_vec(state)?)?;
-        Ok(fs::rename(&temp, &path)?)
-    };
-    put().with_context(|| format!("cannot write state file {}", path.display()))
+fn path<T: Published>() -> PathBuf {
+    Path::new(RUN_DIR).join(format!("{}.json", T::NAME))
 }
 
 /// Seconds since the kernel started.

@@ -62,6 +62,8 @@ const PACKAGES: &[Package] = &[
     Package { name: "lshw", proof: "lshw", why: "a second opinion on hardware", jobs: COMPARED },
     Package { name: "dmidecode", proof: "dmidecode", why: "a second opinion on firmware tables", jobs: TESTS },
     Package { name: "advancecomp", proof: "advdef", why: "the ancestor's pipeline compresses with it", jobs: BENCH },
+    Package { name: "iproute2", proof: "ip", why: "lays cables between network namespaces", jobs: TESTS },
+    Package { name: "dnsmasq-base", proof: "dnsmasq", why: "DHCP and DNS server for the agent's network", jobs: TESTS },
     Package { name: "binutils", proof: "readelf", why: "proves that the agent is static", jobs: TESTS },
     Package { name: "iproute2", proof: "ip", why: "virtual cables of the network tests", jobs: TESTS },
     Package { name: "dnsmasq-base", proof: "dnsmasq", why: "DHCP and DNS of the network tests", jobs: TESTS },

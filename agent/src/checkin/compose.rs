@@ -65,8 +65,8 @@ impl Ledger {
     }
 
     /// The server answered: it has everything, wants everything, or is an original one, which says nothing.
-    pub(super) fn answered(&mut self, server: &str, view: &View, sent: Parts, wants: Option<bool>, now: Instant) {
-        self.known = (wants == Some(false)).then(|| (server.to_owned(), view.fingerprint.clone()));
+    pub(super) fn answered(&mut self, server: &str, fingerprint: &str, sent: Parts, wants: Option<bool>, now: Instant) {
+        self.known = (wants == Some(false)).then(|| (server.to_owned(), fingerprint.to_owned()));
         if sent.volatile {
             self.volatile_at = Some(now);
         }
@@ -100,10 +100,10 @@ mod tests {
         let (mut ledger, now, one) = (Ledger::default(), Instant::now(), view("1"));
         for wants in [None, Some(true)] {
             assert_eq!(ledger.parts("a", &one, now), ALL);
-            ledger.answered("a", &one, ALL, wants, now);
+            ledger.answered("a", &one.fingerprint, ALL, wants, now);
         }
         assert_eq!(ledger.parts("a", &one, now), ALL, "an original server gets everything every time");
-        ledger.answered("a", &one, ALL, Some(false), now);
+        ledger.answered("a", &one.fingerprint, ALL, Some(false), now);
         assert_eq!(ledger.parts("a", &one, now), NOTHING);
         assert_eq!(ledger.parts("b", &one, now), ALL, "another server has nothing");
         assert_eq!(ledger.parts("a", &view("2"), now), Parts { volatile: false, ..ALL }, "a change is sent");
@@ -114,13 +114,13 @@ mod tests {
     #[test]
     fn volatile_parts_go_along_hourly() {
         let (mut ledger, now, one) = (Ledger::default(), Instant::now(), view("1"));
-        ledger.answered("a", &one, ALL, Some(false), now);
+        ledger.answered("a", &one.fingerprint, ALL, Some(false), now);
         let soon = now + CHECKIN_VOLATILE - Duration::from_secs(1);
         assert_eq!(ledger.parts("a", &one, soon), NOTHING);
         let later = now + CHECKIN_VOLATILE;
         let hourly = Parts { facts: false, inventory: true, volatile: true };
         assert_eq!(ledger.parts("a", &one, later), hourly);
-        ledger.answered("a", &one, hourly, Some(false), later);
+        ledger.answered("a", &one.fingerprint, hourly, Some(false), later);
         assert_eq!(ledger.parts("a", &one, later), NOTHING);
     }
 

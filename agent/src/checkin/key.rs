@@ -2,8 +2,6 @@
 //! in `/run`, so that they outlive a restart of the unit and end with the boot.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -11,6 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
+
+use crate::file;
 
 const KEY: &str = "checkin.key";
 const NUMBER: &str = "checkin.seq";
@@ -36,7 +36,7 @@ impl Speaker {
         let path = dir.join(KEY);
         let pkcs8 = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(_) => make(dir).with_context(|| format!("cannot make the key {}", path.display()))?,
+            Err(_) => make(&path).with_context(|| format!("cannot make the key {}", path.display()))?,
         };
         let key = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|why| {
             anyhow::anyhow!("{} is no Ed25519 key: {why}; delete it and it is made anew", path.display())
@@ -51,7 +51,7 @@ impl Speaker {
     /// Names the file that cannot be written.
     pub(super) fn next_number(&mut self) -> anyhow::Result<u64> {
         let number = self.number + 1;
-        put(&self.dir, NUMBER, number.to_string().as_bytes(), 0o600)?;
+        file::replace(&self.dir.join(NUMBER), number.to_string().as_bytes(), 0o600)?;
         self.number = number;
         Ok(number)
     }
@@ -63,23 +63,11 @@ impl Speaker {
     }
 }
 
-fn make(dir: &Path) -> anyhow::Result<Vec<u8>> {
+fn make(path: &Path) -> anyhow::Result<Vec<u8>> {
     let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
         .map_err(|_| anyhow::anyhow!("the kernel gives no random numbers"))?;
-    put(dir, KEY, pkcs8.as_ref(), 0o600)?;
+    file::replace(path, pkcs8.as_ref(), 0o600)?;
     Ok(pkcs8.as_ref().to_vec())
-}
-
-/// Replaces a file whole.
-fn put(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
-    let (path, temp) = (dir.join(name), dir.join(format!(".{name}.new")));
-    let write = || -> std::io::Result<()> {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temp)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temp, &path)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod pace;
 mod pushed;
 mod reply;
 mod route;
+mod sealed;
 mod transport;
 mod verdict;
 mod watch;
@@ -40,9 +41,15 @@ use pace::Pace;
 pub(crate) use pushed::Pushed;
 use reply::{Effects, Power};
 use route::Route;
+use sealed::{Lost, Sealed};
 use transport::{Timeouts, Transport};
 use verdict::Failure;
 use watch::{Inputs, Watch};
+
+/// Stages that last.
+const NO_ADDRESS: &str = "waiting for an address";
+const RETRYING: &str = "waiting to try again";
+const CHECKED_IN: &str = "checked in";
 
 /// Runs the unit until it is told to stop.
 ///
@@ -63,6 +70,7 @@ struct Unit {
     route: Route,
     ledger: Ledger,
     outbox: Outbox,
+    lost: Lost,
     pushed: Pushed,
     /// Commands that were carried out.
     done: BTreeSet<u64>,
@@ -99,6 +107,7 @@ impl Unit {
             route: Route::default(),
             ledger: Ledger::default(),
             outbox: Outbox::default(),
+            lost: Lost::default(),
             done: BTreeSet::new(),
             skew: true,
             power: None,
@@ -122,8 +131,7 @@ impl Unit {
             let round = if inputs.has_address() {
                 self.round(&inputs.servers, &view).await
             } else {
-                self.say("waiting for an address");
-                self.failed(watch::no_network(&net))
+                self.failed(NO_ADDRESS, watch::no_network(&net), None)
             };
             if let Some(power) = power {
                 self.switch(&power);
@@ -151,7 +159,7 @@ impl Unit {
             match (inputs.settled, inputs.has_address()) {
                 (true, true) => return Ok(()),
                 (false, _) => self.say("waiting for the devices"),
-                (true, false) => self.say("waiting for an address"),
+                (true, false) => self.say(NO_ADDRESS),
             }
             tokio::select! {
                 changed = self.watch.next() => changed.context("cannot hear of changes")?,
@@ -189,42 +197,71 @@ impl Unit {
 
     /// Asks the servers one after the other until one answers.
     async fn round(&mut self, hints: &[ServerHint], view: &View) -> Round {
-        self.say("checking in");
+        // Later rounds and repeated attempts are routine: nobody wants to read of each.
+        if ![CHECKED_IN, RETRYING].contains(&self.state.stage.as_str()) {
+            self.say("checking in");
+        }
         self.outbox.problems(self.settings.problems.iter().cloned());
         self.outbox.problems(crate::state::Net::read().map(|n| n.problems).unwrap_or_default());
         let order: Vec<ServerHint> = self.route.order(hints).into_iter().cloned().collect();
         let mut failures = Vec::new();
         for hint in &order {
-            let parts = self.ledger.parts(&hint.url, view, Instant::now());
-            match self.attempt(hint, view, parts).await {
-                Ok(reply) => return self.answered(hint, view, parts, &reply),
+            match self.attempt(hint, view).await {
+                Ok((sealed, reply)) => return self.answered(hint, view, sealed, &reply),
                 Err(failure) => {
                     self.route.failed(hint, failure.status);
                     let last = failure.final_word;
-                    failures.push(failure.problem);
+                    failures.push(failure);
                     if last {
                         break;
                     }
                 }
             }
         }
-        self.failed(all_failed(failures))
+        // Another round is held back only if all servers ask for that.
+        let asked = failures.iter().map(|f| f.retry_after).min().flatten();
+        self.failed(RETRYING, all_failed(failures.into_iter().map(|f| f.problem)), asked)
     }
 
-    async fn attempt(&mut self, hint: &ServerHint, view: &View, parts: Parts) -> Result<CheckinReply, Failure> {
-        let local =
-            |why: anyhow::Error| Failure::new("local", format!("{why:#}"), "See the state of /run on this node.");
+    async fn attempt(&mut self, hint: &ServerHint, view: &View) -> Result<(Sealed, CheckinReply), Failure> {
         if self.route.must_greet(hint) {
             let (url, answer) = self.transport()?.hello(&hint.url).await;
             verdict::hello(&url, &answer?)?;
             self.route.greeted(hint);
         }
         let url = self.route.url(hint);
-        let number = self.speaker.next_number().map_err(local)?;
-        let body = serde_json::to_vec(&self.request(view, parts, number)).map_err(|why| local(why.into()))?;
-        let signed = self.speaker.sign(&body);
-        let answer = self.transport()?.post(&url, body, &signed).await?;
-        verdict::checkin(&url, &answer)
+        let sealed = match self.lost.take(&hint.url) {
+            Some(sealed) => sealed,
+            None => self
+                .seal(hint, view)
+                .map_err(|why| Failure::new("local", format!("{why:#}"), "See the state of /run on this node."))?,
+        };
+        let answer = self.transport()?.post(&url, sealed.body.clone(), &sealed.signed).await;
+        match answer.and_then(|answer| verdict::checkin(&url, &answer)) {
+            Ok(reply) => Ok((sealed, reply)),
+            Err(failure) => {
+                if failure.lost {
+                    self.lost.keep(sealed);
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// The next request to this server.
+    fn seal(&mut self, hint: &ServerHint, view: &View) -> anyhow::Result<Sealed> {
+        let parts = self.ledger.parts(&hint.url, view, Instant::now());
+        let number = self.speaker.next_number()?;
+        let body = serde_json::to_vec(&self.request(view, parts, number))?;
+        Ok(Sealed {
+            server: hint.url.clone(),
+            signed: self.speaker.sign(&body),
+            body,
+            parts,
+            fingerprint: view.fingerprint.clone(),
+            told: self.outbox.pending().clone(),
+            repeated: false,
+        })
     }
 
     fn transport(&self) -> Result<&Transport, Failure> {
@@ -248,25 +285,31 @@ impl Unit {
             agent: Some(outbox::agent(&self.settings.image)),
             enrolment: self.settings.site.enrolment.clone(),
             config: Some(self.pushed.state()),
-            results: self.outbox.results.clone(),
-            problems: self.outbox.pending(),
+            results: self.outbox.pending().results.clone(),
+            problems: self.outbox.pending().problems.clone(),
         }
     }
 
-    fn answered(&mut self, hint: &ServerHint, view: &View, sent: Parts, reply: &CheckinReply) -> Round {
+    fn answered(&mut self, hint: &ServerHint, view: &View, sealed: Sealed, reply: &CheckinReply) -> Round {
+        let Sealed { parts, fingerprint, told, repeated, .. } = sealed;
         self.route.answered(hint, reply.id);
-        self.ledger.answered(&hint.url, view, sent, reply.send_inventory, Instant::now());
-        self.outbox.delivered();
-        let effects = reply::effects(reply, &self.done, sent.facts && sent.inventory);
+        self.ledger.answered(&hint.url, &fingerprint, parts, reply.send_inventory, Instant::now());
+        self.outbox.delivered(told);
+        // What was answered may be old: what happened since follows at once.
+        let more = repeated && !(self.outbox.is_empty() && fingerprint == view.fingerprint);
+        let effects = reply::effects(reply, &self.done, parts.facts && parts.inventory);
         self.configure(reply);
         self.note(hint, reply);
-        self.apply(effects, reply.interval)
+        match self.apply(effects, reply.interval) {
+            Round::Wait(_) if more => Round::Again,
+            round => round,
+        }
     }
 
     fn apply(&mut self, effects: Effects, interval: Option<u32>) -> Round {
         let Effects { power, send_all, at_once, results, problems } = effects;
         self.done.extend(results.iter().map(|r| r.id));
-        self.outbox.results.extend(results);
+        self.outbox.results(results);
         self.outbox.problems(problems);
         if send_all {
             self.ledger.forget();
@@ -326,19 +369,20 @@ impl Unit {
         if self.published.as_ref().is_none_or(|p| p.last_contact_s.is_none()) {
             client::ready();
         }
-        self.say("checked in");
+        self.say(CHECKED_IN);
     }
 
-    fn failed(&mut self, problem: Problem) -> Round {
+    fn failed(&mut self, stage: &str, problem: Problem, asked: Option<Duration>) -> Round {
         let text = problem.to_string();
         if text != self.logged {
             tracing::warn!("{text}");
             self.logged = text;
         }
         self.state.failures = self.state.failures.saturating_add(1);
+        stage.clone_into(&mut self.state.stage);
         self.outbox.happened(problem.clone());
         self.state.error = Some(problem);
-        Round::Wait(pace::after_failure(self.state.failures, random()))
+        Round::Wait(pace::after_failure(self.state.failures, asked, random()))
     }
 
     fn switch(&mut self, power: &Power) {
@@ -371,8 +415,7 @@ impl Unit {
 }
 
 /// One problem of all that the servers' failures are.
-fn all_failed(problems: Vec<Problem>) -> Problem {
-    let mut problems = problems.into_iter();
+fn all_failed(mut problems: impl Iterator<Item = Problem>) -> Problem {
     let Some(first) = problems.next() else {
         return Problem::new(
             "no_server",

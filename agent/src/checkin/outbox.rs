@@ -9,12 +9,18 @@ use wire::site::Image;
 use crate::limits::CHECKIN_PROBLEMS;
 use crate::state::{Extensions, Published as _, Units};
 
+/// What one request tells.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Told {
+    /// Outcomes of commands.
+    pub(super) results: Vec<CommandResult>,
+    pub(super) problems: Vec<Problem>,
+}
+
 /// What waits for an answered check-in.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    /// Outcomes of commands.
-    pub(super) results: Vec<CommandResult>,
-    pending: Vec<Problem>,
+    pending: Told,
     /// Told already; not told again as long as this unit runs.
     told: Vec<Problem>,
 }
@@ -22,10 +28,11 @@ pub(super) struct Outbox {
 impl Outbox {
     /// Adds problems that are not waiting yet and were not told before.
     pub(super) fn problems(&mut self, problems: impl IntoIterator<Item = Problem>) {
+        let pending = &mut self.pending.problems;
         for problem in problems {
-            let known = self.pending.contains(&problem) || self.told.contains(&problem);
-            if !known && self.pending.len() < CHECKIN_PROBLEMS {
-                self.pending.push(problem);
+            let known = pending.contains(&problem) || self.told.contains(&problem);
+            if !known && pending.len() < CHECKIN_PROBLEMS {
+                pending.push(problem);
             }
         }
     }
@@ -36,15 +43,26 @@ impl Outbox {
         self.problems([problem]);
     }
 
-    /// Problems to be told now.
-    pub(super) fn pending(&self) -> Vec<Problem> {
-        self.pending.clone()
+    /// Adds what became of commands.
+    pub(super) fn results(&mut self, results: Vec<CommandResult>) {
+        self.pending.results.extend(results);
     }
 
-    /// The server answered: it has all of it.
-    pub(super) fn delivered(&mut self) {
-        self.results.clear();
-        self.told.append(&mut self.pending);
+    /// What is to be told now.
+    pub(super) fn pending(&self) -> &Told {
+        &self.pending
+    }
+
+    /// Nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending == Told::default()
+    }
+
+    /// The server answered a request that told this. What was added since goes on waiting.
+    pub(super) fn delivered(&mut self, told: Told) {
+        self.pending.results.retain(|r| !told.results.contains(r));
+        self.pending.problems.retain(|p| !told.problems.contains(p));
+        self.told.extend(told.problems);
         let excess = self.told.len().saturating_sub(CHECKIN_PROBLEMS);
         self.told.drain(..excess);
     }
@@ -82,15 +100,21 @@ mod tests {
     fn each_problem_is_told_once() {
         let problem = |code: &str| Problem::new(code, "e", "r");
         let mut outbox = Outbox::default();
-        outbox.results.push(CommandResult { id: 1, outcome: Outcome::Done, detail: String::new() });
+        let result = |id| CommandResult { id, outcome: Outcome::Done, detail: String::new() };
+        outbox.results(vec![result(1)]);
         outbox.problems([problem("a"), problem("a"), problem("b")]);
-        assert_eq!(outbox.pending().len(), 2);
-        assert_eq!(outbox.pending().len(), 2, "until there is an answer");
-        outbox.delivered();
+        let sent = outbox.pending().clone();
+        assert_eq!((sent.problems.len(), sent.results.len()), (2, 1));
+        outbox.problems([problem("late")]);
+        outbox.results(vec![result(2)]);
+        outbox.delivered(sent);
+        let late = Told { results: vec![result(2)], problems: vec![problem("late")] };
+        assert_eq!(*outbox.pending(), late, "what came after the request was sent is not taken as told");
+        outbox.delivered(late);
+        assert!(outbox.is_empty());
         outbox.problems([problem("a"), problem("c")]);
         outbox.happened(problem("b"));
-        assert_eq!(outbox.pending(), [problem("c"), problem("b")]);
-        assert!(outbox.results.is_empty());
+        assert_eq!(outbox.pending().problems, [problem("c"), problem("b")]);
     }
 
     #[test]
@@ -98,8 +122,8 @@ mod tests {
         let mut outbox = Outbox::default();
         for round in 0..3 {
             outbox.problems((0..1000).map(|n| Problem::new("flood", format!("{round} {n}"), "r")));
-            assert_eq!(outbox.pending().len(), CHECKIN_PROBLEMS);
-            outbox.delivered();
+            assert_eq!(outbox.pending().problems.len(), CHECKIN_PROBLEMS);
+            outbox.delivered(outbox.pending().clone());
             assert_eq!(outbox.told.len(), CHECKIN_PROBLEMS);
         }
     }

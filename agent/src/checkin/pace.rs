@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wire::limits::{DEFAULT_INTERVAL_S, DEFAULT_SKEW_S, MAX_INTERVAL_S, MIN_INTERVAL_S};
 
-use crate::limits::{CHECKIN_RETRY, CHECKIN_RETRY_MAX};
+use crate::limits::{CHECKIN_RETRY, CHECKIN_RETRY_ASKED, CHECKIN_RETRY_MAX};
 
 /// How often a node checks in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +35,12 @@ impl Pace {
     }
 }
 
-/// The wait after so many failures in a row: doubles up to a ceiling, half of it random; for ever.
-pub(super) fn after_failure(failures: u32, random: u64) -> Duration {
+/// The wait after so many failures in a row: doubles up to a ceiling, half of it random; for ever. A server that asks
+/// for a longer wait gets it within reason, and a quarter more at random, so that a rack does not come back in step.
+pub(super) fn after_failure(failures: u32, asked: Option<Duration>, random: u64) -> Duration {
     let wait = CHECKIN_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(CHECKIN_RETRY_MAX);
-    wait / 2 + share(wait / 2, random)
+    let asked = asked.unwrap_or_default().min(CHECKIN_RETRY_ASKED);
+    (wait / 2 + share(wait / 2, random)).max(asked + share(asked / 4, random))
 }
 
 /// A random share of a duration.
@@ -61,6 +63,29 @@ mod tests {
         assert_eq!(Pace::of(&Config::default(), None), Pace { interval_s: 60, skew_s: 5 });
     }
 
+    /// A thousand nodes lose their server in the same moment, for an hour.
+    #[test]
+    fn a_hall_of_nodes_neither_floods_its_server_nor_comes_back_in_step() {
+        const NODES: u64 = 1000;
+        const HOUR_S: usize = 3600;
+        let mut arrivals = vec![0_u64; HOUR_S];
+        for node in 0..NODES {
+            let mut random = node;
+            let (mut at, mut failures) = (Duration::ZERO, 0);
+            while let Some(second) = usize::try_from(at.as_secs()).ok().filter(|s| *s < HOUR_S) {
+                arrivals[second] += 1;
+                failures += 1;
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                at += after_failure(failures, None, random >> 20);
+            }
+        }
+        let each = arrivals.iter().sum::<u64>() / NODES;
+        assert!((60..=130).contains(&each), "{each} requests of a node in an hour");
+        // Evenly spread they would be 22 a second.
+        let busiest = arrivals.iter().skip(300).max();
+        assert!(busiest < Some(&60), "{busiest:?} nodes in one second after five minutes");
+    }
+
     proptest! {
         #[test]
         fn answers_keep_the_interval(interval in 1u32..86_400, asked in proptest::option::of(any::<u32>()), skew in any::<bool>(), random in any::<u64>()) {
@@ -73,10 +98,17 @@ mod tests {
 
         #[test]
         fn failures_wait_ever_longer_up_to_a_ceiling(failures in 1u32..100_000, random in any::<u64>()) {
-            let wait = after_failure(failures, random);
+            let wait = after_failure(failures, None, random);
             let full = CHECKIN_RETRY.saturating_mul(1 << (failures - 1).min(16)).min(CHECKIN_RETRY_MAX);
             prop_assert!(wait >= full / 2 && wait <= full);
             prop_assert!(wait <= CHECKIN_RETRY_MAX && wait >= CHECKIN_RETRY / 2);
+        }
+
+        #[test]
+        fn a_server_that_asks_for_time_gets_it_but_cannot_mute_a_node(asked in any::<u32>(), random in any::<u64>()) {
+            let wait = after_failure(1, Some(Duration::from_secs(asked.into())), random).as_secs();
+            prop_assert!(wait >= u64::from(asked).min(CHECKIN_RETRY_ASKED.as_secs()));
+            prop_assert!(wait <= CHECKIN_RETRY_ASKED.as_secs() * 5 / 4);
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, RequestBuilder, Response, Url};
 use wire::limits::MAX_REPLY_BODY;
@@ -113,7 +113,9 @@ impl Transport {
         let mut response = request.send().await.map_err(|why| self.failure(url, &why))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = self.body(url, &mut response, limit).await?;
-        Ok(Answer { status, content_type: text(&headers, CONTENT_TYPE), location: text(&headers, LOCATION), body })
+        let header = |name| text(&headers, name);
+        let (location, retry_after) = (header(LOCATION), header(RETRY_AFTER));
+        Ok(Answer { status, content_type: header(CONTENT_TYPE), location, retry_after, body })
     }
 
     async fn body(&self, url: &str, response: &mut Response, limit: usize) -> Result<Vec<u8>, Failure> {
@@ -166,11 +168,12 @@ impl Transport {
             "timeout" => format!(" ({} s)", self.timeouts.exchange.as_secs()),
             _ => format!(" ({})", causes.rsplit(": ").next().unwrap_or(&causes)),
         };
-        Failure::new(code, format!("{url}: {what}{time}"), remedy)
+        let lost = matches!(code, "timeout" | "broken");
+        Failure { lost, ..Failure::new(code, format!("{url}: {what}{time}"), remedy) }
     }
 }
 
-fn text(headers: &HeaderMap, name: reqwest::header::HeaderName) -> Option<String> {
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     Some(String::from_utf8_lossy(headers.get(name)?.as_bytes()).into_owned())
 }
 

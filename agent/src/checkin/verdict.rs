@@ -1,11 +1,15 @@
 //! What an HTTP answer means. Pure: status, headers and body go in; a reply or a [`Failure`] comes out.
 
+use std::time::Duration;
+
 use wire::checkin::{CheckinReply, Hello};
 use wire::error::Problem;
 use wire::routes::JSON;
 
 /// Most characters of foreign text that are repeated in a problem.
 const QUOTE: usize = 120;
+/// A proxy got no whole answer from the server behind it.
+const GATEWAY_LOST: [u16; 2] = [502, 504];
 
 /// An HTTP answer whose body was read in full.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,6 +17,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) content_type: Option<String>,
     pub(super) location: Option<String>,
+    /// Seconds, or a date, before which nobody should ask again.
+    pub(super) retry_after: Option<String>,
     pub(super) body: Vec<u8>,
 }
 
@@ -25,12 +31,17 @@ pub(super) struct Failure {
     pub(super) final_word: bool,
     /// HTTP status, if it came to that.
     pub(super) status: Option<u16>,
+    /// The request may have been taken, and its answer lost on the way.
+    pub(super) lost: bool,
+    /// The server asks to be left alone for so long.
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl Failure {
     /// A failure that another server may not have.
     pub(super) fn new(code: &str, error: String, remedy: &str) -> Self {
-        Self { problem: Problem::new(code, error, remedy), final_word: false, status: None }
+        let problem = Problem::new(code, error, remedy);
+        Self { problem, final_word: false, status: None, lost: false, retry_after: None }
     }
 }
 
@@ -75,6 +86,9 @@ fn json_body(url: &str, answer: &Answer) -> Result<(), Failure> {
         _ => refusal(url, answer),
     };
     failure.status = Some(status);
+    failure.lost = GATEWAY_LOST.contains(&status);
+    // A date says nothing to a machine whose clock may be wrong.
+    failure.retry_after = answer.retry_after.as_deref().and_then(|t| t.trim().parse().ok()).map(Duration::from_secs);
     Err(failure)
 }
 
@@ -83,12 +97,14 @@ fn refusal(url: &str, answer: &Answer) -> Failure {
     let status = answer.status;
     if let Some(problem) = serde_json::from_slice::<Problem>(&answer.body).ok().filter(|_| is_json(answer)) {
         let error = format!("{url} refused the check-in (HTTP {status}): {}", problem.error);
-        return Failure { problem: Problem { error, ..problem }, final_word: status < 500, status: None };
+        let failure = Failure::new("", String::new(), "");
+        return Failure { problem: Problem { error, ..problem }, final_word: status < 500, ..failure };
     }
     let said = if answer.body.is_empty() { "without a word".to_owned() } else { start_of(&answer.body) };
     let remedy = match status {
         404 => "Correct the server's URL, or let the server discover this machine anew.",
         400..500 => "See the server's log for the reason.",
+        503 => "The server is overloaded or is being started; the check-in is repeated. See its log if that lasts.",
         _ => "See the server's log; the check-in is repeated.",
     };
     Failure::new("http_status", format!("{url} answered HTTP {status}: {said}"), remedy)
@@ -129,7 +145,22 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, kind: &str, body: &str) -> Answer {
-        Answer { status, content_type: Some(kind.to_owned()), location: None, body: body.as_bytes().to_vec() }
+        Answer { status, content_type: Some(kind.to_owned()), body: body.as_bytes().to_vec(), ..Answer::default() }
+    }
+
+    #[test]
+    fn only_a_proxy_can_lose_an_answer_with_a_status() {
+        for (status, lost) in [(400, false), (409, false), (500, false), (502, true), (503, false), (504, true)] {
+            assert_eq!(checkin("u", &answer(status, "text/html", "")).unwrap_err().lost, lost, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_server_may_ask_to_be_left_alone_for_seconds() {
+        for (text, asked) in [("7", Some(7)), (" 0 ", Some(0)), ("-1", None), ("Fri, 31 Dec 1999 23:59:59 GMT", None)] {
+            let given = Answer { retry_after: Some(text.to_owned()), ..answer(503, "text/plain", "busy") };
+            assert_eq!(checkin("u", &given).unwrap_err().retry_after, asked.map(Duration::from_secs), "{text}");
+        }
     }
 
     #[test]
@@ -182,7 +213,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_answer_is_no_panic_and_short(status in 100u16..600, kind in ".{0,30}", body in proptest::collection::vec(any::<u8>(), 0..3000)) {
-            let given = Answer { status, content_type: Some(kind), location: None, body };
+            let given = Answer { status, content_type: Some(kind), body, ..Answer::default() };
             if let Err(failure) = checkin("u", &given) {
                 prop_assert!(failure.problem.error.chars().count() < 4 * QUOTE, "{failure:?}");
             }

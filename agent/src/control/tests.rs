@@ -1,52 +1,25 @@
 //! The port over a real connection, without a supervisor.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-
 use super::*;
-
-fn start() -> SocketAddr {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let listener = loopback::listen(0).await.unwrap();
-            sender.send(listener.local_addr().unwrap()).unwrap();
-            loopback::serve(listener, routes()).await;
-        });
-    });
-    receiver.recv().unwrap()
-}
-
-/// Status code and body.
-fn ask(address: SocketAddr, request: &str, body: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let length = body.len();
-    write!(stream, "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
-        .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-}
+use crate::loopback::tests::{Answer, ask, start};
 
 #[test]
 fn what_can_be_read() {
-    let address = start();
-    let (code, body) = ask(address, "GET /status", "");
+    let address = start(routes);
+    let Answer { code, body, .. } = ask(address, "GET /status", "", "");
     let status: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert!(code == 200 && status["uptime_s"].as_f64().unwrap() > 0.0, "{body}");
-    let (code, body) = ask(address, "GET /facts", "");
+    let Answer { code, body, .. } = ask(address, "GET /facts", "", "");
     let facts: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert!(code == 200 && facts["processorcount"].as_u64().unwrap() > 0, "{body}");
-    let (code, body) = ask(address, "GET /facts?inventory", "");
+    let Answer { code, body, .. } = ask(address, "GET /facts?inventory", "", "");
     let inventory: wire::inventory::Inventory = serde_json::from_str(&body).unwrap();
     assert!(code == 200 && inventory.stable.cpu.is_some(), "{body}");
 }
 
 #[test]
 fn what_is_refused() {
-    let address = start();
+    let address = start(routes);
     let large = format!("{{\"x\": \"{}\"}}", "y".repeat(CONFIG_BODY));
     for (request, body, code, name) in [
         ("GET /nothing", "", 404, "not_found"),
@@ -55,7 +28,7 @@ fn what_is_refused() {
         ("POST /setMkConfig", "%7B%22mk_checkin_interval%22%3A60%7D=", 501, "config_from_server_only"),
         ("POST /setMkConfig", &large, 413, "too_large"),
     ] {
-        let (got, answer) = ask(address, request, body);
+        let Answer { code: got, body: answer, .. } = ask(address, request, "", body);
         let problem: Problem = serde_json::from_str(&answer).unwrap();
         assert_eq!((got, problem.code.as_str()), (code, name), "{request}");
     }
@@ -66,9 +39,9 @@ fn without_a_supervisor_that_is_said() {
     if std::path::Path::new(client::SOCKET).exists() {
         return;
     }
-    let address = start();
+    let address = start(routes);
     for (request, code, name) in [("GET /", 503, "no_supervisor"), ("GET /logs?unit=net", 502, "no_logs")] {
-        let (got, answer) = ask(address, request, "");
+        let Answer { code: got, body: answer, .. } = ask(address, request, "", "");
         let problem: Problem = serde_json::from_str(&answer).unwrap();
         assert_eq!((got, problem.code.as_str()), (code, name), "{request}");
     }

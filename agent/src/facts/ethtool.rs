@@ -5,6 +5,8 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
+use crate::ifreq;
+
 /// Number of the ioctl that takes all ethtool commands.
 const SIOCETHTOOL: libc::Ioctl = 0x8946;
 /// Command: driver, firmware and bus information.
@@ -60,16 +62,7 @@ impl Ethtool {
 
     /// Sends the command for an interface; the answer's bytes, or `None` if the driver refuses.
     fn call(&self, interface: &str, mut buffer: Buffer) -> Option<Vec<u8>> {
-        // SAFETY: all-zero bytes are a valid `ifreq`.
-        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-        // The last byte stays NUL.
-        let room = request.ifr_name.len() - 1;
-        if interface.len() > room {
-            return None;
-        }
-        for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
-            *to = libc::c_char::from_ne_bytes([from]);
-        }
+        let mut request = ifreq::request(interface).ok()?;
         request.ifr_ifru.ifru_data = buffer.as_mut_ptr().cast();
         // SAFETY: the socket is open; `request` names its interface with a final NUL and points to `buffer`, which is
         // larger than any answer to the commands above and outlives the call.

@@ -12,6 +12,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::set_cad_enabled;
 use nix::sys::stat::{Mode, umask};
 
+use crate::ifreq;
 use crate::log::Level;
 
 /// Name of the machine until it is known better.
@@ -87,7 +88,8 @@ pub(super) fn set_up(level: Option<Level>) -> Vec<anyhow::Error> {
         keep_all_lines(),
         console,
         nix::unistd::sethostname(HOST_NAME).context("cannot set the host name"),
-        loopback_up().context("cannot bring up the loopback interface"),
+        // The kernel then gives it its address.
+        ifreq::up("lo"),
         // Ctrl-Alt-Del then comes as a signal, and the machine is shut down in order.
         set_cad_enabled(false).context("cannot take over Ctrl-Alt-Del"),
     ];
@@ -111,20 +113,4 @@ fn console_level(level: Level) -> u8 {
 
 fn write(path: &str, text: &str) -> anyhow::Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {text} to {path}"))
-}
-
-/// The kernel gives the interface its address when it comes up.
-fn loopback_up() -> anyhow::Result<()> {
-    use std::os::fd::AsRawFd as _;
-    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
-    // SAFETY: all bytes zero are a valid ifreq.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = libc::c_char::from_ne_bytes([*from]);
-    }
-    request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING)?;
-    // SAFETY: the request is an ifreq that outlives the call, and SIOCSIFFLAGS only reads it.
-    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
-    nix::errno::Errno::result(done)?;
-    Ok(())
 }

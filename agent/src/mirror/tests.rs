@@ -1,11 +1,11 @@
 //! The mirrors over real connections.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use super::*;
+use crate::loopback::tests as http;
 
 /// A running mirror over a folder of its own.
 struct Mirror {
@@ -17,16 +17,7 @@ fn start(routes: fn(&Folders) -> Router) -> Mirror {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let folders = Folders { mirror: at("tinycorelinux"), builtin: at("builtin"), gems: at("gem-mirror") };
-    let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let listener = loopback::listen(0).await.unwrap();
-            sender.send(listener.local_addr().unwrap()).unwrap();
-            loopback::serve(listener, routes(&folders)).await;
-        });
-    });
-    Mirror { address: receiver.recv().unwrap(), folder }
+    Mirror { address: http::start(move || routes(&folders)), folder }
 }
 
 impl Mirror {
@@ -36,15 +27,10 @@ impl Mirror {
         fs::write(path, text).unwrap();
     }
 
-    /// Status line, headers in lower case, body.
-    fn ask(&self, request: &str, headers: &str) -> (String, String, String) {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        write!(stream, "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let (status, headers) = head.split_once("\r\n").unwrap();
-        (status.to_owned(), headers.to_ascii_lowercase(), body.to_owned())
+    /// HTTP status, headers in lower case, body.
+    fn ask(&self, request: &str, headers: &str) -> (u16, String, String) {
+        let answer = http::ask(self.address, request, headers, "");
+        (answer.code, answer.headers, answer.body)
     }
 }
 
@@ -55,7 +41,7 @@ fn extensions_at_the_original_paths() {
     mirror.put("builtin/optional/bash.tcz.dep", "readline.tcz\n");
     mirror.put("builtin/onboot.lst", "bash.tcz\n");
     let (status, headers, body) = mirror.ask("GET /tinycorelinux/17.x/x86_64/tcz/bash.tcz", "");
-    assert_eq!((status.as_str(), body.as_str()), ("HTTP/1.1 200 OK", "squashfs"));
+    assert_eq!((status, body.as_str()), (200, "squashfs"));
     assert!(headers.contains("content-length: 8") && headers.contains("last-modified: "), "{headers}");
     assert_eq!(mirror.ask("GET /tinycorelinux/4.x/x86/tcz/bash.tcz.dep", "").2, "readline.tcz\n");
     assert_eq!(mirror.ask("GET /tinycorelinux/tce-install-list", "").2, r#"["bash.tcz"]"#);
@@ -72,7 +58,7 @@ fn ranges_and_heads() {
     let mirror = start(extension_routes);
     mirror.put("builtin/optional/bash.tcz", "squashfs");
     let (status, headers, body) = mirror.ask("GET /tinycorelinux/17.x/x86_64/tcz/bash.tcz", "Range: bytes=2-4\r\n");
-    assert_eq!((status.as_str(), body.as_str()), ("HTTP/1.1 206 Partial Content", "uas"));
+    assert_eq!((status, body.as_str()), (206, "uas"));
     assert!(headers.contains("content-range: bytes 2-4/8"), "{headers}");
     let (_, headers, body) = mirror.ask("HEAD /tinycorelinux/17.x/x86_64/tcz/bash.tcz", "");
     assert!(headers.contains("content-length: 8") && body.is_empty(), "{headers}");
@@ -101,7 +87,7 @@ fn nothing_outside_the_folders() {
         "/",
     ] {
         let (status, _, body) = mirror.ask(&format!("GET {path}"), "");
-        assert!(!status.contains(" 200 "), "{path}: {status}");
+        assert!(status != 200, "{path}: {status}");
         assert!(!body.contains("root:") && body != "secret", "{path}: {body}");
     }
 }
@@ -110,10 +96,10 @@ fn nothing_outside_the_folders() {
 fn refusals_say_why() {
     let mirror = start(gem_routes);
     let (status, headers, body) = mirror.ask("GET /gem-mirror/gems/gem.list", "");
-    assert_eq!(status, "HTTP/1.1 404 Not Found");
+    assert_eq!(status, 404);
     assert!(headers.contains("content-type: application/json"), "{headers}");
     assert!(body.contains("the gem mirror of this image has no /gem-mirror/gems/gem.list"), "{body}");
     let (status, _, body) = mirror.ask("DELETE /gem-mirror/gems/gem.list", "");
-    assert_eq!(status, "HTTP/1.1 405 Method Not Allowed");
+    assert_eq!(status, 405);
     assert!(body.contains("only gives files away"), "{body}");
 }

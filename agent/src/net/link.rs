@@ -1,8 +1,8 @@
 //! Changes of ports in the kernel, by the classic ioctls: one IPv4 address per port and its routes need no more, and
 //! they cost a twentieth of a netlink library. What is read is in `/sys` and from `getifaddrs`.
 
-use std::ffi::{CString, c_char, c_int, c_short};
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::ffi::{CString, c_char, c_int};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsRawFd as _;
 
 use anyhow::Context as _;
@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 use super::dhcp::Route;
+use crate::ifreq::{request, socket};
 
 /// Routes of the port with index N have the metric 100 + N, so that the default routes of several ports coexist.
 const METRIC_BASE: u32 = 100;
@@ -19,34 +20,10 @@ const INET: libc::sa_family_t = 2;
 mod raw {
     use nix::libc;
 
-    nix::ioctl_readwrite_bad!(get_flags, libc::SIOCGIFFLAGS, libc::ifreq);
-    nix::ioctl_write_ptr_bad!(set_flags, libc::SIOCSIFFLAGS, libc::ifreq);
     nix::ioctl_write_ptr_bad!(set_mtu, libc::SIOCSIFMTU, libc::ifreq);
     nix::ioctl_write_ptr_bad!(set_address, libc::SIOCSIFADDR, libc::ifreq);
     nix::ioctl_write_ptr_bad!(set_netmask, libc::SIOCSIFNETMASK, libc::ifreq);
     nix::ioctl_write_ptr_bad!(add_route, libc::SIOCADDRT, libc::rtentry);
-}
-
-/// Brings a port up. Drivers load their firmware here, so that this may take seconds.
-///
-/// # Errors
-/// Names the port and the kernel's reason.
-pub(crate) fn up(name: &str) -> anyhow::Result<()> {
-    let socket = socket()?;
-    let mut request = request(name)?;
-    // SAFETY: `request` is a whole `ifreq` with a terminated name; the kernel fills in the flags.
-    unsafe { raw::get_flags(socket.as_raw_fd(), &raw mut request) }
-        .with_context(|| format!("cannot look at {name}"))?;
-    // SAFETY: the kernel has just filled in this field of the union.
-    let flags = c_int::from(unsafe { request.ifr_ifru.ifru_flags });
-    if flags & libc::IFF_UP != 0 {
-        return Ok(());
-    }
-    request.ifr_ifru.ifru_flags = c_short::try_from(flags | libc::IFF_UP)?;
-    // SAFETY: as above; the kernel only reads.
-    unsafe { raw::set_flags(socket.as_raw_fd(), &raw const request) }
-        .map(drop)
-        .with_context(|| format!("cannot bring {name} up: its driver may miss its firmware"))
 }
 
 /// Sets the largest packet of a port.
@@ -162,20 +139,6 @@ fn mask(prefix: u8) -> Ipv4Addr {
     Ipv4Addr::from(u32::MAX.checked_shl(32 - u32::from(prefix).min(32)).unwrap_or(0))
 }
 
-fn socket() -> anyhow::Result<UdpSocket> {
-    UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).context("cannot open a socket to configure ports with")
-}
-
-fn request(name: &str) -> anyhow::Result<libc::ifreq> {
-    // SAFETY: all fields are numbers or unions of numbers.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    anyhow::ensure!(name.len() < request.ifr_name.len(), "{name} is too long for the name of a port");
-    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-        *to = c_char::from_ne_bytes([from]);
-    }
-    Ok(request)
-}
-
 fn sockaddr(address: Ipv4Addr) -> libc::sockaddr {
     // SAFETY: all fields are numbers.
     let mut out: libc::sockaddr = unsafe { std::mem::zeroed() };
@@ -210,12 +173,5 @@ mod tests {
         ] {
             assert_eq!(is_usable(address.parse().unwrap()), usable, "{address}");
         }
-    }
-
-    #[test]
-    fn errors_name_the_port() {
-        let error = format!("{:#}", up("no-such-port").unwrap_err());
-        assert!(error.contains("no-such-port") && error.contains("No such device"), "{error}");
-        assert!(format!("{:#}", up("a-name-that-is-too-long").unwrap_err()).contains("too long"));
     }
 }

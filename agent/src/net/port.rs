@@ -13,7 +13,7 @@ use super::link;
 use super::socket::{PacketSocket, unicast};
 use crate::limits::{DHCP_SILENCE, PORT_RETRY};
 use crate::random::random;
-use crate::{nic, state};
+use crate::{ifreq, nic, state};
 
 /// Where a port's address comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl Port {
         let (name, index, events) = (self.nic.name.clone(), self.index, self.events.clone());
         tokio::task::spawn_blocking(move || {
             // Without a receiver the unit is ending.
-            let _: Result<(), _> = events.send(Event::Raised(index, link::up(&name)));
+            let _: Result<(), _> = events.send(Event::Raised(index, ifreq::up(&name)));
         });
     }
 

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -37,7 +38,7 @@ impl Seen {
     }
 }
 
-/// Answers check-ins with these replies in turn, the last one for ever.
+/// Answers check-ins with these replies in turn, the last one for ever; null hangs up without an answer.
 struct Server {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -63,6 +64,9 @@ impl Server {
                     replies[next.min(replies.len()) - 1].to_string()
                 };
                 log.lock().unwrap().push(request);
+                if reply == "null" {
+                    continue;
+                }
                 let kind = "Content-Type: application/json\r\nConnection: close";
                 let _ = write!(&stream, "HTTP/1.1 200 OK\r\n{kind}\r\nContent-Length: {}\r\n\r\n{reply}", reply.len());
             }
@@ -221,4 +225,40 @@ fn a_server_that_is_away_is_named_and_found_again() {
     let server = Server::on(TcpListener::bind(address).unwrap(), vec![none(&json!({}))]);
     assert_eq!(server.request(0).codes(), ["connect"], "the server learns of it");
     eventually("recovery", || (place.state("checkin")["error"].is_null()).then_some(()));
+}
+
+#[test]
+fn a_request_whose_answer_was_lost_is_sent_again_byte_by_byte() {
+    if !possible(&["unshare"]) {
+        return;
+    }
+    let server = Server::start(vec![Value::Null, Value::Null, none(&json!({"interval": 600}))]);
+    let place = machine(&[(&server.url(), false)]);
+    let _unit = place.start("checkin");
+    let (first, again) = (server.request(0), server.request(2));
+    let of =
+        |seen: &Seen| (seen.line.clone(), seen.body.clone(), seen.header(wire::routes::SIGNATURE_HEADER).to_owned());
+    assert!(of(&first) == of(&server.request(1)) && of(&first) == of(&again), "the same bytes to the same place");
+    assert!(first.json()["facts"].is_object() && first.codes().is_empty());
+    // The next one is not a minute away, since it tells what happened.
+    let next = server.request(3);
+    assert_eq!((&next.json()["seq"], next.codes()), (&2.into(), vec!["broken".to_owned()]));
+    assert!(next.json()["facts"].is_null(), "the server has them");
+}
+
+#[test]
+fn a_server_that_always_has_another_command_is_answered_once_a_second() {
+    if !possible(&["unshare"]) {
+        return;
+    }
+    let busy = |id| none(&json!({"commands": [{"id": id, "kind": "dance"}]}));
+    let server = Server::start((1..1000).map(busy).collect());
+    let place = machine(&[(&server.url(), false)]);
+    let _unit = place.start("checkin");
+    let begin = Instant::now();
+    server.request(4);
+    thread::sleep(Duration::from_secs(2));
+    let (seen, seconds) = (server.seen.lock().unwrap().len(), begin.elapsed().as_secs());
+    println!("{seen} requests in {seconds} s");
+    assert!(seen as u64 <= seconds + 4, "{seen} requests in {seconds} s");
 }

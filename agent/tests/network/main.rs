@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs where the agent may not")]
 
 mod checkin;
+mod dhcp;
+mod port;
 mod sandbox;
 
 use std::fs;

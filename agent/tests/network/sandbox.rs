@@ -24,10 +24,11 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
     }
 }
 
-/// Runs a command that must succeed.
-pub(crate) fn must(line: &str) {
+/// Output of a command that must succeed.
+pub(crate) fn must(line: &str) -> String {
     let output = Command::new("sh").args(["-ec", line]).output().unwrap();
     assert!(output.status.success(), "`{line}`: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Whether this test can run here; says why not.
@@ -143,8 +144,7 @@ impl Cable {
              ip -n {node} link add eth0 address {mac} type veth peer name srv0 netns {server}; \
              ip -n {server} addr add 10.9.0.1/24 dev srv0; ip -n {server} link set srv0 up"
         ));
-        let show = Command::new("ip").args(["-n", &node, "-o", "link", "show", "eth0"]).output().unwrap();
-        let index = String::from_utf8(show.stdout).unwrap().split(':').next().unwrap().trim().to_owned();
+        let index = index(&node);
         Self { server, node, index }
     }
 
@@ -161,11 +161,23 @@ impl Cable {
         Unit(child.unwrap())
     }
 
+    /// Puts another port in the place of the node's end of the cable, by this script of `ip` commands.
+    pub(crate) fn replace_port(&mut self, script: &str) {
+        must(script);
+        self.index = index(&self.node);
+    }
+
     /// Output of `ip` in the node's namespace.
     pub(crate) fn ip(&self, words: &str) -> String {
         let output = Command::new("ip").args(["-n", &self.node]).args(words.split(' ')).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     }
+}
+
+/// Number of `eth0` in a namespace.
+fn index(netns: &str) -> String {
+    let show = Command::new("ip").args(["-n", netns, "-o", "link", "show", "eth0"]).output().unwrap();
+    String::from_utf8(show.stdout).unwrap().split(':').next().unwrap().trim().to_owned()
 }
 
 impl Drop for Cable {
