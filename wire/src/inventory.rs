@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::absent::{Absent, parts};
+
 /// What an agent knows of its machine.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -19,48 +21,6 @@ pub struct Inventory {
     /// What changes by itself; sent at most hourly or when asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volatile: Option<Volatile>,
-}
-
-/// Declares structs whose fields all may be absent on the wire.
-macro_rules! parts {
-    ($($(#[$meta:meta])* $name:ident { $($(#[$fmeta:meta])* $field:ident: $kind:ty,)* })*) => {$(
-        $(#[$meta])*
-        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-        #[serde(default)]
-        pub struct $name {
-            $($(#[$fmeta])* #[serde(skip_serializing_if = "Absent::absent")] pub $field: $kind,)*
-        }
-    )*};
-}
-
-/// Tells which values are left out on the wire.
-trait Absent {
-    fn absent(&self) -> bool;
-}
-impl<T> Absent for Option<T> {
-    fn absent(&self) -> bool {
-        self.is_none()
-    }
-}
-impl<T> Absent for Vec<T> {
-    fn absent(&self) -> bool {
-        self.is_empty()
-    }
-}
-impl<K, V> Absent for BTreeMap<K, V> {
-    fn absent(&self) -> bool {
-        self.is_empty()
-    }
-}
-impl Absent for String {
-    fn absent(&self) -> bool {
-        self.is_empty()
-    }
-}
-impl Absent for bool {
-    fn absent(&self) -> bool {
-        !*self
-    }
 }
 
 parts! {
@@ -504,12 +464,5 @@ parts! {
         corrected: Option<u64>,
         /// Uncorrected.
         uncorrected: Option<u64>,
-    }
-}
-
-impl Absent for u32 {
-    /// A number that is no `Option` is always sent.
-    fn absent(&self) -> bool {
-        false
     }
 }

@@ -5,6 +5,7 @@
 //! times are seconds unless a name says otherwise. Every message has a golden JSON file under `golden/`, which is only
 //! ever added to: a field may be added as optional, none may change its meaning.
 
+mod absent;
 pub mod checkin;
 pub mod config;
 pub mod digest;
