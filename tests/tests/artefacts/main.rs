@@ -14,7 +14,7 @@ use image::{Image, VARIANTS};
 /// Largest production ISO in bytes.
 const MAX_ISO: u64 = 48 * 1024 * 1024;
 /// On the kernel line of every entry.
-const EVERY_LINE: [&str; 3] = ["rootfstype=ramfs", "panic=60", "raid=noautodetect"];
+const EVERY_LINE: [&str; 4] = ["rootfstype=ramfs", "panic=60", "raid=noautodetect", "cryptomgr.notests"];
 
 fn images() -> impl Iterator<Item = &'static Image> {
     VARIANTS.into_iter().map(Image::open)
