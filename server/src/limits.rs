@@ -40,6 +40,8 @@ pub const MAX_NICS: u32 = 256;
 pub const MAX_REBOOTS: i64 = 3;
 /// Check-in intervals after which a silent boot no longer counts as alive.
 pub const ALIVE_INTERVALS: i64 = 3;
+/// Most nodes that are weighed since a machine has parts of theirs.
+pub const MAX_RELATIVES: i64 = 16;
 
 /// Largest image that is accepted, in bytes.
 pub const MAX_IMAGE: u64 = 2 * 1024 * 1024 * 1024;

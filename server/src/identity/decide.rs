@@ -1,13 +1,34 @@
-//! The decision table: which node a machine is, by the nodes that share a match key with it.
+//! The decision table: which node a machine is, by the nodes that share a match key with it and the evidence against each.
 //!
-//! Rows bear the numbers of the design's table. Input is what the database knows of the candidates; output is a decision
-//! with its row and the evidence, to be applied in the same transaction.
+//! Rows bear the numbers of the table in `docs/IDENTITY.md`. Input is what the database knows of the nodes in question;
+//! output is a decision with its row and the evidence, to be applied in the same transaction. Nothing is read or written
+//! here. Times are milliseconds.
+
+mod checkin;
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+pub use checkin::checkin;
+
+use crate::identity::evidence::{Comparison, Evidence, Group};
 use crate::identity::keys::Key;
 
-/// A node that shares at least one match key with the machine.
+/// How a node came to be in question; the first is the strongest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Link {
+    /// It has the match key now, alone or contested.
+    Holds,
+    /// It had the match key once.
+    Had,
+    /// Only a MAC that software made up leads to it, while better keys lead to nobody.
+    Weak,
+    /// No match key: the id in a URL names it, or its parts are in the machine.
+    Hint,
+}
+
+/// A node that the machine might be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// Node id.
@@ -16,10 +37,16 @@ pub struct Candidate {
     pub registered: bool,
     /// Its identity is disputed.
     pub held: bool,
-    /// Another boot checked in as it within the last intervals.
-    pub alive: bool,
-    /// The keys it shares, in order.
+    /// Time since another boot than the one that speaks now was heard as it.
+    pub silence_ms: Option<i64>,
+    /// Why it is in question.
+    pub link: Link,
+    /// The match keys it shares, in order.
     pub shared: Vec<Key>,
+    /// What is known of it.
+    pub evidence: Evidence,
+    /// An operator said that it is another machine than the one that speaks.
+    pub ruled_out: bool,
 }
 
 /// The node that a check-in says it is, by the id in its URL or by its boot.
@@ -29,8 +56,29 @@ pub struct Own {
     pub id: i64,
     /// Facts are stored for it.
     pub registered: bool,
+    /// Its identity is disputed.
+    pub held: bool,
     /// The same boot has been recognised as this node before.
     pub proven: bool,
+    /// All that is known of it comes from the boot that speaks, whose first reports may have been incomplete.
+    pub newborn: bool,
+    /// It has a hardware value that the machine reports, match key or not.
+    pub shares: bool,
+}
+
+/// A check-in with facts.
+#[derive(Debug)]
+pub struct Arrival<'a> {
+    /// The node that it says it is.
+    pub own: Option<Own>,
+    /// What the machine reports.
+    pub evidence: &'a Evidence,
+    /// Since its kernel started; unknown for original clients.
+    pub uptime_ms: Option<i64>,
+    /// Silence after which a boot no longer counts as alive.
+    pub alive_ms: i64,
+    /// Nodes in question, in order of id.
+    pub candidates: &'a [Candidate],
 }
 
 /// What was decided, and why.
@@ -40,8 +88,8 @@ pub struct Decision {
     pub row: u8,
     /// Verdict.
     pub verdict: Verdict,
-    /// Keys that led to each node.
-    pub evidence: Vec<Evidence>,
+    /// What speaks for and against each node in question.
+    pub evidence: Vec<Weighed>,
 }
 
 impl Decision {
@@ -49,20 +97,41 @@ impl Decision {
     #[must_use]
     pub fn is_news(&self) -> bool {
         match &self.verdict {
-            Verdict::Create => false,
+            Verdict::Create { conflict } => !conflict.is_empty(),
             Verdict::Node { merge, conflict, .. } => !merge.is_empty() || !conflict.is_empty(),
             Verdict::Ambiguous { .. } => true,
+        }
+    }
+
+    /// The nodes that the machine is in dispute with.
+    #[must_use]
+    pub fn others(&self) -> &[i64] {
+        match &self.verdict {
+            Verdict::Create { conflict } | Verdict::Node { conflict, .. } => conflict,
+            Verdict::Ambiguous { nodes, .. } => nodes,
         }
     }
 }
 
 /// One node's part in the evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Evidence {
+pub struct Weighed {
     /// Node id.
     pub node: i64,
-    /// Shared keys as `kind=value`.
+    /// Shared match keys as `kind=value`.
     pub keys: Vec<String>,
+    /// Groups of evidence that agree.
+    #[serde(default)]
+    pub agree: Vec<Group>,
+    /// Groups of evidence that differ.
+    #[serde(default)]
+    pub differ: Vec<Group>,
+    /// So much differs that it cannot be this machine.
+    #[serde(default)]
+    pub vetoed: bool,
+    /// Another boot speaks as it.
+    #[serde(default)]
+    pub alive: bool,
 }
 
 /// Which node it is.
@@ -70,15 +139,20 @@ pub struct Evidence {
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// None that is known: make one.
-    Create,
+    Create {
+        /// Nodes that it must be told from; with any, the new node is held.
+        conflict: Vec<i64>,
+    },
     /// This one; the others become its aliases.
     Node {
         /// Node id.
         id: i64,
-        /// Unregistered duplicates to merge into it, in order.
+        /// Duplicates to merge into it, in order.
         merge: Vec<i64>,
         /// Registered nodes that claim the same hardware.
         conflict: Vec<i64>,
+        /// It is held while those claim it.
+        held: bool,
     },
     /// Several claim it, and nothing tells which is right.
     Ambiguous {
@@ -89,132 +163,82 @@ pub enum Verdict {
     },
 }
 
-/// Rows 2, 3 and 5: boot, nodeid and register-node. `candidates` are in order of id.
-#[must_use]
-pub fn boot(candidates: &[Candidate]) -> Decision {
-    let (row, verdict) = match candidates {
-        [] => (2, Verdict::Create),
-        [one] => (3, Verdict::Node { id: one.id, merge: Vec::new(), conflict: Vec::new() }),
-        many => (5, Verdict::Ambiguous { nodes: many.iter().map(|c| c.id).collect(), held_as: None }),
-    };
-    Decision { row, verdict, evidence: evidence(candidates) }
-}
-
-/// Rows 6, 7 and 9: a check-in with facts. `candidates` are in order of id.
-#[must_use]
-pub fn checkin(own: Option<Own>, candidates: &[Candidate]) -> Decision {
-    let known = |own: &Own| own.proven || candidates.iter().any(|c| c.id == own.id);
-    let own = own.filter(known);
-    let registered: Vec<i64> = candidates.iter().filter(|c| c.registered && !c.held).map(|c| c.id).collect();
-    let (row, verdict) = match own {
-        Some(own) if own.registered => {
-            let conflict = registered.into_iter().filter(|id| *id != own.id).collect();
-            (7, Verdict::Node { id: own.id, merge: mergeable(candidates, own.id), conflict })
-        }
-        own => unregistered(own, &registered, candidates),
-    };
-    Decision { row, verdict, evidence: evidence(candidates) }
-}
-
-/// Rows 6 and 9: the machine's own node is unregistered or there is none.
-fn unregistered(own: Option<Own>, registered: &[i64], candidates: &[Candidate]) -> (u8, Verdict) {
-    match registered {
-        [] => {
-            let lowest = candidates.iter().filter(|c| !c.alive).map(|c| c.id).chain(own.map(|o| o.id)).min();
-            match lowest {
-                Some(id) => (6, Verdict::Node { id, merge: mergeable(candidates, id), conflict: Vec::new() }),
-                None => (9, Verdict::Create),
-            }
-        }
-        [one] => (6, Verdict::Node { id: *one, merge: mergeable(candidates, *one), conflict: Vec::new() }),
-        many => {
-            // A machine that is held once stays the same held node, whatever it boots from.
-            let held = candidates.iter().find(|c| c.held).map(|c| c.id);
-            (6, Verdict::Ambiguous { nodes: many.to_vec(), held_as: own.map(|o| o.id).or(held) })
-        }
+impl Verdict {
+    /// Plain recognition.
+    fn node(id: i64) -> Self {
+        Self::Node { id, merge: Vec::new(), conflict: Vec::new(), held: false }
     }
 }
 
-/// Unregistered duplicates that nobody speaks for.
-fn mergeable(candidates: &[Candidate], survivor: i64) -> Vec<i64> {
-    let duplicates = candidates.iter().filter(|c| c.id != survivor && !c.registered && !c.held && !c.alive);
-    duplicates.map(|c| c.id).collect()
+/// A candidate with what the evidence says about it.
+struct Judged<'a> {
+    candidate: &'a Candidate,
+    compared: Comparison,
+    vetoed: bool,
 }
 
-fn evidence(candidates: &[Candidate]) -> Vec<Evidence> {
-    candidates.iter().map(|c| Evidence { node: c.id, keys: c.shared.iter().map(Key::to_string).collect() }).collect()
+fn judge<'a>(candidates: &'a [Candidate], machine: &Evidence) -> Vec<Judged<'a>> {
+    let judge = |candidate: &'a Candidate| {
+        let compared = Comparison::of(&candidate.evidence, machine);
+        let nics_changed = candidate.evidence.values(Group::Nic) != machine.values(Group::Nic);
+        // A fact of the site's own that both have outweighs what firmware says.
+        let same_fact = candidate.shared.iter().any(Key::is_fact);
+        let vetoed = candidate.ruled_out || (!same_fact && compared.vetoes(nics_changed));
+        Judged { candidate, compared, vetoed }
+    };
+    candidates.iter().map(judge).collect()
+}
+
+/// V: those that it may be, by the strongest link that any of them has.
+fn possible<'a, 'b>(judged: &'b [Judged<'a>]) -> Vec<&'b Judged<'a>> {
+    let open = |j: &&Judged| !j.vetoed && j.candidate.link != Link::Hint;
+    let best = judged.iter().filter(open).map(|j| j.candidate.link).min();
+    judged.iter().filter(open).filter(|j| Some(j.candidate.link) == best).collect()
+}
+
+fn weigh(judged: &[Judged], alive: impl Fn(&Candidate) -> bool) -> Vec<Weighed> {
+    let weigh = |j: &Judged| Weighed {
+        node: j.candidate.id,
+        keys: j.candidate.shared.iter().map(Key::to_string).collect(),
+        agree: j.compared.agree.clone(),
+        differ: j.compared.differ.clone(),
+        vetoed: j.vetoed,
+        alive: alive(j.candidate),
+    };
+    judged.iter().map(weigh).collect()
+}
+
+/// Rows 2 to 5: boot, nodeid and register-node. `candidates` are in order of id, `machine` is what iPXE tells.
+#[must_use]
+pub fn boot(candidates: &[Candidate], machine: &Evidence) -> Decision {
+    let judged = judge(candidates, machine);
+    let ids = |list: &[&Judged]| list.iter().map(|j| j.candidate.id).collect::<Vec<_>>();
+    let (row, verdict) = match possible(&judged).as_slice() {
+        [] if candidates.is_empty() => (2, Verdict::Create { conflict: Vec::new() }),
+        [] => (4, Verdict::Create { conflict: candidates.iter().map(|c| c.id).collect() }),
+        [one] => (3, Verdict::node(one.candidate.id)),
+        many => match reported_it_all(many) {
+            Some(id) => (3, Verdict::node(id)),
+            None => (5, Verdict::Ambiguous { nodes: ids(many), held_as: None }),
+        },
+    };
+    Decision { row, verdict, evidence: weigh(&judged, |_| false) }
+}
+
+/// The one node that has reported every key that the others share with the machine, and more: the others have lost theirs
+/// to it, and have not been heard since.
+fn reported_it_all(many: &[&Judged]) -> Option<i64> {
+    let keys = |j: &Judged| j.candidate.shared.iter().cloned().collect::<BTreeSet<Key>>();
+    let has_all = |j: &&&Judged| {
+        let mine = keys(j);
+        let more_than = |other: &Judged| {
+            let theirs = keys(other);
+            theirs.is_subset(&mine) && theirs.len() < mine.len()
+        };
+        j.candidate.registered && many.iter().all(|o| o.candidate.id == j.candidate.id || more_than(o))
+    };
+    many.iter().find(has_all).map(|j| j.candidate.id)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn candidate(id: i64, registered: bool) -> Candidate {
-        let shared = vec![Key { kind: "serial".into(), value: "s".into() }];
-        Candidate { id, registered, held: false, alive: false, shared }
-    }
-
-    fn own(id: i64, registered: bool) -> Option<Own> {
-        Some(Own { id, registered, proven: false })
-    }
-
-    fn node(id: i64, merge: &[i64], conflict: &[i64]) -> Verdict {
-        Verdict::Node { id, merge: merge.to_vec(), conflict: conflict.to_vec() }
-    }
-
-    #[test]
-    fn boot_rows() {
-        assert_eq!(boot(&[]).verdict, Verdict::Create);
-        let one = boot(&[candidate(4, true)]);
-        assert_eq!((one.row, one.verdict), (3, node(4, &[], &[])));
-        assert_eq!(one.evidence, [Evidence { node: 4, keys: vec!["serial=s".into()] }]);
-        let two = boot(&[candidate(4, true), candidate(5, false)]);
-        assert_eq!((two.row, two.verdict), (5, Verdict::Ambiguous { nodes: vec![4, 5], held_as: None }));
-    }
-
-    #[test]
-    fn row_6_none_registered_keeps_the_lowest_id() {
-        let got = checkin(own(3, false), &[candidate(2, false), candidate(3, false)]);
-        assert_eq!((got.row, got.verdict), (6, node(2, &[3], &[])));
-    }
-
-    #[test]
-    fn row_6_one_registered_survives() {
-        let got = checkin(own(2, false), &[candidate(2, false), candidate(3, true), candidate(4, false)]);
-        assert_eq!((got.row, got.verdict), (6, node(3, &[2, 4], &[])));
-    }
-
-    #[test]
-    fn row_6_two_registered_merge_nothing() {
-        let got = checkin(own(4, false), &[candidate(2, true), candidate(3, true), candidate(4, false)]);
-        assert_eq!((got.row, got.verdict), (6, Verdict::Ambiguous { nodes: vec![2, 3], held_as: Some(4) }));
-    }
-
-    #[test]
-    fn a_held_machine_stays_the_same_node() {
-        let held = Candidate { held: true, ..candidate(9, true) };
-        let got = checkin(None, &[candidate(2, true), candidate(3, true), held]);
-        assert_eq!(got.verdict, Verdict::Ambiguous { nodes: vec![2, 3], held_as: Some(9) });
-    }
-
-    #[test]
-    fn row_7_own_registered_stays_and_names_the_conflict() {
-        let got = checkin(own(3, true), &[candidate(2, true), candidate(3, true), candidate(4, false)]);
-        assert_eq!((got.row, got.verdict), (7, node(3, &[4], &[2])));
-    }
-
-    #[test]
-    fn an_id_without_a_shared_key_proves_nothing() {
-        assert_eq!(checkin(own(7, true), &[]).verdict, Verdict::Create);
-        assert_eq!(checkin(own(7, true), &[candidate(2, true)]).verdict, node(2, &[], &[]));
-        let proven = Some(Own { id: 7, registered: true, proven: true });
-        assert_eq!(checkin(proven, &[]).verdict, node(7, &[], &[]));
-    }
-
-    #[test]
-    fn nodes_that_are_alive_or_held_are_not_merged() {
-        let alive = Candidate { alive: true, ..candidate(5, false) };
-        assert_eq!(checkin(own(6, false), &[alive.clone(), candidate(6, false)]).verdict, node(6, &[], &[]));
-        assert_eq!(checkin(None, &[alive]).verdict, Verdict::Create);
-    }
-}
+mod tests;

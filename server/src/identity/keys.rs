@@ -45,7 +45,7 @@ pub struct Claim {
 /// All values of `info` that are worth remembering, in order and each once, with those that decide marked.
 #[must_use]
 pub fn claims(info: &HwInfo, match_on: &[String], context: &Context) -> Vec<Claim> {
-    let judged: Vec<(Key, Worth)> = info.entries().iter().map(|e| judge(e, context)).collect();
+    let judged = judged(info, context);
     let selected = |key: &Key| {
         let fact = key.kind.starts_with(FACT_PREFIX) && key.kind != BOOT_TYPE;
         fact || (match_on.contains(&key.kind) && (!context.is_virtual || matches!(key.kind.as_str(), "mac" | "uuid")))
@@ -60,6 +60,26 @@ pub fn claims(info: &HwInfo, match_on: &[String], context: &Context) -> Vec<Clai
     claims.sort();
     claims.dedup();
     claims
+}
+
+/// Weak MACs of a machine that shows no better one. They count where its other keys lead to nobody: iPXE sends a virtual
+/// machine's serial number too, and only a full report says that it is its host's.
+#[must_use]
+pub fn weak_macs(info: &HwInfo, match_on: &[String], context: &Context) -> Vec<Key> {
+    let macs = judged(info, context).into_iter().filter(|(key, worth)| key.kind == "mac" && *worth != Worth::None);
+    let (strong, mut weak): (Vec<_>, Vec<_>) = macs.partition(|(_, worth)| *worth == Worth::Strong);
+    if !strong.is_empty() || !match_on.iter().any(|key| key == "mac") {
+        return Vec::new();
+    }
+    weak.sort_by(|a, b| a.0.cmp(&b.0));
+    weak.dedup_by(|a, b| a.0 == b.0);
+    weak.into_iter().map(|(key, _)| key).collect()
+}
+
+/// All values of `info` in comparable form, with what each is worth.
+#[must_use]
+pub fn judged(info: &HwInfo, context: &Context) -> Vec<(Key, Worth)> {
+    info.entries().iter().map(|e| judge(e, context)).collect()
 }
 
 /// The keys of those claims that decide.

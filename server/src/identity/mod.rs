@@ -2,10 +2,11 @@
 //!
 //! [`canonical`] brings hardware values into razor-server's form, [`report`] takes them from facts and inventory, [`keys`]
 //! says which of them may decide ([`mac`] and [`placeholders`] judge single values), and [`decide`] chooses a row of the
-//! decision table.
+//! decision table, weighing [`evidence`].
 
 pub mod canonical;
 pub mod decide;
+pub mod evidence;
 pub mod keys;
 pub mod mac;
 pub mod placeholders;

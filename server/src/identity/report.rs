@@ -8,6 +8,7 @@ use wire::inventory::Stable;
 
 use crate::config::patterns::Patterns;
 use crate::identity::canonical::{FACT_PREFIX, HwInfo};
+use crate::identity::evidence::Evidence;
 use crate::identity::mac;
 
 /// What a check-in says about the machine's identity.
@@ -19,6 +20,8 @@ pub struct Report {
     pub speaks_of: BTreeSet<String>,
     /// What is known about the values.
     pub context: Context,
+    /// What tells this machine from others.
+    pub evidence: Evidence,
 }
 
 /// What a full report tells about the worth of values.
@@ -26,7 +29,7 @@ pub struct Report {
 pub struct Context {
     /// On a virtual machine only MAC and UUID count.
     pub is_virtual: bool,
-    /// MACs that belong to no machine for good: USB ports and the BMC's own, as comparable text.
+    /// MACs that belong to no machine for good: USB ports, the BMC's own, virtual interfaces; as comparable text.
     pub foreign_macs: BTreeSet<String>,
 }
 
@@ -64,19 +67,51 @@ pub fn read(facts: &Facts, stable: Option<&Stable>, match_on: &Patterns) -> Repo
     let mut speaks_of: BTreeSet<String> = ["mac", "serial", "uuid"].map(str::to_owned).into();
     speaks_of.extend(stable.map(|_| "asset".to_owned()));
     speaks_of.extend(info.entries().iter().map(|e| e.key.clone()));
-    Report { info, speaks_of, context: context(facts, stable) }
+    let context = context(facts, stable);
+    let evidence = match stable {
+        Some(stable) => Evidence::of_inventory(stable, &info, &context),
+        None => Evidence::of_info(&info, Some(facts), &context),
+    };
+    Report { info, speaks_of, context, evidence }
 }
 
 fn context(facts: &Facts, stable: Option<&Stable>) -> Context {
     let by_fact = facts.get("is_virtual").and_then(text).is_some_and(|v| v == "true");
-    let Some(stable) = stable else { return Context { is_virtual: by_fact, ..Context::default() } };
+    let Some(stable) = stable else {
+        return Context { is_virtual: by_fact, foreign_macs: foreign_by_name(facts) };
+    };
+    let comparable = |mac: &String| mac::judge(&mac.to_lowercase()).0;
     let usb = stable.nics.iter().filter(|n| n.bus.as_deref() == Some("usb"));
     let usb = usb.flat_map(|n| [&n.mac, &n.current_mac]).flatten();
     let bmc = stable.bmc.iter().filter_map(|b| b.mac.as_ref());
+    // Some boards give the BMC the MAC of the port that it shares.
+    let ports: BTreeSet<String> =
+        wire::facts::identifying_nics(stable).iter().filter_map(|n| n.mac.as_ref()).map(comparable).collect();
     Context {
         is_virtual: by_fact || stable.virtualization.as_ref().is_some_and(|v| v.is_virtual),
-        foreign_macs: usb.chain(bmc).map(|m| mac::judge(&m.to_lowercase()).0).collect(),
+        foreign_macs: usb.chain(bmc).map(comparable).filter(|m| !ports.contains(m)).collect(),
     }
+}
+
+/// What Facter reports beside ports: their MACs are made up, copied from a port, or those of USB.
+const NO_PORTS: [&str; 19] = [
+    "virbr", "vnet", "veth", "docker", "br-", "br_", "br0", "bond", "team", "dummy", "tap", "tun", "vlan", "vmnet",
+    "lxc", "usb", "enx", "idrac", "wwan",
+];
+
+/// Original clients name interfaces only: MACs that no port bears, but something that is none does.
+fn foreign_by_name(facts: &Facts) -> BTreeSet<String> {
+    let named = facts.iter().filter_map(|(fact, value)| {
+        let name = fact.strip_prefix("macaddress_")?;
+        Some((NO_PORTS.iter().any(|prefix| name.starts_with(prefix)), mac::judge(&canonical(&text(value)?)).0))
+    });
+    let (others, ports): (Vec<_>, Vec<_>) = named.partition(|(no_port, _)| *no_port);
+    let ports: BTreeSet<String> = ports.into_iter().map(|(_, mac)| mac).collect();
+    others.into_iter().map(|(_, mac)| mac).filter(|mac| !ports.contains(mac)).collect()
+}
+
+fn canonical(value: &str) -> String {
+    value.trim().to_lowercase().replace(':', "-")
 }
 
 /// A fact's value as text; nothing for null.
@@ -132,6 +167,28 @@ mod tests {
         for kept in ["a1", "b", "blue", "x"] {
             assert_eq!(without_blacklisted(facts(json!({kept: 1})), &blacklist).len(), 1, "{kept}");
         }
+    }
+
+    #[test]
+    fn interfaces_that_are_no_ports_are_foreign_unless_a_port_has_their_mac() {
+        let facts = facts(json!({
+            "macaddress": "00:11:22:33:44:55", "macaddress_eth0": "00:11:22:33:44:55", "macaddress_br0": "00:11:22:33:44:55",
+            "macaddress_virbr0": "52:54:00:AA:BB:CC", "macaddress_docker0": "02:42:00:00:00:01"
+        }));
+        let report = read(&facts, None, &Patterns::default());
+        let want = ["02-42-00-00-00-01", "52-54-00-aa-bb-cc"].map(str::to_owned);
+        assert_eq!(report.context.foreign_macs, want.into());
+        assert_eq!(report.info.entries().len(), 3, "hw_info keeps what was sent");
+    }
+
+    #[test]
+    fn a_port_that_the_bmc_shares_stays_the_machines() {
+        let mut inventory = Inventory::default();
+        let mac = Some("00:11:22:33:44:55".to_owned());
+        inventory.stable.nics = vec![Nic { key: "0000:01:00.0".into(), mac: mac.clone(), ..Nic::default() }];
+        inventory.stable.bmc = Some(Bmc { mac, ..Bmc::default() });
+        let report = read(&Facts::new(), Some(&inventory.stable), &Patterns::default());
+        assert!(report.context.foreign_macs.is_empty());
     }
 
     #[test]

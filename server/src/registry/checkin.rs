@@ -7,11 +7,10 @@ use sqlx::SqliteConnection;
 use wire::checkin::{CheckinReply, CheckinRequest, NodeState};
 
 use crate::config::Config;
-use crate::identity::decide::Own;
 use crate::limits::MAX_MESSAGES;
 use crate::registry::said::Said;
-use crate::registry::settle::{Settled, Speaker, settle};
-use crate::registry::{Refusal, action};
+use crate::registry::settle::{Settled, Speaker, Voice, settle};
+use crate::registry::{Refusal, action, rival};
 use crate::store::boots::Boot;
 use crate::store::history;
 use crate::store::nodes::{self, Contact, Node};
@@ -49,7 +48,10 @@ impl Work for Checkin {
                 Order::Refused(refusal) => return Ok(Err(refusal)),
             }
         }
-        let known = boot.and_then(|b| b.node);
+        let known = match &boot {
+            Some(boot) => rival::overtaken(&mut *db, self.now, &self.heard(boot.clone())).await?,
+            None => None,
+        };
         let reply = match self.answer(&mut *db, known).await? {
             Ok(reply) => reply,
             Err(refusal) => return Ok(Err(refusal)),
@@ -62,8 +64,9 @@ impl Work for Checkin {
             body: self.body.clone(),
             reply: serde_json::to_string(&reply)?,
             uptime_s: self.uptime_s(),
+            last_seen: self.now,
         };
-        heard.put(db, self.now).await?;
+        heard.put(db).await?;
         Ok(Ok(reply))
     }
 }
@@ -82,6 +85,11 @@ impl Checkin {
 
     fn uptime_s(&self) -> Option<i64> {
         self.request.uptime_s.and_then(|s| i64::try_from(s).ok())
+    }
+
+    /// The boot as it is heard now.
+    fn heard(&self, boot: Boot) -> Boot {
+        Boot { uptime_s: self.uptime_s(), last_seen: self.now, ..boot }
     }
 
     /// A boot keeps its key, and its numbers rise. The same request once more gets the same answer.
@@ -167,12 +175,11 @@ impl Checkin {
         own: Option<i64>,
         proven: bool,
     ) -> anyhow::Result<Result<Settled, Refusal>> {
-        let own = match own {
-            Some(id) => Node::get(&mut *db, id).await?.map(|n| Own { id, registered: n.is_registered(), proven }),
-            None => None,
+        let voice = match self.request.boot_id.as_deref() {
+            Some(boot_id) => Voice::Ours { boot_id, uptime_ms: self.uptime_s().map(|s| s.saturating_mul(1000)) },
+            None => Voice::Legacy(&self.request.hw_id),
         };
-        let boot_id = self.request.boot_id.as_deref();
-        let speaker = Speaker { config: &self.config, now: self.now, own, boot_id, report: &said.report };
+        let speaker = Speaker { config: &self.config, now: self.now, own, proven, voice, report: &said.report };
         let settled = match settle(&mut *db, &speaker).await? {
             Ok(settled) => settled,
             Err(refusal) => return Ok(Err(refusal)),

@@ -1,19 +1,22 @@
-//! Rows 1 to 3 and 5: a machine boots, or somebody asks for its id.
+//! Rows 1 to 5: a machine boots, or somebody asks for its id.
 
 use std::sync::Arc;
 
 use serde_json::json;
 use sqlx::SqliteConnection;
+use wire::checkin::NodeState;
 
 use crate::config::Config;
 use crate::identity::canonical::HwInfo;
-use crate::identity::decide::{self, Verdict};
+use crate::identity::decide::{self, Decision, Verdict};
+use crate::identity::evidence::Evidence;
 use crate::identity::keys;
 use crate::identity::report::Context;
-use crate::registry::Refusal;
+use crate::registry::{Refusal, reason};
+use crate::store::candidates::{self, Search};
 use crate::store::nodes::{self, Node};
 use crate::store::writer::Work;
-use crate::store::{claims, history};
+use crate::store::{claims, foreign, history};
 
 /// What `protect_new_nodes` marks a node with.
 pub const PROTECTED: &str = "+protected";
@@ -46,22 +49,19 @@ impl Work for Lookup {
     type Output = Result<Found, Refusal>;
 
     async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<Self::Output> {
-        let claims = keys::claims(&self.info, &self.config.match_nodes_on, &Context::default());
+        let foreign_macs = foreign::among(&mut *db, &self.info).await?;
+        let context = Context { foreign_macs, ..Context::default() };
+        let claims = keys::claims(&self.info, &self.config.match_nodes_on, &context);
         let keys = keys::matching(&claims);
         if keys.is_empty() {
             return Ok(Err(Refusal::no_match_value(&self.config.match_nodes_on)));
         }
-        let candidates = claims::candidates(&mut *db, &keys, None, i64::MAX).await?;
-        let decision = decide::boot(&candidates);
+        let evidence = Evidence::of_info(&self.info, None, &context);
+        let weak = keys::weak_macs(&self.info, &self.config.match_nodes_on, &context);
+        let search = Search { keys: &keys, weak: &weak, boot_id: None, now: self.now, own: None, parts: None };
+        let decision = decide::boot(&candidates::find(&mut *db, &search).await?, &evidence);
         let id = match &decision.verdict {
-            Verdict::Create => {
-                let installed = self.config.protect_new_nodes.then_some(PROTECTED);
-                let dhcp_mac = self.dhcp_mac.as_deref();
-                let id = nodes::create(&mut *db, self.now, &self.info, dhcp_mac, installed, &decision).await?;
-                claims::add(&mut *db, self.now, id, &claims).await?;
-                history::event(&mut *db, self.now, "node-created", Some(id), &json!({"hw_info": self.info})).await?;
-                id
-            }
+            Verdict::Create { .. } => self.create(&mut *db, &decision, &claims, &evidence).await?,
             Verdict::Node { id, .. } => {
                 self.learn(&mut *db, *id, &claims).await?;
                 *id
@@ -83,6 +83,26 @@ impl Work for Lookup {
 }
 
 impl Lookup {
+    /// Rows 2 and 4: a new node, held where others have its keys.
+    async fn create(
+        &self,
+        db: &mut SqliteConnection,
+        decision: &Decision,
+        claims: &[keys::Claim],
+        evidence: &Evidence,
+    ) -> anyhow::Result<i64> {
+        let installed = self.config.protect_new_nodes.then_some(PROTECTED);
+        let dhcp_mac = self.dhcp_mac.as_deref();
+        let id = nodes::create(&mut *db, self.now, &self.info, dhcp_mac, installed, decision).await?;
+        claims::add(&mut *db, self.now, id, claims).await?;
+        candidates::learn(&mut *db, id, evidence, false).await?;
+        if let Some(reason) = reason::held(decision, &[]) {
+            nodes::set_state(&mut *db, id, NodeState::Held, Some(&reason), decision).await?;
+        }
+        history::event(&mut *db, self.now, "node-created", Some(id), &json!({"hw_info": self.info})).await?;
+        Ok(id)
+    }
+
     /// Row 3: of a known machine a boot teaches only facts and `dhcp_mac`, since iPXE sees a part of its hardware.
     async fn learn(&self, db: &mut SqliteConnection, id: i64, claims: &[keys::Claim]) -> anyhow::Result<()> {
         let Some(node) = Node::get(&mut *db, id).await? else { return Ok(()) };

@@ -4,7 +4,9 @@
 pub mod action;
 pub mod checkin;
 pub mod lookup;
+pub mod reason;
 pub mod reindex;
+pub mod rival;
 pub mod said;
 pub mod settle;
 
@@ -41,21 +43,6 @@ impl Refusal {
     /// Several nodes claim the machine.
     #[must_use]
     pub fn ambiguous(nodes: &[i64], keys: &[String]) -> Self {
-        Self { status: 400, problem: conflict(nodes, keys) }
+        Self { status: 400, problem: reason::duplicate(nodes, keys) }
     }
-}
-
-/// Why a machine cannot be told from several nodes.
-#[must_use]
-pub fn conflict(nodes: &[i64], keys: &[String]) -> Problem {
-    let names: Vec<String> = nodes.iter().map(|id| crate::store::nodes::name(*id)).collect();
-    Problem::new(
-        "duplicate_node",
-        format!("the machine with {} may be any of {}", keys.join(", "), names.join(" and ")),
-        format!(
-            "Compare them with `mk-server nodes show {}`. If hardware was moved, boot the machine it came from, so that \
-             its next check-in gives the value up; if machines share the value, take its key out of match_nodes_on.",
-            names.first().map_or("NAME", String::as_str)
-        ),
-    )
 }

@@ -10,9 +10,9 @@ use sqlx::SqliteConnection;
 use crate::config::Config;
 use crate::identity::keys::{self, Key};
 use crate::identity::report::Context;
-use crate::store::history;
 use crate::store::nodes::{self, Node};
 use crate::store::writer::Work;
+use crate::store::{foreign, history};
 
 /// Name of the setting that says which keys the claims were marked for.
 const SETTING: &str = "match_nodes_on";
@@ -69,9 +69,10 @@ impl Reindex {
     /// Marks one node's deciding claims; the first node with a value keeps it, later ones contest it.
     async fn mark(&self, db: &mut SqliteConnection, id: i64) -> anyhow::Result<Vec<Key>> {
         let Some(node) = Node::get(&mut *db, id).await? else { return Ok(Vec::new()) };
-        let context =
-            Context { is_virtual: nodes::is_virtual(&mut *db, id).await? == Some(true), ..Context::default() };
-        let keys = keys::matching(&keys::claims(&node.hw_info()?, &self.config.match_nodes_on, &context));
+        let info = node.hw_info()?;
+        let is_virtual = nodes::is_virtual(&mut *db, id).await? == Some(true);
+        let context = Context { is_virtual, foreign_macs: foreign::among(&mut *db, &info).await? };
+        let keys = keys::matching(&keys::claims(&info, &self.config.match_nodes_on, &context));
         for key in &keys {
             sqlx::query(
                 "UPDATE claims SET matching = 1, state = CASE

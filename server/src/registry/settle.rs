@@ -1,4 +1,4 @@
-//! Rows 6, 7, 9 and 10: a check-in that brings facts settles which node the machine is, and what that node claims.
+//! Rows 1, 6 to 11 and 13: a check-in that brings facts settles which node the machine is, and what that node claims.
 
 use serde_json::json;
 use sqlx::SqliteConnection;
@@ -6,14 +6,16 @@ use wire::checkin::NodeState;
 use wire::error::Problem;
 
 use crate::config::Config;
-use crate::identity::decide::{self, Decision, Own, Verdict};
-use crate::identity::keys::{self, Key};
+use crate::identity::decide::{self, Arrival, Decision, Own, Verdict};
+use crate::identity::evidence::Group;
+use crate::identity::keys::{self, Claim, Key};
 use crate::identity::report::Report;
 use crate::limits::ALIVE_INTERVALS;
 use crate::registry::lookup::{PROTECTED, log_duplicate};
-use crate::registry::{Refusal, conflict};
+use crate::registry::{Refusal, reason, rival};
+use crate::store::candidates::{self, Search};
 use crate::store::nodes::{self, Node};
-use crate::store::{claims, history, merge};
+use crate::store::{claims, foreign, history, merge};
 
 /// A machine that reports, and what is known of who it is.
 #[derive(Debug)]
@@ -23,11 +25,36 @@ pub struct Speaker<'a> {
     /// Milliseconds since 1970.
     pub now: i64,
     /// The node that it says it is.
-    pub own: Option<Own>,
-    /// Its boot, if it is an agent of ours. Others are refused where ours are held.
-    pub boot_id: Option<&'a str>,
+    pub own: Option<i64>,
+    /// The same boot has been recognised as that node before.
+    pub proven: bool,
+    /// Who speaks.
+    pub voice: Voice<'a>,
     /// Its hardware.
     pub report: &'a Report,
+}
+
+/// Who speaks: ours are held where original clients are refused.
+#[derive(Debug, Clone, Copy)]
+pub enum Voice<'a> {
+    /// An agent of ours.
+    Ours {
+        /// Its boot.
+        boot_id: &'a str,
+        /// Milliseconds since its kernel started.
+        uptime_ms: Option<i64>,
+    },
+    /// An original client, by its `hw_id`.
+    Legacy(&'a str),
+}
+
+impl<'a> Voice<'a> {
+    fn boot_id(self) -> Option<&'a str> {
+        match self {
+            Self::Ours { boot_id, .. } => Some(boot_id),
+            Self::Legacy(_) => None,
+        }
+    }
 }
 
 /// The node that a machine was found to be.
@@ -49,28 +76,21 @@ pub async fn settle(db: &mut SqliteConnection, speaker: &Speaker<'_>) -> anyhow:
     let Speaker { config, now, report, .. } = *speaker;
     let all = keys::claims(&report.info, &config.match_nodes_on, &report.context);
     let keys = keys::matching(&all);
-    if keys.is_empty() && speaker.own.is_none_or(|own| !own.proven) {
+    let decision = decision(&mut *db, speaker, &all, &keys).await?;
+    // Row 1: without a key only its parts can say that it is a known machine.
+    let found = matches!(decision.verdict, Verdict::Node { .. });
+    if keys.is_empty() && !found {
         return Ok(Err(Refusal::no_match_value(&config.match_nodes_on)));
     }
-    let alive_since = now - ALIVE_INTERVALS * 1000 * i64::from(config.checkin_interval);
-    let candidates = claims::candidates(&mut *db, &keys, speaker.boot_id, alive_since).await?;
-    let decision = decide::checkin(speaker.own, &candidates);
     let settled = match apply(&mut *db, speaker, &decision, &keys).await? {
         Ok(settled) => settled,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    let settled = alternating(&mut *db, speaker, settled).await?;
     let Some(node) = Node::get(&mut *db, settled.id).await? else {
         anyhow::bail!("node {} vanished while it checked in", settled.id)
     };
-    let known = node.hw_info()?;
-    let info = known.overlaid(&report.info);
-    if info != known {
-        nodes::set_hardware(&mut *db, settled.id, &info, None).await?;
-    }
-    for (key, heir) in claims::replace(&mut *db, now, settled.id, &all, &report.speaks_of).await? {
-        let detail = json!({"key": key.to_string(), "from": nodes::name(settled.id), "to": nodes::name(heir)});
-        history::event(&mut *db, now, "hardware-moved", Some(heir), &detail).await?;
-    }
+    learn(&mut *db, speaker, &node, &all).await?;
     let changed = node.state != nodes::state_word(settled.state);
     if changed || node.decision != serde_json::to_string(&decision)? {
         if changed || decision.is_news() {
@@ -81,6 +101,57 @@ pub async fn settle(db: &mut SqliteConnection, speaker: &Speaker<'_>) -> anyhow:
     Ok(Ok(settled))
 }
 
+async fn decision(
+    db: &mut SqliteConnection,
+    speaker: &Speaker<'_>,
+    all: &[Claim],
+    keys: &[Key],
+) -> anyhow::Result<Decision> {
+    let Speaker { config, now, report, voice, .. } = *speaker;
+    let own = own(&mut *db, speaker, all).await?;
+    // A machine that has long been known stays what it is, so nobody need look where its parts were.
+    let settled = own.is_some_and(|own| own.proven && own.registered && !own.newborn && !own.held);
+    let search = Search {
+        keys,
+        weak: &[],
+        boot_id: voice.boot_id(),
+        now,
+        own: own.map(|o| o.id),
+        parts: (!settled).then_some(&report.evidence),
+    };
+    let candidates = candidates::find(db, &search).await?;
+    let uptime_ms = match voice {
+        Voice::Ours { uptime_ms, .. } => uptime_ms,
+        Voice::Legacy(_) => None,
+    };
+    let alive_ms = alive_ms(config);
+    let arrival = Arrival { own, evidence: &report.evidence, uptime_ms, alive_ms, candidates: &candidates };
+    Ok(decide::checkin(&arrival))
+}
+
+/// Silence after which a boot no longer counts as alive.
+fn alive_ms(config: &Config) -> i64 {
+    ALIVE_INTERVALS * 1000 * i64::from(config.checkin_interval)
+}
+
+/// What is known of the node that the machine says it is.
+async fn own(db: &mut SqliteConnection, speaker: &Speaker<'_>, all: &[Claim]) -> anyhow::Result<Option<Own>> {
+    let node = match speaker.own {
+        Some(id) => Node::get(&mut *db, id).await?,
+        None => None,
+    };
+    let Some(node) = node else { return Ok(None) };
+    let newborn = match speaker.voice {
+        Voice::Ours { boot_id, .. } if node.is_registered() => nodes::only_boot(&mut *db, node.id, boot_id).await?,
+        _ => false,
+    };
+    let foreign = speaker.report.context.foreign_macs.iter().map(|m| Key { kind: "mac".into(), value: m.clone() });
+    let values: Vec<Key> = all.iter().map(|c| c.key.clone()).chain(foreign).collect();
+    let shares = claims::has_any(db, node.id, &values).await?;
+    let (registered, held) = (node.is_registered(), node.is_held());
+    Ok(Some(Own { id: node.id, registered, held, proven: speaker.proven, newborn, shares }))
+}
+
 /// Makes, merges or holds, as decided.
 async fn apply(
     db: &mut SqliteConnection,
@@ -88,36 +159,43 @@ async fn apply(
     decision: &Decision,
     keys: &[Key],
 ) -> anyhow::Result<Result<Settled, Refusal>> {
-    let (id, state, reason) = match &decision.verdict {
-        Verdict::Create => (create(db, speaker, decision).await?, NodeState::Normal, None),
-        Verdict::Node { id, merge, conflict } => {
+    let words: Vec<String> = keys.iter().map(Key::to_string).collect();
+    let id = match &decision.verdict {
+        Verdict::Create { .. } => create(db, speaker, decision).await?,
+        Verdict::Node { id, merge, .. } => {
             for duplicate in merge {
                 merge::merge(&mut *db, speaker.now, *duplicate, *id, decision).await?;
             }
-            // A held node stays so while the others still claim its hardware.
-            let node = Node::get(db, *id).await?.filter(|n| n.is_held() && !conflict.is_empty());
-            match node {
-                Some(node) => {
-                    let (state, reason) = node.standing()?;
-                    (*id, state, reason)
-                }
-                None => (*id, NodeState::Normal, None),
+            if decision.row == 9 {
+                let detail = json!({"node": nodes::name(*id), "decision": decision});
+                history::event(&mut *db, speaker.now, "node-rejoined", Some(*id), &detail).await?;
+                history::log(db, speaker.now, *id, "warn", &rejoined(*id, decision)).await?;
             }
+            *id
         }
         Verdict::Ambiguous { nodes, held_as } => {
-            let keys: Vec<String> = keys.iter().map(Key::to_string).collect();
-            if speaker.boot_id.is_none() {
-                log_duplicate(db, speaker.now, nodes, &keys).await?;
-                return Ok(Err(Refusal::ambiguous(nodes, &keys)));
+            if matches!(speaker.voice, Voice::Legacy(_)) {
+                log_duplicate(db, speaker.now, nodes, &words).await?;
+                return Ok(Err(Refusal::ambiguous(nodes, &words)));
             }
-            let id = match held_as {
+            match held_as {
                 Some(id) => *id,
                 None => create(db, speaker, decision).await?,
-            };
-            (id, NodeState::Held, Some(conflict(nodes, &keys)))
+            }
         }
     };
+    let reason = reason::held(decision, &words);
+    let state = if reason.is_some() { NodeState::Held } else { NodeState::Normal };
     Ok(Ok(Settled { id, state, reason }))
+}
+
+/// Log entry of a machine that came back with a part replaced.
+fn rejoined(id: i64, decision: &Decision) -> serde_json::Value {
+    let weighed = decision.evidence.iter().find(|w| w.node == id);
+    let words = |groups: &[Group]| groups.iter().map(|g| g.word()).collect::<Vec<_>>().join(", ");
+    let (agree, differ) = weighed.map_or_else(Default::default, |w| (words(&w.agree), words(&w.differ)));
+    json!({"event": "rejoined", "msg": format!(
+        "no match key of {} was left; it was known again by {agree}, while {differ} changed", nodes::name(id))})
 }
 
 async fn create(db: &mut SqliteConnection, speaker: &Speaker<'_>, decision: &Decision) -> anyhow::Result<i64> {
@@ -128,14 +206,36 @@ async fn create(db: &mut SqliteConnection, speaker: &Speaker<'_>, decision: &Dec
     Ok(id)
 }
 
+/// Row 13: two original clients take turns as one node.
+async fn alternating(db: &mut SqliteConnection, speaker: &Speaker<'_>, settled: Settled) -> anyhow::Result<Settled> {
+    let Voice::Legacy(hw_id) = speaker.voice else { return Ok(settled) };
+    if !rival::alternates(db, speaker.now, settled.id, hw_id, alive_ms(speaker.config)).await? {
+        return Ok(settled);
+    }
+    Ok(Settled { state: NodeState::Held, reason: Some(reason::two_machines(settled.id)), ..settled })
+}
+
+/// Row 10: what the report has is the node's now, what it misses is not any more.
+async fn learn(db: &mut SqliteConnection, speaker: &Speaker<'_>, node: &Node, all: &[Claim]) -> anyhow::Result<()> {
+    let Speaker { now, report, .. } = *speaker;
+    let known = node.hw_info()?;
+    let info = known.overlaid(&report.info);
+    if info != known {
+        nodes::set_hardware(&mut *db, node.id, &info, None).await?;
+    }
+    for (key, heir) in claims::replace(&mut *db, now, node.id, all, &report.speaks_of).await? {
+        let detail = json!({"key": key.to_string(), "from": nodes::name(node.id), "to": nodes::name(heir)});
+        history::event(&mut *db, now, "hardware-moved", Some(heir), &detail).await?;
+    }
+    candidates::learn(&mut *db, node.id, &report.evidence, report.context.is_virtual).await?;
+    let ports = report.evidence.values(Group::Nic).into_iter().flatten();
+    foreign::learn(db, now, &report.context.foreign_macs, ports).await
+}
+
 /// Writes a changed decision to the logs of all nodes that it concerns.
 async fn announce(db: &mut SqliteConnection, now: i64, settled: &Settled, decision: &Decision) -> anyhow::Result<()> {
-    let others: &[i64] = match &decision.verdict {
-        Verdict::Create => &[],
-        Verdict::Node { conflict, .. } => conflict,
-        Verdict::Ambiguous { nodes, .. } => nodes,
-    };
-    let severity = if others.is_empty() { "info" } else { "warn" };
+    let others = decision.others();
+    let severity = if others.is_empty() && settled.state != NodeState::Held { "info" } else { "warn" };
     let entry = json!({
         "event": "identity", "node": nodes::name(settled.id), "state": settled.state, "decision": decision,
         "conflict": others.iter().map(|id| nodes::name(*id)).collect::<Vec<_>>(),
@@ -144,7 +244,7 @@ async fn announce(db: &mut SqliteConnection, now: i64, settled: &Settled, decisi
     for other in others {
         history::log(&mut *db, now, *other, severity, &entry).await?;
     }
-    if !others.is_empty() {
+    if severity == "warn" {
         history::event(db, now, "identity-conflict", Some(settled.id), &entry).await?;
     }
     Ok(())

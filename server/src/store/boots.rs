@@ -19,6 +19,8 @@ pub struct Boot {
     pub reply: String,
     /// Seconds since the kernel started.
     pub uptime_s: Option<i64>,
+    /// When it was last heard, in milliseconds since 1970.
+    pub last_seen: i64,
 }
 
 impl Boot {
@@ -27,22 +29,51 @@ impl Boot {
     /// # Errors
     /// When the database fails.
     pub async fn get(db: &mut SqliteConnection, boot_id: &str) -> anyhow::Result<Option<Self>> {
-        let select = "SELECT boot_id, node, key, seq, body, reply, uptime_s FROM boots WHERE boot_id = ?1";
+        let select = "SELECT boot_id, node, key, seq, body, reply, uptime_s, last_seen FROM boots WHERE boot_id = ?1";
         Ok(sqlx::query_as(select).bind(boot_id).fetch_optional(db).await?)
     }
 
-    /// Stores it as heard of at `at`.
+    /// Another boot than `boot_id` that spoke last as `node`.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn put(&self, db: &mut SqliteConnection, at: i64) -> anyhow::Result<()> {
+    pub async fn successor(db: &mut SqliteConnection, node: i64, boot_id: &str) -> anyhow::Result<Option<Self>> {
+        let select = "SELECT b.boot_id, b.node, b.key, b.seq, b.body, b.reply, b.uptime_s, b.last_seen
+                      FROM nodes n JOIN boots b ON b.boot_id = n.boot_id AND b.node = n.id
+                      WHERE n.id = ?1 AND n.boot_id <> ?2";
+        Ok(sqlx::query_as(select).bind(node).bind(boot_id).fetch_optional(db).await?)
+    }
+
+    /// When its kernel started, in milliseconds since 1970 by this server's clock.
+    #[must_use]
+    pub fn started(&self) -> i64 {
+        self.last_seen - 1000 * self.uptime_s.unwrap_or(0)
+    }
+
+    /// From now on this boot is that node, and speaks for it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn assign(db: &mut SqliteConnection, boot_id: &str, node: i64) -> anyhow::Result<()> {
+        let update = "UPDATE boots SET node = ?2 WHERE boot_id = ?1";
+        sqlx::query(update).bind(boot_id).bind(node).execute(&mut *db).await?;
+        let update = "UPDATE nodes SET boot_id = ?1 WHERE id = ?2";
+        sqlx::query(update).bind(boot_id).bind(node).execute(db).await?;
+        Ok(())
+    }
+
+    /// Stores it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn put(&self, db: &mut SqliteConnection) -> anyhow::Result<()> {
         let upsert = sqlx::query(
             "INSERT INTO boots (boot_id, node, key, seq, body, reply, uptime_s, first_seen, last_seen)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)
              ON CONFLICT (boot_id) DO UPDATE SET node = ?2, seq = ?4, body = ?5, reply = ?6, uptime_s = ?7, last_seen = ?8",
         );
         let upsert = upsert.bind(&self.boot_id).bind(self.node).bind(&self.key).bind(self.seq).bind(&self.body);
-        upsert.bind(&self.reply).bind(self.uptime_s).bind(at).execute(db).await?;
+        upsert.bind(&self.reply).bind(self.uptime_s).bind(self.last_seen).execute(db).await?;
         Ok(())
     }
 }

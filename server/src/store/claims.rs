@@ -1,10 +1,10 @@
 //! Claims: which node has which hardware value, and since when.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use serde_json::json;
 use sqlx::{FromRow, SqliteConnection};
 
-use crate::identity::decide::Candidate;
 use crate::identity::keys::{Claim, Key};
 
 /// A stored claim.
@@ -18,53 +18,8 @@ pub struct Stored {
     pub value: String,
     /// `current`, `former` or `contested`.
     pub state: String,
-}
-
-#[derive(FromRow)]
-struct CandidateRow {
-    node: i64,
-    kind: String,
-    value: String,
-    state: String,
-    registered: bool,
-    held: bool,
-    alive: bool,
-}
-
-/// Nodes that share one of `keys`, in order of id. Those that have it now come before those that had it once: the
-/// latter count only when there is none of the former. `boot_id` speaks now; a node for which another boot spoke after
-/// `alive_since` is alive.
-///
-/// # Errors
-/// When the database fails.
-pub async fn candidates(
-    db: &mut SqliteConnection,
-    keys: &[Key],
-    boot_id: Option<&str>,
-    alive_since: i64,
-) -> anyhow::Result<Vec<Candidate>> {
-    let rows: Vec<CandidateRow> = sqlx::query_as(
-        "SELECT c.node, c.kind, c.value, c.state, n.facts_digest IS NOT NULL AS registered, n.state = 'held' AS held,
-                EXISTS (SELECT 1 FROM boots b WHERE b.node = c.node AND b.last_seen > ?3 AND b.boot_id IS NOT ?2) AS alive
-         FROM json_each(?1) k
-         JOIN claims c ON c.kind = k.value ->> 'kind' AND c.value = k.value ->> 'value'
-         JOIN nodes n ON n.id = c.node
-         ORDER BY c.node, c.kind, c.value",
-    )
-    .bind(serde_json::to_string(keys)?)
-    .bind(boot_id)
-    .bind(alive_since)
-    .fetch_all(db)
-    .await?;
-    let present: BTreeSet<i64> = rows.iter().filter(|r| r.state != "former").map(|r| r.node).collect();
-    let mut found: BTreeMap<i64, Candidate> = BTreeMap::new();
-    for row in rows.into_iter().filter(|r| present.is_empty() || present.contains(&r.node)) {
-        let CandidateRow { node, registered, held, alive, .. } = row;
-        let candidate =
-            found.entry(node).or_insert(Candidate { id: node, registered, held, alive, shared: Vec::new() });
-        candidate.shared.push(Key { kind: row.kind, value: row.value });
-    }
-    Ok(found.into_values().collect())
+    /// It decides which node a machine is.
+    pub matching: bool,
 }
 
 /// All claims of a node.
@@ -72,7 +27,7 @@ pub async fn candidates(
 /// # Errors
 /// When the database fails.
 pub async fn of_node(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Vec<Stored>> {
-    let select = "SELECT node, kind, value, state FROM claims WHERE node = ?1 ORDER BY kind, value";
+    let select = "SELECT node, kind, value, state, matching FROM claims WHERE node = ?1 ORDER BY kind, value";
     Ok(sqlx::query_as(select).bind(node).fetch_all(db).await?)
 }
 
@@ -93,20 +48,27 @@ pub async fn replace(
     speaks_of: &BTreeSet<String>,
 ) -> anyhow::Result<Moved> {
     let mut moved = Moved::new();
-    for old in of_node(&mut *db, node).await? {
-        let key = Key { kind: old.kind, value: old.value };
+    let known = of_node(&mut *db, node).await?;
+    for old in &known {
+        let key = Key { kind: old.kind.clone(), value: old.value.clone() };
         let gone = speaks_of.contains(&key.kind) && claims.iter().all(|c| c.key != key);
         if gone && old.state != "former" {
-            put(&mut *db, at, node, &key, "former", false).await?;
+            put(&mut *db, at, node, &key, "former", old.matching).await?;
             if let Some(heir) = sole_contender(&mut *db, &key).await? {
                 put(&mut *db, at, heir, &key, "current", true).await?;
                 moved.push((key, heir));
             }
         }
     }
-    for claim in claims {
-        let held = claim.matching && is_held_elsewhere(&mut *db, node, &claim.key).await?;
-        put(&mut *db, at, node, &claim.key, if held { "contested" } else { "current" }, claim.matching).await?;
+    let elsewhere = held_elsewhere(&mut *db, node, claims).await?;
+    for Claim { key, matching } in claims {
+        let state = if *matching && elsewhere.contains(key) { "contested" } else { "current" };
+        let same = |old: &Stored| {
+            (&old.kind, &old.value) == (&key.kind, &key.value) && old.state == state && old.matching == *matching
+        };
+        if !known.iter().any(same) {
+            put(&mut *db, at, node, key, state, *matching).await?;
+        }
     }
     Ok(moved)
 }
@@ -136,10 +98,19 @@ async fn put(
     Ok(())
 }
 
-async fn is_held_elsewhere(db: &mut SqliteConnection, node: i64, key: &Key) -> anyhow::Result<bool> {
-    let held = "SELECT EXISTS (SELECT 1 FROM claims WHERE kind = ?1 AND value = ?2 AND node <> ?3
-                AND state = 'current' AND matching = 1)";
-    Ok(sqlx::query_scalar(held).bind(&key.kind).bind(&key.value).bind(node).fetch_one(db).await?)
+/// Those of the deciding keys that another node holds.
+async fn held_elsewhere(db: &mut SqliteConnection, node: i64, claims: &[Claim]) -> anyhow::Result<BTreeSet<Key>> {
+    let keys: Vec<&Key> = claims.iter().filter(|c| c.matching).map(|c| &c.key).collect();
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT c.kind, c.value FROM json_each(?1) k
+         JOIN claims c ON c.kind = k.value ->> 'kind' AND c.value = k.value ->> 'value'
+         WHERE c.node <> ?2 AND c.state = 'current' AND c.matching = 1",
+    )
+    .bind(json!(keys).to_string())
+    .bind(node)
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|(kind, value)| Key { kind, value }).collect())
 }
 
 /// The only node that contests a value which nobody holds.
@@ -155,4 +126,26 @@ async fn sole_contender(db: &mut SqliteConnection, key: &Key) -> anyhow::Result<
         [(node, state)] if state == "contested" => Some(*node),
         _ => None,
     })
+}
+
+/// The first held node that contests what `node` holds.
+///
+/// # Errors
+/// When the database fails.
+pub async fn held_rival(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Option<i64>> {
+    let select = "SELECT min(c.node) FROM claims mine
+                  JOIN claims c ON c.kind = mine.kind AND c.value = mine.value AND c.node <> mine.node AND c.state = 'contested'
+                  JOIN nodes n ON n.id = c.node AND n.state = 'held'
+                  WHERE mine.node = ?1 AND mine.matching = 1";
+    Ok(sqlx::query_scalar(select).bind(node).fetch_one(db).await?)
+}
+
+/// True when the node has one of these values, now or once.
+///
+/// # Errors
+/// When the database fails.
+pub async fn has_any(db: &mut SqliteConnection, node: i64, keys: &[Key]) -> anyhow::Result<bool> {
+    let select = "SELECT EXISTS (SELECT 1 FROM json_each(?1) k JOIN claims c
+                  ON c.node = ?2 AND c.kind = k.value ->> 'kind' AND c.value = k.value ->> 'value')";
+    Ok(sqlx::query_scalar(select).bind(json!(keys).to_string()).bind(node).fetch_one(db).await?)
 }

@@ -26,7 +26,7 @@ pub async fn merge(
     let claims: Vec<_> = claims::of_node(&mut *db, from)
         .await?
         .into_iter()
-        .map(|c| json!({"kind": c.kind, "value": c.value, "state": c.state}))
+        .map(|c| json!({"kind": c.kind, "value": c.value, "state": c.state, "matching": c.matching}))
         .collect();
     let snapshot = json!({
         "id": from, "hw_info": loser.hw_info()?, "dhcp_mac": loser.dhcp_mac, "installed": loser.installed, "claims": claims,

@@ -2,7 +2,9 @@
 //! readers have connections of their own. Times are milliseconds since 1970.
 
 pub mod boots;
+pub mod candidates;
 pub mod claims;
+pub mod foreign;
 pub mod history;
 pub mod merge;
 pub mod nodes;

@@ -221,6 +221,16 @@ pub async fn is_virtual(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Op
     Ok(sqlx::query_scalar(select).bind(id).fetch_optional(db).await?.flatten())
 }
 
+/// True when no other boot than this, and no original client, ever reported as the node.
+///
+/// # Errors
+/// When the database fails.
+pub async fn only_boot(db: &mut SqliteConnection, id: i64, boot_id: &str) -> anyhow::Result<bool> {
+    let select = "SELECT NOT EXISTS (SELECT 1 FROM boots WHERE node = ?1 AND boot_id <> ?2)
+                  AND NOT EXISTS (SELECT 1 FROM reports WHERE node = ?1 AND boot_id IS NOT ?2)";
+    Ok(sqlx::query_scalar(select).bind(id).bind(boot_id).fetch_one(db).await?)
+}
+
 /// How a state is written in the database.
 #[must_use]
 pub fn state_word(state: NodeState) -> &'static str {

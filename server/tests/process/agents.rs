@@ -25,10 +25,10 @@ impl Boot {
         Self { id: format!("00000000-0000-0000-0000-0000000000{n:02x}"), key, seq: 0 }
     }
 
-    /// Body of the next request, with `more` in it.
+    /// Body of the next request, with `more` in it. The kernel has just started, unless `more` says otherwise.
     pub(crate) fn next(&mut self, more: &Value) -> Vec<u8> {
         self.seq += 1;
-        let mut body = json!({"hw_id": "x", "boot_id": self.id, "seq": self.seq, "uptime_s": 5});
+        let mut body = json!({"hw_id": "x", "boot_id": self.id, "seq": self.seq, "uptime_s": 0});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         body.to_string().into_bytes()
     }
@@ -53,8 +53,12 @@ pub(crate) fn inventory(macs: &[&str], serial: &str) -> Value {
         .enumerate()
         .map(|(i, mac)| json!({"key": format!("0000:00:0{i}.0"), "mac": mac.replace('-', ":"), "bus": "pci"}))
         .collect();
-    let stable = json!({"system": {"serial": serial}, "nics": nics});
-    let typed: wire::inventory::Stable = serde_json::from_value(stable).unwrap();
+    report(&json!({"system": {"serial": serial}, "nics": nics}))
+}
+
+/// The part of a check-in that carries this stable inventory.
+pub(crate) fn report(stable: &Value) -> Value {
+    let typed: wire::inventory::Stable = serde_json::from_value(stable.clone()).unwrap();
     let digest = wire::digest::stable(&typed);
     json!({"inventory": {"stable": typed}, "inventory_digest": digest})
 }

@@ -4,6 +4,7 @@
 mod agents;
 mod checkin;
 mod cli;
+mod conflicts;
 mod durability;
 mod identity;
 mod images;

@@ -241,7 +241,8 @@ async fn items_52_to_56_last_checkin_rises() {
     let mut times = Vec::new();
     for facts in [json!({"macaddress": A}), json!({"macaddress": A, "x": 1}), json!({"macaddress": A, "x": 1})] {
         assert_eq!(server.legacy(id, facts).await.0, 200);
-        times.push(server.node(id).await["last_checkin"].as_str().unwrap().to_owned());
+        let shown = server.node(id).await["last_checkin"].as_str().unwrap().to_owned();
+        times.push(time::OffsetDateTime::parse(&shown, &time::format_description::well_known::Rfc3339).unwrap());
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     assert!(times.windows(2).all(|w| w[0] < w[1]), "54 to 56: {times:?}");

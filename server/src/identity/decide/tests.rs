@@ -1,0 +1,276 @@
+//! Each row of the table with the least that leads to it.
+
+use super::*;
+
+fn key(kind: &str, value: &str) -> Key {
+    Key { kind: kind.into(), value: value.into() }
+}
+
+/// A node that shares a serial number and of which nothing else is known.
+fn candidate(id: i64, registered: bool) -> Candidate {
+    Candidate {
+        id,
+        registered,
+        held: false,
+        silence_ms: None,
+        link: Link::Holds,
+        shared: vec![key("serial", "s")],
+        evidence: Evidence::default(),
+        ruled_out: false,
+    }
+}
+
+fn evidence(values: &[(Group, &str)]) -> Evidence {
+    let mut evidence = Evidence::default();
+    for (group, value) in values {
+        evidence.add(*group, [(*value).to_owned()]);
+    }
+    evidence
+}
+
+/// What the machine under test reports.
+fn machine() -> Evidence {
+    let values = Group::ALL.map(|group| (group, "mine"));
+    evidence(&values)
+}
+
+/// Evidence that is the machine's in these groups and another one's in all others.
+fn same_in(groups: &[Group]) -> Evidence {
+    let values = Group::ALL.map(|group| (group, if groups.contains(&group) { "mine" } else { "other" }));
+    evidence(&values)
+}
+
+fn other_machine(id: i64) -> Candidate {
+    Candidate { evidence: same_in(&[]), ..candidate(id, true) }
+}
+
+fn own(id: i64, registered: bool) -> Option<Own> {
+    Some(Own { id, registered, held: false, proven: false, newborn: false, shares: false })
+}
+
+fn node(id: i64, merge: &[i64], conflict: &[i64]) -> Verdict {
+    Verdict::Node { id, merge: merge.to_vec(), conflict: conflict.to_vec(), held: false }
+}
+
+const MINUTE: i64 = 60_000;
+
+fn at(uptime_ms: i64, own: Option<Own>, candidates: &[Candidate]) -> (u8, Verdict) {
+    let machine = machine();
+    let arrival = Arrival { own, evidence: &machine, uptime_ms: Some(uptime_ms), alive_ms: 3 * MINUTE, candidates };
+    let decision = checkin(&arrival);
+    (decision.row, decision.verdict)
+}
+
+fn after(own: Option<Own>, candidates: &[Candidate]) -> (u8, Verdict) {
+    at(10_000, own, candidates)
+}
+
+fn created(conflict: &[i64]) -> Verdict {
+    Verdict::Create { conflict: conflict.to_vec() }
+}
+
+#[test]
+fn rows_2_3_and_5_boot() {
+    assert_eq!(boot(&[], &machine()).verdict, created(&[]));
+    let one = boot(&[candidate(4, true)], &machine());
+    assert_eq!((one.row, one.verdict), (3, node(4, &[], &[])));
+    assert_eq!((one.evidence[0].node, one.evidence[0].keys.as_slice()), (4, ["serial=s".to_owned()].as_slice()));
+    let two = boot(&[candidate(4, true), candidate(5, false)], &machine());
+    assert_eq!((two.row, two.verdict), (5, Verdict::Ambiguous { nodes: vec![4, 5], held_as: None }));
+}
+
+#[test]
+fn row_3_leaves_out_vetoed_nodes_and_prefers_those_that_have_the_key_now() {
+    assert_eq!(boot(&[candidate(4, true), other_machine(5)], &machine()).verdict, node(4, &[], &[]));
+    let had = Candidate { link: Link::Had, ..candidate(3, true) };
+    assert_eq!(boot(&[had.clone(), candidate(4, true)], &machine()).verdict, node(4, &[], &[]));
+    assert_eq!(boot(&[had, other_machine(5)], &machine()).verdict, node(3, &[], &[]), "none has it now");
+}
+
+#[test]
+fn row_3_takes_the_node_that_reported_all_that_the_others_share() {
+    let both = Candidate { shared: vec![key("mac", "a"), key("mac", "b")], ..candidate(5, true) };
+    let donor = Candidate { shared: vec![key("mac", "b")], ..candidate(4, true) };
+    assert_eq!(boot(&[donor.clone(), both.clone()], &machine()).verdict, node(5, &[], &[]));
+    let unreported = Candidate { registered: false, ..both.clone() };
+    assert_eq!(boot(&[donor, unreported], &machine()).row, 5, "only a boot said so");
+    assert_eq!(boot(&[both.clone(), Candidate { id: 6, ..both }], &machine()).row, 5, "the same keys");
+}
+
+#[test]
+fn row_4_a_boot_that_none_of_the_key_holders_can_be() {
+    let got = boot(&[other_machine(5)], &machine());
+    assert_eq!((got.row, got.verdict), (4, created(&[5])));
+    assert!(got.evidence[0].vetoed);
+}
+
+#[test]
+fn a_common_fact_of_the_sites_own_outweighs_all() {
+    let tagged = Candidate { shared: vec![key("fact_asset", "7")], ..other_machine(5) };
+    assert_eq!(boot(&[tagged], &machine()).row, 3);
+}
+
+#[test]
+fn an_operators_word_counts_as_a_veto() {
+    let told = Candidate { ruled_out: true, ..candidate(5, true) };
+    assert_eq!(after(None, &[told]), (9, created(&[])));
+}
+
+#[test]
+fn row_6_none_registered_keeps_the_lowest_id() {
+    assert_eq!(after(own(3, false), &[candidate(2, false), candidate(3, false)]), (6, node(2, &[3], &[])));
+}
+
+#[test]
+fn row_6_one_registered_survives() {
+    let three = [candidate(2, false), candidate(3, true), candidate(4, false)];
+    assert_eq!(after(own(2, false), &three), (6, node(3, &[2, 4], &[])));
+}
+
+#[test]
+fn row_6_two_registered_merge_nothing() {
+    let three = [candidate(2, true), candidate(3, true), candidate(4, false)];
+    assert_eq!(after(own(4, false), &three), (6, Verdict::Ambiguous { nodes: vec![2, 3], held_as: Some(4) }));
+}
+
+#[test]
+fn row_6_takes_in_a_node_that_this_boot_made_by_a_port_that_proves_nothing() {
+    let made = Candidate { link: Link::Hint, shared: Vec::new(), ..candidate(9, false) };
+    let by_dongle = Own { shares: true, ..own(9, false).unwrap() };
+    assert_eq!(after(Some(by_dongle), &[candidate(2, true), made.clone()]), (6, node(2, &[9], &[])));
+    assert_eq!(after(own(9, false), &[candidate(2, true), made]), (6, node(2, &[], &[])), "nothing in common");
+}
+
+#[test]
+fn a_held_machine_stays_the_same_node() {
+    let held = Candidate { held: true, ..candidate(9, true) };
+    let got = after(None, &[candidate(2, true), candidate(3, true), held]);
+    assert_eq!(got.1, Verdict::Ambiguous { nodes: vec![2, 3], held_as: Some(9) });
+}
+
+#[test]
+fn row_7_own_registered_stays_and_names_the_conflict() {
+    let three = [candidate(2, true), candidate(3, true), candidate(4, false)];
+    assert_eq!(after(own(3, true), &three), (7, node(3, &[4], &[2])));
+}
+
+#[test]
+fn row_7_a_node_of_this_boot_gives_way_to_the_one_it_was_all_along() {
+    let newborn = Own { newborn: true, proven: true, ..own(3, true).unwrap() };
+    let rebuilt = Candidate {
+        link: Link::Hint,
+        shared: Vec::new(),
+        evidence: same_in(&[Group::Chassis, Group::Dimm, Group::Disk]),
+        ..candidate(2, true)
+    };
+    let both = [rebuilt.clone(), candidate(3, true)];
+    assert_eq!(after(Some(newborn), &both), (9, node(2, &[3], &[])));
+    assert_eq!(after(Some(Own { newborn: false, ..newborn }), &both), (7, node(3, &[], &[])), "long known");
+    let speaking = Candidate { silence_ms: Some(0), ..rebuilt };
+    assert_eq!(after(Some(newborn), &[speaking, candidate(3, true)]).0, 7, "it is elsewhere");
+}
+
+#[test]
+fn row_8_a_vetoed_own_node_is_left_alone() {
+    assert_eq!(after(own(2, true), &[other_machine(2), candidate(3, true)]), (8, node(3, &[], &[])));
+    let proven = Own { proven: true, ..own(2, true).unwrap() };
+    assert_eq!(after(Some(proven), &[other_machine(2)]), (7, node(2, &[], &[])), "its own boot is proof");
+}
+
+#[test]
+fn an_id_without_a_shared_key_proves_nothing() {
+    assert_eq!(after(own(7, true), &[]).1, created(&[]));
+    assert_eq!(after(own(7, true), &[candidate(2, true)]).1, node(2, &[], &[]));
+    let proven = Own { proven: true, ..own(7, true).unwrap() };
+    assert_eq!(after(Some(proven), &[]).1, node(7, &[], &[]));
+}
+
+#[test]
+fn row_9_a_replaced_board_rejoins_once_its_node_is_silent() {
+    let kept = same_in(&[Group::Chassis, Group::Dimm, Group::Disk]);
+    let vetoed = Candidate { evidence: kept.clone(), ..candidate(2, true) };
+    assert_eq!(after(own(5, false), &[vetoed, candidate(5, false)]), (9, node(2, &[5], &[])));
+    let hint = Candidate { link: Link::Hint, shared: Vec::new(), evidence: kept, ..candidate(2, true) };
+    assert_eq!(after(None, std::slice::from_ref(&hint)), (9, node(2, &[], &[])), "no match key is left");
+    let lately = Candidate { silence_ms: Some(MINUTE), ..hint.clone() };
+    assert_eq!(after(None, &[lately]), (9, created(&[2])), "held until it is silent for long");
+    let long_ago = Candidate { silence_ms: Some(4 * MINUTE), ..hint.clone() };
+    assert_eq!(after(None, std::slice::from_ref(&long_ago)), (9, node(2, &[], &[])));
+    assert_eq!(at(5 * MINUTE, None, &[long_ago]), (9, created(&[2])), "it spoke while this machine was up");
+    let twin = Candidate { id: 3, ..hint.clone() };
+    assert_eq!(after(None, &[hint, twin]), (9, created(&[2, 3])), "two of them");
+}
+
+#[test]
+fn row_9_holds_a_new_node_only_for_the_parts_of_another() {
+    let numbers = same_in(&[Group::Uuid, Group::Serial]);
+    assert_eq!(after(None, &[Candidate { evidence: numbers, ..candidate(2, true) }]), (9, created(&[])));
+    let parts = same_in(&[Group::Disk, Group::Nic]);
+    let donor = Candidate { evidence: parts, ..candidate(2, true) };
+    assert_eq!(after(None, std::slice::from_ref(&donor)), (9, created(&[2])));
+    let held = Own { held: true, proven: true, ..own(5, true).unwrap() };
+    let mine = Candidate { held: true, ..candidate(5, true) };
+    let still = Verdict::Node { id: 5, merge: vec![], conflict: vec![2], held: true };
+    assert_eq!(after(Some(held), &[donor, mine.clone()]), (7, still));
+    assert_eq!(after(Some(held), &[other_machine(2), mine]), (7, node(5, &[], &[])), "the parts are gone");
+}
+
+#[test]
+fn row_11_who_spoke_while_this_machine_was_up_is_another() {
+    let speaking = Candidate { silence_ms: Some(5_000), ..candidate(2, true) };
+    let held = |id| Verdict::Ambiguous { nodes: vec![2], held_as: id };
+    assert_eq!(at(10_000, None, std::slice::from_ref(&speaking)), (11, held(None)));
+    assert_eq!(
+        at(10_000, own(2, true), std::slice::from_ref(&speaking)),
+        (11, held(None)),
+        "the id came from the boot"
+    );
+    assert_eq!(at(4_000, own(2, true), std::slice::from_ref(&speaking)), (7, node(2, &[], &[])), "a reboot");
+    let before = Candidate { held: true, ..candidate(9, true) };
+    assert_eq!(at(10_000, None, &[speaking.clone(), before]), (11, held(Some(9))), "held before");
+    let mine = Own { proven: true, held: true, ..own(9, false).unwrap() };
+    assert_eq!(at(10_000, Some(mine), &[speaking, candidate(9, false)]), (11, held(Some(9))));
+}
+
+#[test]
+fn nodes_that_are_alive_are_not_merged() {
+    let alive = Candidate { silence_ms: Some(MINUTE), ..candidate(5, false) };
+    assert_eq!(after(own(6, false), &[alive.clone(), candidate(6, false)]).1, node(6, &[], &[]));
+    assert_eq!(after(None, &[alive]).1, created(&[]));
+}
+
+#[test]
+fn weak_links_count_only_where_nothing_better_is() {
+    let weak = Candidate { link: Link::Weak, ..candidate(5, true) };
+    assert_eq!(boot(&[candidate(4, true), weak.clone()], &machine()).verdict, node(4, &[], &[]));
+    assert_eq!(boot(&[other_machine(4), weak], &machine()).verdict, node(5, &[], &[]));
+}
+
+proptest::proptest! {
+    /// Whatever comes: nothing vetoed is chosen, and registered nodes are merged by nothing but row 9's kinship.
+    #[test]
+    fn a_decision_never_takes_a_vetoed_node(
+        kinds in proptest::collection::vec((0u8..4, proptest::bool::ANY, proptest::bool::ANY, 0u8..8), 0..5),
+    ) {
+        let links = [Link::Holds, Link::Had, Link::Weak, Link::Hint];
+        let candidates: Vec<Candidate> = kinds
+            .iter()
+            .zip(1..)
+            .map(|((link, registered, held, same), id)| Candidate {
+                link: links[usize::from(*link)],
+                held: *held,
+                evidence: same_in(&Group::ALL[..usize::from(*same)]),
+                ..candidate(id, *registered)
+            })
+            .collect();
+        let machine = machine();
+        let arrival = Arrival { own: None, evidence: &machine, uptime_ms: Some(1), alive_ms: 1, candidates: &candidates };
+        let decision = checkin(&arrival);
+        if let Verdict::Node { id, merge, .. } = &decision.verdict {
+            let of = |id: &i64| decision.evidence.iter().find(|w| w.node == *id).unwrap();
+            proptest::prop_assert!(decision.row == 9 || !of(id).vetoed);
+            let unregistered = |id: &i64| candidates.iter().any(|c| c.id == *id && !c.registered);
+            proptest::prop_assert!(merge.iter().all(|m| !of(m).vetoed && unregistered(m)));
+        }
+    }
+}

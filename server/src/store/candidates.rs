@@ -1,0 +1,172 @@
+//! The nodes that a machine might be, with all that the decision weighs: by match keys, by an id that was named, and by
+//! parts. Every look-up goes through an index, so that its cost does not grow with the number of nodes.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use sqlx::{FromRow, SqliteConnection};
+
+use crate::identity::decide::{Candidate, Link};
+use crate::identity::evidence::{Evidence, Group, SETS};
+use crate::identity::keys::Key;
+use crate::limits::MAX_RELATIVES;
+
+/// Whose candidates are looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Search<'a> {
+    /// Match keys.
+    pub keys: &'a [Key],
+    /// MACs that count only where those lead to nobody.
+    pub weak: &'a [Key],
+    /// The boot that speaks now.
+    pub boot_id: Option<&'a str>,
+    /// Milliseconds since 1970.
+    pub now: i64,
+    /// The node that the machine is said to be.
+    pub own: Option<i64>,
+    /// What it reports, where its parts may lead to nodes too.
+    pub parts: Option<&'a Evidence>,
+}
+
+#[derive(FromRow)]
+struct KeyRow {
+    node: i64,
+    kind: String,
+    value: String,
+    state: String,
+    weak: bool,
+}
+
+#[derive(FromRow)]
+struct NodeRow {
+    id: i64,
+    registered: bool,
+    held: bool,
+    heard: Option<i64>,
+    ruled_out: bool,
+}
+
+/// Finds them, in order of id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find(db: &mut SqliteConnection, search: &Search<'_>) -> anyhow::Result<Vec<Candidate>> {
+    let mut linked: BTreeMap<i64, (Link, Vec<Key>)> = BTreeMap::new();
+    for row in by_key(&mut *db, search).await? {
+        let link = match row.state.as_str() {
+            _ if row.weak => Link::Weak,
+            "former" => Link::Had,
+            _ => Link::Holds,
+        };
+        let entry = linked.entry(row.node).or_insert((link, Vec::new()));
+        entry.0 = entry.0.min(link);
+        entry.1.push(Key { kind: row.kind, value: row.value });
+    }
+    let relatives = match search.parts {
+        Some(parts) => by_parts(&mut *db, parts).await?,
+        None => Vec::new(),
+    };
+    for id in search.own.into_iter().chain(relatives) {
+        linked.entry(id).or_insert((Link::Hint, Vec::new()));
+    }
+    let ids = json!(linked.keys().collect::<Vec<_>>()).to_string();
+    let mut evidence = evidence_of(&mut *db, &ids).await?;
+    let rows = nodes(db, &ids, search).await?;
+    let candidates = rows.into_iter().filter_map(|row| {
+        let (link, shared) = linked.remove(&row.id)?;
+        Some(Candidate {
+            id: row.id,
+            registered: row.registered,
+            held: row.held,
+            silence_ms: row.heard.map(|at| search.now - at),
+            link,
+            shared,
+            evidence: evidence.remove(&row.id).unwrap_or_default(),
+            ruled_out: row.ruled_out,
+        })
+    });
+    Ok(candidates.collect())
+}
+
+/// Claims on the keys. One counts where it decides for its node, or where that is not settled since only a boot spoke.
+async fn by_key(db: &mut SqliteConnection, search: &Search<'_>) -> anyhow::Result<Vec<KeyRow>> {
+    let plain = search.keys.iter().map(|k| (k, false));
+    let keys: Vec<_> = plain
+        .chain(search.weak.iter().map(|k| (k, true)))
+        .map(|(key, weak)| json!({"kind": key.kind, "value": key.value, "weak": weak}))
+        .collect();
+    let select = sqlx::query_as(
+        "SELECT c.node, c.kind, c.value, c.state, k.value ->> 'weak' AS weak FROM json_each(?1) k
+         JOIN claims c ON c.kind = k.value ->> 'kind' AND c.value = k.value ->> 'value'
+         JOIN nodes n ON n.id = c.node
+         WHERE c.matching = 1 OR n.facts_digest IS NULL
+         ORDER BY c.node, c.kind, c.value",
+    );
+    Ok(select.bind(json!(keys).to_string()).fetch_all(db).await?)
+}
+
+/// Nodes that have one of the modules, disks or ports. A value that many have tells nothing.
+async fn by_parts(db: &mut SqliteConnection, parts: &Evidence) -> anyhow::Result<Vec<i64>> {
+    let values = parts.iter().filter(|(group, _)| SETS.contains(group));
+    let values: Vec<_> = values.map(|(group, value)| json!({"kind": group.word(), "value": value})).collect();
+    let select = sqlx::query_scalar(
+        "SELECT DISTINCT e.node FROM json_each(?1) k
+         JOIN evidence e ON e.kind = k.value ->> 'kind' AND e.value = k.value ->> 'value' ORDER BY e.node LIMIT ?2",
+    );
+    Ok(select.bind(json!(values).to_string()).bind(MAX_RELATIVES).fetch_all(db).await?)
+}
+
+async fn nodes(db: &mut SqliteConnection, ids: &str, search: &Search<'_>) -> anyhow::Result<Vec<NodeRow>> {
+    let select = sqlx::query_as(
+        "SELECT n.id, n.facts_digest IS NOT NULL AS registered, n.state = 'held' AS held,
+                coalesce((SELECT max(b.last_seen) FROM boots b WHERE b.node = n.id AND b.boot_id IS NOT ?2),
+                         CASE WHEN n.boot_id IS NULL THEN n.last_checkin END) AS heard,
+                EXISTS (SELECT 1 FROM distinct_nodes d WHERE d.one = min(n.id, ?3) AND d.other = max(n.id, ?3)) AS ruled_out
+         FROM json_each(?1) k JOIN nodes n ON n.id = k.value ORDER BY n.id",
+    );
+    Ok(select.bind(ids).bind(search.boot_id).bind(search.own).fetch_all(db).await?)
+}
+
+async fn evidence_of(db: &mut SqliteConnection, ids: &str) -> anyhow::Result<BTreeMap<i64, Evidence>> {
+    let rows: Vec<(i64, String, String)> =
+        sqlx::query_as("SELECT e.node, e.kind, e.value FROM json_each(?1) k JOIN evidence e ON e.node = k.value")
+            .bind(ids)
+            .fetch_all(db)
+            .await?;
+    let mut found: BTreeMap<i64, Evidence> = BTreeMap::new();
+    for (node, kind, value) in rows {
+        if let Some(group) = Group::of_word(&kind) {
+            found.entry(node).or_default().add(group, [value]);
+        }
+    }
+    Ok(found)
+}
+
+/// Stores what a machine reports as known of the node. A group that it does not speak of keeps what was known, unless
+/// the machine turned out to be virtual and such a group is not its own.
+///
+/// # Errors
+/// When the database fails.
+pub async fn learn(db: &mut SqliteConnection, node: i64, evidence: &Evidence, is_virtual: bool) -> anyhow::Result<()> {
+    let known: Vec<(String, String)> =
+        sqlx::query_as("SELECT kind, value FROM evidence WHERE node = ?1").bind(node).fetch_all(&mut *db).await?;
+    for (kind, value) in &known {
+        let now = Group::of_word(kind).and_then(|group| evidence.values(group));
+        if now.map_or(is_virtual, |values| !values.contains(value)) {
+            sqlx::query("DELETE FROM evidence WHERE node = ?1 AND kind = ?2 AND value = ?3")
+                .bind(node)
+                .bind(kind)
+                .bind(value)
+                .execute(&mut *db)
+                .await?;
+        }
+    }
+    let is_new = |(group, value): &(Group, &str)| known.iter().all(|(k, v)| k != group.word() || v != value);
+    let new: Vec<_> = evidence.iter().filter(is_new).map(|(g, v)| json!({"kind": g.word(), "value": v})).collect();
+    if !new.is_empty() {
+        let insert = "INSERT INTO evidence (node, kind, value)
+                      SELECT ?1, k.value ->> 'kind', k.value ->> 'value' FROM json_each(?2) k";
+        sqlx::query(insert).bind(node).bind(json!(new).to_string()).execute(db).await?;
+    }
+    Ok(())
+}

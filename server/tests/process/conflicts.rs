@@ -1,0 +1,186 @@
+//! Hardware that moves, is copied or lies: which node each machine is afterwards, and what its operator gets to read.
+
+use serde_json::{Value, json};
+
+use crate::agents::{Boot, report};
+use crate::support::Server;
+
+const A: &str = "00-11-22-33-44-aa";
+const B: &str = "00-11-22-33-44-bb";
+const C: &str = "00-11-22-33-44-cc";
+
+/// A server with two parts of its own, in a chassis of its own.
+fn machine(n: u8, macs: &[&str]) -> Value {
+    let nics: Vec<Value> = macs.iter().map(|m| json!({"key": m, "mac": m.replace('-', ":"), "bus": "pci"})).collect();
+    json!({
+        "system": {"serial": format!("SYS{n}"), "uuid": format!("{n:08}-0000-4000-8000-1122334455{n:02}")},
+        "board": {"serial": format!("BRD{n}")}, "chassis": {"serial": format!("CHS{n}"), "kind": 23},
+        "memory": {"dimms": [{"slot": "1", "serial": format!("DIMM{n}A")}, {"slot": "2", "serial": format!("DIMM{n}B")}]},
+        "disks": [{"key": "1", "serial": format!("DISK{n}A")}, {"key": "2", "serial": format!("DISK{n}B")}],
+        "nics": nics,
+    })
+}
+
+fn id(answer: &(u16, Value)) -> i64 {
+    assert_eq!(answer.0, 200, "{answer:?}");
+    answer.1["id"].as_i64().unwrap()
+}
+
+/// Virtual machines whose firmware has their host's serial number.
+async fn two_virtual_machines(macs: [&str; 2]) {
+    let server = Server::start("match_nodes_on = [\"mac\", \"serial\"]\n");
+    for round in 0..3 {
+        for (n, mac) in macs.into_iter().enumerate() {
+            let node = server.boot(&format!("net0={mac}&serial=HOST1")).await.unwrap();
+            let stable = json!({
+                "system": {"serial": "HOST1", "uuid": format!("0000000{n}-0000-4000-8000-112233445500")},
+                "virtualization": {"is_virtual": true},
+                "nics": [{"key": "0000:00:03.0", "mac": mac.replace('-', ":"), "bus": "pci"}],
+            });
+            let mut boot = Boot::new(u8::try_from(10 * round + n).unwrap() + 1);
+            let body = boot.next(&report(&stable));
+            let answer = server.post(Some(node), &body, &boot.sign(&body)).await;
+            assert_eq!(id(&answer), i64::try_from(n).unwrap() + 1, "round {round}: {answer:?}");
+            assert_eq!(answer.1["state"], "normal", "round {round}: {answer:?}");
+        }
+    }
+    assert_eq!(server.count().await, 2);
+    for (n, mac) in macs.into_iter().enumerate() {
+        let found = server.boot(&format!("net0={mac}&serial=HOST1")).await;
+        assert_eq!(found, Ok(i64::try_from(n).unwrap() + 1), "known at boot too");
+    }
+}
+
+#[tokio::test]
+async fn virtual_machines_with_their_hosts_serial_are_told_apart() {
+    two_virtual_machines([A, B]).await;
+}
+
+#[tokio::test]
+async fn virtual_machines_with_their_hosts_serial_and_made_up_macs_are_told_apart() {
+    two_virtual_machines(["52-54-00-00-00-01", "52-54-00-00-00-02"]).await;
+}
+
+#[tokio::test]
+async fn a_port_moved_into_a_new_machine_is_contested_until_the_donor_reports() {
+    let server = Server::start("");
+    assert_eq!(id(&Boot::new(1).send(&server, &report(&machine(1, &[A, B]))).await), 1);
+    let mut newcomer = Boot::new(2);
+    let answer = newcomer.send(&server, &report(&machine(2, &[B, C]))).await;
+    assert_eq!((id(&answer), &answer.1["state"]), (2, &json!("normal")), "{answer:?}");
+    let claim = |node: Value| {
+        let claims = node["identity"]["claims"].as_array().unwrap().clone();
+        claims.iter().find(|c| c["value"] == B).map(|c| c["state"].clone())
+    };
+    assert_eq!(claim(server.node(2).await), Some(json!("contested")));
+    assert_eq!(server.boot(&format!("net0={B}&net1={C}")).await, Ok(2), "it reported all that the boot shows");
+    assert_eq!(id(&Boot::new(3).send(&server, &report(&machine(1, &[A]))).await), 1);
+    assert_eq!(claim(server.node(1).await), Some(json!("former")));
+    assert_eq!(claim(server.node(2).await), Some(json!("current")));
+    assert_eq!(server.boot(&format!("net0={B}")).await, Ok(2));
+}
+
+#[tokio::test]
+async fn a_machine_with_a_new_board_is_the_node_that_it_was() {
+    let server = Server::start("checkin_interval = 1\n");
+    assert_eq!(id(&Boot::new(1).send(&server, &report(&machine(1, &[A]))).await), 1);
+    let mut rebuilt = machine(1, &[B]);
+    rebuilt["system"] = json!({"serial": "To be filled by O.E.M.", "uuid": "99999999-0000-4000-8000-112233445599"});
+    rebuilt["board"]["serial"] = json!("BRD99");
+    let node = server.boot(&format!("net0={B}")).await.unwrap();
+    assert_eq!(node, 2, "a boot cannot know");
+    let mut boot = Boot::new(2);
+    let answer = boot.send(&server, &report(&rebuilt)).await;
+    assert_eq!(answer.1["state"], "held", "node1 spoke a moment ago: {answer:?}");
+    assert!(answer.1["reason"]["error"].as_str().unwrap().contains("node1"), "{answer:?}");
+    tokio::time::sleep(std::time::Duration::from_millis(3500)).await;
+    let answer = boot.send(&server, &report(&rebuilt)).await;
+    assert_eq!((id(&answer), &answer.1["state"]), (1, &json!("normal")), "{answer:?}");
+    assert_eq!(server.node(1).await["identity"]["aliases"], json!(["node2"]));
+    assert!(server.log(1).await.iter().any(|e| e["event"] == "rejoined"), "and it is told");
+    assert_eq!(server.boot(&format!("net0={B}")).await, Ok(1));
+}
+
+#[tokio::test]
+async fn a_copy_of_a_running_machine_is_held_and_the_original_goes_on() {
+    let server = Server::start("");
+    let (mut original, mut copy) = (Boot::new(1), Boot::new(2));
+    assert_eq!(id(&original.send(&server, &report(&machine(1, &[A]))).await), 1);
+    let mut running = report(&machine(1, &[A]));
+    running["uptime_s"] = json!(600);
+    let answer = copy.send(&server, &running).await;
+    assert_eq!((id(&answer), &answer.1["state"]), (2, &json!("held")), "{answer:?}");
+    assert_eq!(answer.1["reason"]["code"], "two_machines");
+    let answer = original.send(&server, &json!({})).await;
+    assert_eq!((id(&answer), &answer.1["state"]), (1, &json!("normal")), "{answer:?}");
+    let answer = copy.send(&server, &running).await;
+    assert_eq!((id(&answer), &answer.1["state"]), (2, &json!("held")), "{answer:?}");
+    assert_eq!(server.count().await, 2);
+}
+
+#[tokio::test]
+async fn a_copy_that_looked_like_a_reboot_is_found_out_once_the_original_speaks() {
+    let server = Server::start("");
+    let (mut original, mut copy) = (Boot::new(1), Boot::new(2));
+    let uptime = |seconds: u64| {
+        let mut said = report(&machine(1, &[A]));
+        said["uptime_s"] = json!(seconds);
+        said
+    };
+    assert_eq!(id(&original.send(&server, &uptime(100)).await), 1);
+    assert_eq!(id(&copy.send(&server, &uptime(0)).await), 1, "a reboot, as far as anyone can tell");
+    let answer = original.send(&server, &uptime(160)).await;
+    assert_eq!((id(&answer), &answer.1["state"]), (1, &json!("normal")), "{answer:?}");
+    for _ in 0..2 {
+        let answer = copy.send(&server, &uptime(60)).await;
+        assert_eq!((id(&answer), &answer.1["state"]), (2, &json!("held")), "{answer:?}");
+        assert_eq!(answer.1["reason"]["code"], "two_machines");
+        assert_eq!(id(&original.send(&server, &uptime(220)).await), 1);
+    }
+    let mut again = Boot::new(3);
+    again.send(&server, &uptime(0)).await;
+    original.send(&server, &uptime(280)).await;
+    assert_eq!(again.send(&server, &uptime(60)).await.1["id"], 2, "the copy's next boot is the same held node");
+    assert_eq!(server.count().await, 2);
+    assert!(server.log(1).await.iter().any(|e| e["event"] == "two-machines"));
+}
+
+#[tokio::test]
+async fn original_clients_that_take_turns_as_one_node_are_left_alone() {
+    let server = Server::start("protect_new_nodes = true\n");
+    let node = server.boot(&format!("net0={A}")).await.unwrap();
+    let say = async |hw_id: &str| {
+        let body = json!({"hw_id": hw_id, "facts": {"macaddress": A}}).to_string();
+        server.post(Some(node), body.as_bytes(), &[]).await.1["action"].clone()
+    };
+    assert_eq!(say("one").await, "reboot");
+    assert_eq!(say("two").await, "reboot", "it may have got another port");
+    assert_eq!(say("one").await, "none");
+    assert_eq!(say("two").await, "none");
+    let shown = server.node(node).await["identity"].clone();
+    assert_eq!((&shown["state"], &shown["reason"]["code"]), (&json!("held"), &json!("two_machines")));
+}
+
+#[tokio::test]
+async fn a_boot_over_a_usb_port_makes_no_lasting_node() {
+    let server = Server::start("");
+    let dongle = "00-e0-4c-00-00-01";
+    let with_dongle = |n: u8, mac: &str| {
+        let mut stable = machine(n, &[mac]);
+        stable["nics"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"key": "1-2", "mac": dongle.replace('-', ":"), "bus": "usb"}));
+        report(&stable)
+    };
+    let known = id(&Boot::new(1).send(&server, &report(&machine(1, &[A]))).await);
+    let made = server.boot(&format!("net0={dongle}")).await.unwrap();
+    assert_ne!(made, known, "iPXE shows the dongle alone");
+    let mut boot = Boot::new(2);
+    let body = boot.next(&with_dongle(1, A));
+    assert_eq!(id(&server.post(Some(made), &body, &boot.sign(&body)).await), known);
+    assert_eq!(server.count().await, 1, "what the boot made has merged");
+    let refusal = server.boot(&format!("net0={dongle}")).await.unwrap_err();
+    assert_eq!(refusal.1["code"], "no_match_value", "from now on it is no evidence");
+    assert_eq!(id(&Boot::new(3).send(&server, &with_dongle(2, B)).await), 3);
+}
