@@ -125,7 +125,9 @@ pub(crate) const CONSOLE_REPAINT: Duration = Duration::from_secs(60);
 pub(crate) const CHECKIN_START: Duration = Duration::from_secs(10);
 /// Time for a whole collection of facts; a longer one is gone on without.
 pub(crate) const CHECKIN_FACTS: Duration = Duration::from_secs(15);
-/// Time for name resolution and TCP connection to a server.
+/// Time for the resolution of a server's name: the C library asks each of two name servers once in it.
+pub(crate) const CHECKIN_NAME: Duration = Duration::from_secs(5);
+/// Time for the TCP connection to a server, over one port.
 pub(crate) const CHECKIN_CONNECT: Duration = Duration::from_secs(5);
 /// Time for a whole exchange with a server, its body included.
 pub(crate) const CHECKIN_EXCHANGE: Duration = Duration::from_secs(30);

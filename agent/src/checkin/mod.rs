@@ -7,6 +7,7 @@
 mod compose;
 mod gather;
 mod key;
+mod names;
 mod outbox;
 mod pace;
 mod pushed;
@@ -129,7 +130,7 @@ impl Unit {
             let view = self.view().await;
             let power = self.power.take();
             let round = if inputs.has_address() {
-                self.round(&inputs.servers, &view).await
+                self.round(&inputs, &view).await
             } else {
                 self.failed(NO_ADDRESS, watch::no_network(&net), None)
             };
@@ -196,17 +197,17 @@ impl Unit {
     }
 
     /// Asks the servers one after the other until one answers.
-    async fn round(&mut self, hints: &[ServerHint], view: &View) -> Round {
+    async fn round(&mut self, inputs: &Inputs, view: &View) -> Round {
         // Later rounds and repeated attempts are routine: nobody wants to read of each.
         if ![CHECKED_IN, RETRYING].contains(&self.state.stage.as_str()) {
             self.say("checking in");
         }
         self.outbox.problems(self.settings.problems.iter().cloned());
         self.outbox.problems(crate::state::Net::read().map(|n| n.problems).unwrap_or_default());
-        let order: Vec<ServerHint> = self.route.order(hints).into_iter().cloned().collect();
+        let order: Vec<ServerHint> = self.route.order(&inputs.servers).into_iter().cloned().collect();
         let mut failures = Vec::new();
         for hint in &order {
-            match self.attempt(hint, view).await {
+            match self.attempt(hint, view, &inputs.ports).await {
                 Ok((sealed, reply)) => return self.answered(hint, view, sealed, &reply),
                 Err(failure) => {
                     self.route.failed(hint, failure.status);
@@ -223,9 +224,14 @@ impl Unit {
         self.failed(RETRYING, all_failed(failures.into_iter().map(|f| f.problem)), asked)
     }
 
-    async fn attempt(&mut self, hint: &ServerHint, view: &View) -> Result<(Sealed, CheckinReply), Failure> {
+    async fn attempt(
+        &mut self,
+        hint: &ServerHint,
+        view: &View,
+        ports: &[String],
+    ) -> Result<(Sealed, CheckinReply), Failure> {
         if self.route.must_greet(hint) {
-            let (url, answer) = self.transport()?.hello(&hint.url).await;
+            let (url, answer) = self.transport()?.hello(&hint.url, ports).await;
             verdict::hello(&url, &answer?)?;
             self.route.greeted(hint);
         }
@@ -236,7 +242,7 @@ impl Unit {
                 .seal(hint, view)
                 .map_err(|why| Failure::new("local", format!("{why:#}"), "See the state of /run on this node."))?,
         };
-        let answer = self.transport()?.post(&url, sealed.body.clone(), &sealed.signed).await;
+        let answer = self.transport()?.post(&url, &sealed.body, &sealed.signed, ports).await;
         match answer.and_then(|answer| verdict::checkin(&url, &answer)) {
             Ok(reply) => Ok((sealed, reply)),
             Err(failure) => {
@@ -264,8 +270,8 @@ impl Unit {
         })
     }
 
-    fn transport(&self) -> Result<&Transport, Failure> {
-        self.transport.as_ref().map_err(Clone::clone)
+    fn transport(&mut self) -> Result<&mut Transport, Failure> {
+        self.transport.as_mut().map_err(|why| why.clone())
     }
 
     fn request(&self, view: &View, parts: Parts, number: u64) -> CheckinRequest {

@@ -1,15 +1,22 @@
 //! HTTP to a server: one exchange with time-outs and a limit on what is read. Redirects are not followed. Each failure
 //! names the URL and the step that failed.
+//!
+//! The kernel sends everything by the best of all default routes, and that one may lead nowhere on a machine in several
+//! networks. So a server that cannot be reached is tried over each port by itself, and the port that works is kept.
 
+use std::collections::BTreeMap;
 use std::error::Error as _;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, RequestBuilder, Response, Url};
+use reqwest::{Certificate, Client, Method, Response, Url};
 use wire::limits::MAX_REPLY_BODY;
 use wire::routes::{HELLO, HTTP_PORT, JSON, KEY_HEADER, SIGNATURE_HEADER};
 
+use super::names::Names;
 use super::verdict::{Answer, Failure};
 use crate::limits::{CHECKIN_CONNECT, CHECKIN_EXCHANGE, HELLO_BODY};
 
@@ -26,9 +33,24 @@ impl Default for Timeouts {
     }
 }
 
+/// What is asked of a server.
+struct Request<'a> {
+    url: &'a str,
+    parsed: Url,
+    /// A check-in: its body, public key and signature.
+    sent: Option<(&'a [u8], &'a (String, String))>,
+    /// Most bytes of the answer's body.
+    limit: usize,
+}
+
 /// A client of servers.
 pub(super) struct Transport {
-    client: Client,
+    certificates: Vec<Certificate>,
+    names: Arc<Names>,
+    /// By the only port that they use, if there is one.
+    clients: BTreeMap<Option<String>, Client>,
+    /// The port over which a server was reached, by its host, where the kernel's choice was wrong.
+    ways: BTreeMap<String, String>,
     /// A CA is in the image: nothing else is trusted, and plain HTTP not at all.
     pinned: bool,
     timeouts: Timeouts,
@@ -48,36 +70,57 @@ impl Transport {
         };
         let certificates =
             ca_pem.map_or(Ok(Vec::new()), |pem| Certificate::from_pem_bundle(pem.as_bytes())).map_err(bad)?;
-        let client = Client::builder()
-            .tls_certs_only(certificates)
-            .user_agent(concat!("mk-agent/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(timeouts.connect)
-            .timeout(timeouts.exchange)
-            .redirect(Policy::none())
-            // Check-ins are a minute apart: a connection kept so long is dead as often as not.
-            .pool_max_idle_per_host(0)
-            .build()
-            .map_err(bad)?;
-        Ok(Self { client, pinned: ca_pem.is_some(), timeouts })
+        let mut transport = Self {
+            certificates,
+            names: Arc::default(),
+            clients: BTreeMap::new(),
+            ways: BTreeMap::new(),
+            pinned: ca_pem.is_some(),
+            timeouts,
+        };
+        transport.client(None).map_err(bad)?;
+        Ok(transport)
     }
 
-    /// Sends a signed check-in.
-    pub(super) async fn post(&self, url: &str, body: Vec<u8>, signed: &(String, String)) -> Result<Answer, Failure> {
-        let request = self
-            .client
-            .post(self.allowed(url)?)
-            .header(CONTENT_TYPE, JSON)
-            .header(KEY_HEADER, &signed.0)
-            .header(SIGNATURE_HEADER, &signed.1)
-            .body(body);
-        self.exchange(url, request, MAX_REPLY_BODY).await
+    /// The client that uses this port only, or any.
+    fn client(&mut self, port: Option<&str>) -> reqwest::Result<Client> {
+        if let Some(client) = self.clients.get(&port.map(str::to_owned)) {
+            return Ok(client.clone());
+        }
+        let mut client = Client::builder()
+            .tls_certs_only(self.certificates.clone())
+            .user_agent(concat!("mk-agent/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(self.timeouts.connect)
+            .timeout(self.timeouts.exchange)
+            .redirect(Policy::none())
+            .dns_resolver(Arc::clone(&self.names))
+            // Check-ins are a minute apart: a connection kept so long is dead as often as not.
+            .pool_max_idle_per_host(0);
+        if let Some(port) = port {
+            client = client.interface(port);
+        }
+        let client = client.build()?;
+        self.clients.insert(port.map(str::to_owned), client.clone());
+        Ok(client)
+    }
+
+    /// Sends a signed check-in; `ports` have an address.
+    pub(super) async fn post(
+        &mut self,
+        url: &str,
+        body: &[u8],
+        signed: &(String, String),
+        ports: &[String],
+    ) -> Result<Answer, Failure> {
+        let parsed = self.allowed(url)?;
+        self.exchange(Request { url, parsed, sent: Some((body, signed)), limit: MAX_REPLY_BODY }, ports).await
     }
 
     /// Asks a server what it is. Gives the URL that was asked, too.
-    pub(super) async fn hello(&self, base: &str) -> (String, Result<Answer, Failure>) {
+    pub(super) async fn hello(&mut self, base: &str, ports: &[String]) -> (String, Result<Answer, Failure>) {
         let url = format!("{base}{HELLO}");
         let answer = match self.allowed(&url) {
-            Ok(allowed) => self.exchange(&url, self.client.get(allowed), HELLO_BODY).await,
+            Ok(parsed) => self.exchange(Request { url: &url, parsed, sent: None, limit: HELLO_BODY }, ports).await,
             Err(failure) => Err(failure),
         };
         (url, answer)
@@ -109,82 +152,162 @@ impl Transport {
         }
     }
 
-    async fn exchange(&self, url: &str, request: RequestBuilder, limit: usize) -> Result<Answer, Failure> {
-        let mut response = request.send().await.map_err(|why| self.failure(url, &why))?;
+    /// Asks over the port that worked last, then as the kernel would, then over each port by itself.
+    async fn exchange(&mut self, request: Request<'_>, ports: &[String]) -> Result<Answer, Failure> {
+        let host = request.parsed.host_str().unwrap_or_default().to_owned();
+        let addresses = self.resolve(&request).await?;
+        let last = self.ways.get(&host).cloned();
+        let each = if ports.len() > 1 { ports } else { &[] };
+        let others =
+            [None].into_iter().chain(each.iter().cloned().map(Some)).filter(|way| *way != last || way.is_none());
+        let ways = last.clone().map(Some).into_iter().chain(others);
+        let mut unreached = None;
+        for way in ways {
+            match self.once(&request, way.as_deref(), &addresses).await {
+                Err(failure) if failure.unreached => {
+                    self.ways.remove(&host);
+                    unreached.get_or_insert(failure);
+                }
+                outcome => {
+                    if let Some(port) = way {
+                        if last.as_ref() != Some(&port) {
+                            tracing::info!(
+                                "{} is reached over {port}, and not by the kernel's choice of port",
+                                request.url
+                            );
+                        }
+                        self.ways.insert(host, port);
+                    }
+                    return outcome;
+                }
+            }
+        }
+        let failure =
+            unreached.unwrap_or_else(|| Failure::new("connect", format!("{}: no connection", request.url), ""));
+        let over = if each.is_empty() { String::new() } else { format!(", nor over {} alone", each.join(" or ")) };
+        Err(failure.with_more(&over))
+    }
+
+    /// The addresses that the URL's host name has now; none if it is an address itself.
+    async fn resolve(&self, request: &Request<'_>) -> Result<Vec<IpAddr>, Failure> {
+        let Some(name) = request.parsed.domain() else { return Ok(Vec::new()) };
+        self.names.look_up(name).await.map_err(|why| {
+            let text = format!("{}: its name cannot be resolved ({why})", request.url);
+            let remedy = "See whether the name server is up and knows this name, or name the server by its address.";
+            Failure::new("dns", text, remedy)
+        })
+    }
+
+    async fn once(
+        &mut self,
+        request: &Request<'_>,
+        port: Option<&str>,
+        addresses: &[IpAddr],
+    ) -> Result<Answer, Failure> {
+        let failed = |why: &reqwest::Error, timeouts| failure(request.url, addresses, why, timeouts);
+        let timeouts = self.timeouts;
+        let client = self.client(port).map_err(|why| failed(&why, timeouts))?;
+        let ask = match request.sent {
+            None => client.request(Method::GET, request.parsed.clone()),
+            Some((body, signed)) => client
+                .request(Method::POST, request.parsed.clone())
+                .header(CONTENT_TYPE, JSON)
+                .header(KEY_HEADER, &signed.0)
+                .header(SIGNATURE_HEADER, &signed.1)
+                .body(body.to_vec()),
+        };
+        let mut response = ask.send().await.map_err(|why| failed(&why, timeouts))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = self.body(url, &mut response, limit).await?;
+        let body = body(request, &mut response, |why| failed(why, timeouts)).await?;
         let header = |name| text(&headers, name);
         let (location, retry_after) = (header(LOCATION), header(RETRY_AFTER));
         Ok(Answer { status, content_type: header(CONTENT_TYPE), location, retry_after, body })
     }
+}
 
-    async fn body(&self, url: &str, response: &mut Response, limit: usize) -> Result<Vec<u8>, Failure> {
-        let too_large = || {
-            let text = format!("{url} answered with more than {limit} bytes");
-            Failure::new("too_large", text, "Another service answers at this address: correct the server's URL.")
-        };
-        if response.content_length().is_some_and(|n| n > limit as u64) {
+/// The whole body, if it is no larger than it may be.
+async fn body(
+    request: &Request<'_>,
+    response: &mut Response,
+    failed: impl Fn(&reqwest::Error) -> Failure,
+) -> Result<Vec<u8>, Failure> {
+    let Request { url, limit, .. } = request;
+    let too_large = || {
+        let text = format!("{url} answered with more than {limit} bytes");
+        Failure::new("too_large", text, "Another service answers at this address: correct the server's URL.")
+    };
+    if response.content_length().is_some_and(|n| n > *limit as u64) {
+        return Err(too_large());
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|why| failed(&why))? {
+        if body.len() + chunk.len() > *limit {
             return Err(too_large());
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|why| self.failure(url, &why))? {
-            if body.len() + chunk.len() > limit {
-                return Err(too_large());
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
+        body.extend_from_slice(&chunk);
     }
+    Ok(body)
+}
 
-    fn failure(&self, url: &str, why: &reqwest::Error) -> Failure {
-        let causes = chain(why);
-        let (code, what, remedy) = if causes.contains("dns error") {
-            (
-                "dns",
-                "its name cannot be resolved",
-                "See the name servers with `mk-agent status`, or give the server's address.",
-            )
-        } else if why.is_connect() && why.is_timeout() {
-            (
-                "connect_timeout",
-                "no connection in time",
-                "See whether cable, VLAN, route and firewall let this machine reach it.",
-            )
-        } else if causes.contains("certificate") || causes.contains("tls") {
-            (
-                "tls",
-                "its certificate is not accepted",
-                "See whether it is signed by the CA in this image, and the clocks.",
-            )
-        } else if why.is_connect() {
-            ("connect", "no connection", "See whether the server runs and listens on this address and port.")
-        } else if why.is_timeout() {
-            ("timeout", "no whole answer in time", "See the server's log and load; the check-in is repeated.")
-        } else {
-            ("broken", "the connection broke", "See the server's log; the check-in is repeated.")
-        };
-        let time = match code {
-            "connect_timeout" => format!(" ({} s)", self.timeouts.connect.as_secs()),
-            "timeout" => format!(" ({} s)", self.timeouts.exchange.as_secs()),
-            _ => format!(" ({})", causes.rsplit(": ").next().unwrap_or(&causes)),
-        };
-        let lost = matches!(code, "timeout" | "broken");
-        Failure { lost, ..Failure::new(code, format!("{url}: {what}{time}"), remedy) }
-    }
+/// What went wrong on the way to this URL, whose host has these addresses by DNS.
+fn failure(url: &str, addresses: &[IpAddr], why: &reqwest::Error, timeouts: Timeouts) -> Failure {
+    let causes = chain(why);
+    let (code, what, remedy) = if why.is_connect() && why.is_timeout() {
+        (
+            "connect_timeout",
+            "no connection in time",
+            "See whether cable, VLAN, route and firewall let this machine reach it.",
+        )
+    } else if causes.contains("certificate") || causes.contains("tls") {
+        ("tls", "its certificate is not accepted", "See whether it is signed by the CA in this image, and the clocks.")
+    } else if causes.contains("unreachable") || causes.contains("No route to host") {
+        ("connect", "no way to it", "See whether cable, VLAN and route let this machine reach it.")
+    } else if why.is_connect() {
+        ("connect", "no connection", "See whether the server runs and listens on this address and port.")
+    } else if is_not_http(why) {
+        (
+            "not_http",
+            "it does not speak proper HTTP",
+            "Another service answers at this address: correct the server's URL.",
+        )
+    } else if why.is_timeout() {
+        ("timeout", "no whole answer in time", "See the server's log and load; the check-in is repeated.")
+    } else {
+        ("broken", "the connection broke", "See the server's log; the check-in is repeated.")
+    };
+    let time = match code {
+        "connect_timeout" => format!(" ({} s)", timeouts.connect.as_secs()),
+        "timeout" => format!(" ({} s)", timeouts.exchange.as_secs()),
+        _ => format!(" ({})", causes.rsplit(": ").next().unwrap_or(&causes)),
+    };
+    let at: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+    let at = if at.is_empty() { String::new() } else { format!(" (by DNS {})", at.join(", ")) };
+    let lost = matches!(code, "timeout" | "broken");
+    let unreached = matches!(code, "connect" | "connect_timeout");
+    let remedy = match unreached && !at.is_empty() {
+        true => format!("{remedy} See whether the address that DNS gives is right."),
+        false => remedy.to_owned(),
+    };
+    Failure { lost, unreached, ..Failure::new(code, format!("{url}{at}: {what}{time}"), &remedy) }
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     Some(String::from_utf8_lossy(headers.get(name)?.as_bytes()).into_owned())
 }
 
-/// The causes of an error from the second on, since the first one only repeats the URL.
+/// What came is no HTTP.
+fn is_not_http(error: &reqwest::Error) -> bool {
+    causes(error).filter_map(|cause| cause.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse)
+}
+
+/// The causes of an error, outermost first.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |cause| (*cause).source())
+}
+
+/// The causes of an error as text, without the error itself, since that only repeats the URL.
 fn chain(error: &reqwest::Error) -> String {
-    let mut causes = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
-    }
+    let mut causes: Vec<String> = causes(error).map(ToString::to_string).collect();
     causes.dedup();
     if causes.is_empty() { error.to_string() } else { causes.join(": ") }
 }

@@ -31,6 +31,8 @@ pub(super) struct Failure {
     pub(super) final_word: bool,
     /// HTTP status, if it came to that.
     pub(super) status: Option<u16>,
+    /// The server was not reached at all.
+    pub(super) unreached: bool,
     /// The request may have been taken, and its answer lost on the way.
     pub(super) lost: bool,
     /// The server asks to be left alone for so long.
@@ -41,7 +43,13 @@ impl Failure {
     /// A failure that another server may not have.
     pub(super) fn new(code: &str, error: String, remedy: &str) -> Self {
         let problem = Problem::new(code, error, remedy);
-        Self { problem, final_word: false, status: None, lost: false, retry_after: None }
+        Self { problem, final_word: false, status: None, unreached: false, lost: false, retry_after: None }
+    }
+
+    /// The same with a few words more.
+    pub(super) fn with_more(mut self, words: &str) -> Self {
+        self.problem.error.push_str(words);
+        self
     }
 }
 

@@ -65,6 +65,8 @@ pub(super) struct Inputs {
     pub(super) findings: Vec<Finding>,
     /// Addresses by key of the port.
     pub(super) addresses: Vec<(String, Vec<String>)>,
+    /// Names of the ports that have one.
+    pub(super) ports: Vec<String>,
     /// Places where a server may be.
     pub(super) servers: Vec<ServerHint>,
 }
@@ -78,8 +80,9 @@ impl Inputs {
 
     fn of(net: &Net, devices: Devices) -> Self {
         let addresses = net.ports.iter().filter(|p| p.up).map(|p| (p.key.clone(), p.addresses.clone())).collect();
-        let servers = net.servers.clone();
-        Self { settled: devices.settled, findings: devices.findings, addresses, servers }
+        let addressed = net.ports.iter().filter(|p| p.up && !p.addresses.is_empty());
+        let (ports, servers) = (addressed.map(|p| p.name.clone()).collect(), net.servers.clone());
+        Self { settled: devices.settled, findings: devices.findings, addresses, ports, servers }
     }
 
     /// Whether some port with a link has an address.

@@ -1,8 +1,6 @@
 //! The check-in loop against an HTTP server that answers as it is told and keeps what it was sent.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,119 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::{Value, json};
 
-use crate::sandbox::{Place, eventually, possible};
-
-const HELLO: &str = r#"{"service":"razor-mk","protocol":1,"version":"0"}"#;
-
-/// A request as it came.
-#[derive(Debug, Clone, Default)]
-struct Seen {
-    line: String,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-}
-
-impl Seen {
-    fn header(&self, name: &str) -> &str {
-        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map_or("", |(_, v)| v)
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
-    }
-
-    fn codes(&self) -> Vec<String> {
-        let problems = self.json()["problems"].as_array().cloned().unwrap_or_default();
-        problems.iter().map(|p| p["code"].as_str().unwrap().to_owned()).collect()
-    }
-}
-
-/// Answers check-ins with these replies in turn, the last one for ever; null hangs up without an answer.
-struct Server {
-    address: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
-}
-
-impl Server {
-    fn start(replies: Vec<Value>) -> Self {
-        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), replies)
-    }
-
-    fn on(listener: TcpListener, replies: Vec<Value>) -> Self {
-        let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&seen);
-        thread::spawn(move || {
-            let mut next = 0;
-            while let Ok((stream, _)) = listener.accept() {
-                let Some(request) = read(&stream) else { continue };
-                let reply = if request.line.starts_with("GET /svc/hello ") {
-                    HELLO.to_owned()
-                } else {
-                    next += 1;
-                    replies[next.min(replies.len()) - 1].to_string()
-                };
-                log.lock().unwrap().push(request);
-                if reply == "null" {
-                    continue;
-                }
-                let kind = "Content-Type: application/json\r\nConnection: close";
-                let _ = write!(&stream, "HTTP/1.1 200 OK\r\n{kind}\r\nContent-Length: {}\r\n\r\n{reply}", reply.len());
-            }
-        });
-        Self { address, seen }
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    /// The request with this number, from 0.
-    fn request(&self, number: usize) -> Seen {
-        eventually("request", || self.seen.lock().unwrap().get(number).cloned())
-    }
-}
-
-fn read(stream: &TcpStream) -> Option<Seen> {
-    let mut reader = BufReader::new(stream);
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        match line.trim_end() {
-            "" => break,
-            line => lines.push(line.to_owned()),
-        }
-    }
-    let headers: Vec<(String, String)> =
-        lines.iter().skip(1).filter_map(|l| l.split_once(": ")).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
-    let mut seen = Seen { line: lines.first()?.clone(), headers, body: Vec::new() };
-    let length = seen.header("content-length").parse().unwrap_or(0);
-    seen.body.resize(length, 0);
-    reader.read_exact(&mut seen.body).ok()?;
-    Some(seen)
-}
-
-/// A machine whose devices have settled and whose port has an address, with these servers (URL, guessed).
-fn machine(servers: &[(&str, bool)]) -> Place {
-    let place = Place::new("");
-    let hints: Vec<Value> = servers
-        .iter()
-        .map(|(url, guessed)| json!({"url": url, "checkin": null, "source": "the test", "guessed": guessed}))
-        .collect();
-    let port = json!({"name": "eth0", "key": "k", "mac": "52:54:00:12:34:56", "up": true, "addresses": ["10.9.0.5/24"],
-        "gateway": null, "source": "static", "error": null});
-    place.publish("net", &json!({"ports": [port], "dns": [], "search": [], "servers": hints, "problems": []}));
-    place.publish("devices", &json!({"settled": true, "loaded": [], "failed": {}, "findings": [], "extensions": []}));
-    place
-}
-
-fn none(more: &Value) -> Value {
-    let mut reply =
-        json!({"action": "none", "id": 7, "name": "node7", "state": "normal", "send_inventory": false, "interval": 1});
-    reply.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    reply
-}
+use crate::sandbox::{eventually, possible};
+use crate::server::{Seen, Server, machine, none};
 
 #[test]
 fn the_first_check_in_is_whole_and_signed_and_the_next_one_short() {

@@ -5,8 +5,11 @@
 
 mod checkin;
 mod dhcp;
+mod lies;
 mod port;
 mod sandbox;
+mod server;
+mod ways;
 
 use std::fs;
 
@@ -31,7 +34,7 @@ fn a_lease_gives_address_routes_names_and_servers() {
         return;
     }
     let cable = Cable::new("a");
-    let place = Place::with_port("", &cable.node, &cable.index, Cable::MAC);
+    let place = Place::with_ports("", &[&cable]);
     let options = [
         RANGE,
         "--domain=lab.example",
@@ -77,7 +80,7 @@ fn a_server_that_takes_the_address_back_gives_another() {
         return;
     }
     let cable = Cable::new("b");
-    let place = Place::with_port("", &cable.node, &cable.index, Cable::MAC);
+    let place = Place::with_ports("", &[&cable]);
     let dnsmasq = cable.dnsmasq(&place.path("leases"), &[RANGE]);
     let _unit = place.start("net");
     let first = eventually("address", || address(&place));
@@ -104,7 +107,7 @@ fn silence_is_named() {
         return;
     }
     let cable = Cable::new("c");
-    let place = Place::with_port("", &cable.node, &cable.index, Cable::MAC);
+    let place = Place::with_ports("", &[&cable]);
     let _unit = place.start("net");
     let error = eventually("error", || port(&place)["error"].as_str().map(str::to_owned));
     assert_eq!(error, "no DHCP server has answered on eth0");
@@ -118,7 +121,7 @@ fn a_static_address_needs_no_server() {
     }
     let cable = Cable::new("d");
     let line = "razor.ip=52:54:00:12:34:56,10.9.0.33/24 razor.gw=10.9.0.1 razor.dns=10.9.0.1 razor.vlan=5 razor.server=http://10.9.0.1:8150";
-    let place = Place::with_port(line, &cable.node, &cable.index, Cable::MAC);
+    let place = Place::with_ports(line, &[&cable]);
     let _unit = place.start("net");
     assert_eq!(eventually("address", || address(&place)), "10.9.0.33/24");
     let net = place.state("net");

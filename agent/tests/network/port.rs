@@ -25,7 +25,7 @@ fn an_mtu_that_the_driver_refuses_is_named_and_does_not_cost_the_address() {
     let script =
         tunnel(&cable.node, "eth0", 2, 1) + &format!("ip -n {} link set eth0 address {}", cable.node, Cable::MAC);
     cable.replace_port(&script);
-    let place = Place::with_port("", &cable.node, &cable.index, Cable::MAC);
+    let place = Place::with_ports("", &[&cable]);
     let options = [RANGE, "--dhcp-option=26,9000"];
     let _dnsmasq = cable.dnsmasq(&place.path("leases"), &options);
     let _unit = place.start("net");
@@ -42,7 +42,7 @@ fn no_socket_is_left_open_after_a_lease_was_extended() {
         return;
     }
     let cable = Cable::new("r");
-    let place = Place::with_port("", &cable.node, &cable.index, Cable::MAC);
+    let place = Place::with_ports("", &[&cable]);
     let extensions = short_leases(&cable);
     let _unit = place.start("net");
     eventually("extension of the lease", || (extensions.load(Ordering::Relaxed) >= 2).then_some(()));
@@ -61,7 +61,7 @@ fn a_static_address_that_could_not_be_set_is_set_later() {
     cable.replace_port(&format!(
         "ip -n {node} link del eth0; ip -n {node} link add eth0 address {mac} type ifb; ip -n {node} link set eth0 mtu 60"
     ));
-    let place = Place::with_port("razor.ip=10.9.0.33/24", &cable.node, &cable.index, Cable::MAC);
+    let place = Place::with_ports("razor.ip=10.9.0.33/24", &[&cable]);
     let _unit = place.start("net");
     let error = eventually("error", || port(&place)["error"].as_str().map(str::to_owned));
     assert!(error.contains("eth0") && address(&place).is_none(), "{error}");

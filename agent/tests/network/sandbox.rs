@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Tests wait so long for something that should take a second.
@@ -54,26 +54,39 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// With an empty `/run/razor-mk`, this kernel line, and the network of the test itself.
+    /// With an empty `/run/razor-mk`, this kernel line, a serial console that is a file, and the network of the test
+    /// itself.
     pub(crate) fn new(line: &str) -> Self {
         let place = Self { dir: tempfile::tempdir().unwrap(), netns: None };
-        for folder in ["run/razor-mk", "etc"] {
+        for folder in ["run/razor-mk", "etc", "console"] {
             fs::create_dir_all(place.path(folder)).unwrap();
         }
         fs::write(place.path("cmdline"), line).unwrap();
+        fs::write(place.path("serial"), "").unwrap();
+        fs::write(place.path("console/active"), format!("..{}\n", place.path("serial").display())).unwrap();
         place
     }
 
-    /// With one port `eth0`, described as a PCI device, in a network namespace of this name.
-    pub(crate) fn with_port(line: &str, netns: &str, index: &str, mac: &str) -> Self {
-        let place = Self { netns: Some(netns.to_owned()), ..Self::new(line) };
-        let class = place.path("sys/class/net/eth0");
-        fs::create_dir_all(&class).unwrap();
-        fs::create_dir_all(place.path("sys/devices/pci0000:00/0000:00:03.0/net/eth0")).unwrap();
-        std::os::unix::fs::symlink("../../../devices/pci0000:00/0000:00:03.0", class.join("device")).unwrap();
-        for (file, text) in [("type", "1"), ("ifindex", index), ("address", mac), ("carrier", "1")] {
-            fs::write(class.join(file), text).unwrap();
+    /// In the network namespace of these cables, each with a port that is described as a PCI device.
+    pub(crate) fn with_ports(line: &str, cables: &[&Cable]) -> Self {
+        let mut place = Self::new(line);
+        place.netns = Some(cables[0].node.clone());
+        fs::create_dir_all(place.path("sys/class/tty/console")).unwrap();
+        for (slot, cable) in (3..).zip(cables) {
+            let class = place.path("sys/class/net").join(cable.port);
+            let device = format!("devices/pci0000:00/0000:00:0{slot}.0");
+            fs::create_dir_all(&class).unwrap();
+            fs::create_dir_all(place.path("sys").join(&device).join("net").join(cable.port)).unwrap();
+            std::os::unix::fs::symlink(format!("../../../{device}"), class.join("device")).unwrap();
+            for (file, text) in [("type", "1"), ("ifindex", &cable.index), ("address", cable.mac), ("carrier", "1")] {
+                fs::write(class.join(file), text).unwrap();
+            }
         }
+        place.publish(
+            "devices",
+            &json!({"settled": true, "loaded": [], "failed": {}, "findings": [], "extensions": []}),
+        );
+        place.publish("units", &json!({"units": [], "pids": {}, "problems": []}));
         place
     }
 
@@ -95,22 +108,60 @@ impl Place {
         serde_json::from_slice(&text).unwrap_or(Value::Null)
     }
 
-    /// Starts a unit here.
+    /// Starts a unit here. What it logs is in [`Self::log`].
     pub(crate) fn start(&self, unit: &str) -> Unit {
+        let log = fs::File::options().create(true).append(true).open(self.path(&format!("{unit}.log"))).unwrap();
+        Unit(self.agent(&["run", unit]).stdin(Stdio::null()).stderr(log).spawn().unwrap())
+    }
+
+    /// What a unit logged.
+    pub(crate) fn log(&self, unit: &str) -> String {
+        fs::read_to_string(self.path(&format!("{unit}.log"))).unwrap_or_default()
+    }
+
+    /// What the unit `console` wrote to the serial line.
+    pub(crate) fn serial(&self) -> String {
+        fs::read_to_string(self.path("serial")).unwrap()
+    }
+
+    /// What `mk-agent status` prints.
+    pub(crate) fn status(&self) -> String {
+        let output = self.agent(&["status"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The agent with these words, among these folders.
+    fn agent(&self, words: &[&str]) -> Command {
         let dir = self.dir.path().display();
-        let sys = if self.netns.is_some() { format!("mount --bind {dir}/sys /sys; ") } else { String::new() };
-        let agent = env!("CARGO_BIN_EXE_mk-agent");
+        let sys = if self.netns.is_some() { format!("mount --bind {dir}/sys /sys") } else { "true".to_owned() };
         let script = format!(
-            "mount --bind {dir}/cmdline /proc/cmdline; {sys}mount --bind {dir}/run /run; mount --bind {dir}/etc /etc; \
-             exec {agent} run {unit}"
+            "active=/sys/class/tty/console; {sys}; \
+             ! [ -d $active ] || mount --bind {dir}/console $active; \
+             ! [ -e /dev/tty1 ] || mount --bind /dev/null /dev/tty1; \
+             mount --bind {dir}/cmdline /proc/cmdline; mount --bind {dir}/run /run; mount --bind {dir}/etc /etc; \
+             exec {} {}",
+            env!("CARGO_BIN_EXE_mk-agent"),
+            words.join(" ")
         );
-        let mut words: Vec<&str> = match &self.netns {
+        let mut line: Vec<&str> = match &self.netns {
             Some(netns) => vec!["ip", "netns", "exec", netns],
             None => Vec::new(),
         };
-        words.extend(["unshare", "--mount", "sh", "-ec", &script]);
-        let child = Command::new(words[0]).args(&words[1..]).stdin(Stdio::null()).spawn().unwrap();
-        Unit(child)
+        line.extend(["unshare", "--mount", "sh", "-ec", &script]);
+        let mut command = Command::new(line[0]);
+        command.args(&line[1..]);
+        command
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for unit in ["net", "checkin", "console"] {
+                eprintln!("--- log of {unit}:\n{}", self.log(unit));
+            }
+            eprintln!("--- serial console:\n{}", self.serial());
+        }
     }
 }
 
@@ -124,28 +175,40 @@ impl Drop for Unit {
     }
 }
 
-/// Two network namespaces and a cable between them; `srv0` in the first has 10.9.0.1/24, `eth0` in the second nothing.
+/// Two network namespaces and a cable between them: `srv0` in the first has an address, the port in the second none.
 pub(crate) struct Cable {
     pub(crate) server: String,
     pub(crate) node: String,
+    /// Name, number and MAC of the node's port.
+    pub(crate) port: &'static str,
     pub(crate) index: String,
+    pub(crate) mac: &'static str,
 }
 
 impl Cable {
     pub(crate) const MAC: &str = "52:54:00:12:34:56";
 
-    /// A cable for the test of this name.
+    /// A cable for the test of this name, between 10.9.0.1 and `eth0`.
     pub(crate) fn new(test: &str) -> Self {
         let id = format!("{test}{}", std::process::id());
         let (server, node) = (format!("mks-{id}"), format!("mkn-{id}"));
-        let mac = Self::MAC;
+        must(&format!("ip netns add {node}"));
+        Self::lay(server, node, "10.9.0.1", "eth0", Self::MAC)
+    }
+
+    /// A second cable to the same node, between 10.8.0.1 in a namespace of its own and `eth1`.
+    pub(crate) fn second(&self) -> Self {
+        Self::lay(format!("{}b", self.server), self.node.clone(), "10.8.0.1", "eth1", "52:54:00:12:34:57")
+    }
+
+    fn lay(server: String, node: String, own: &str, port: &'static str, mac: &'static str) -> Self {
         must(&format!(
-            "ip netns add {server}; ip netns add {node}; \
-             ip -n {node} link add eth0 address {mac} type veth peer name srv0 netns {server}; \
-             ip -n {server} addr add 10.9.0.1/24 dev srv0; ip -n {server} link set srv0 up"
+            "ip netns add {server}; \
+             ip -n {node} link add {port} address {mac} type veth peer name srv0 netns {server}; \
+             ip -n {server} addr add {own}/24 dev srv0; ip -n {server} link set srv0 up"
         ));
-        let index = index(&node);
-        Self { server, node, index }
+        let index = index(&node, port);
+        Self { server, node, port, index, mac }
     }
 
     /// A DHCP and DNS server at the other end, with these further options.
@@ -164,7 +227,7 @@ impl Cable {
     /// Puts another port in the place of the node's end of the cable, by this script of `ip` commands.
     pub(crate) fn replace_port(&mut self, script: &str) {
         must(script);
-        self.index = index(&self.node);
+        self.index = index(&self.node, self.port);
     }
 
     /// Output of `ip` in the node's namespace.
@@ -174,16 +237,16 @@ impl Cable {
     }
 }
 
-/// Number of `eth0` in a namespace.
-fn index(netns: &str) -> String {
-    let show = Command::new("ip").args(["-n", netns, "-o", "link", "show", "eth0"]).output().unwrap();
-    String::from_utf8(show.stdout).unwrap().split(':').next().unwrap().trim().to_owned()
+/// Number of a port in a namespace.
+fn index(netns: &str, port: &str) -> String {
+    let show = must(&format!("ip -n {netns} -o link show {port}"));
+    show.split(':').next().unwrap().trim().to_owned()
 }
 
 impl Drop for Cable {
     fn drop(&mut self) {
         for netns in [&self.server, &self.node] {
-            let _ = Command::new("ip").args(["netns", "del", netns]).status();
+            let _ = Command::new("ip").args(["netns", "del", netns]).stderr(Stdio::null()).status();
         }
     }
 }
