@@ -141,7 +141,7 @@ fn run(run: &Run) -> anyhow::Result<()> {
     let signals = signals()?;
     let deadline = run.timeout.map(|s| Instant::now() + Duration::from_secs(s));
     let (accel, why) = accel::choose(run.accel)?;
-    eprintln!("mk-vm: accelerator {}: {why}", if accel == Accel::Kvm { "kvm" } else { "tcg" });
+    eprintln!("mk-vm: accelerator {}: {why}", accel.name());
     let mut options = Options {
         machine: machine(run)?,
         boot: Boot { medium: run.medium()?, firmware: run.firmware },

@@ -100,6 +100,10 @@ pub fn arguments(machine: &Machine, boot: &Boot, accel: Accel, files: &Files) ->
     line.add("-S", "");
     line.add("-machine", "q35");
     line.add("-accel", if accel == Accel::Kvm { "kvm" } else { "tcg" });
+    if accel == Accel::Counted {
+        // Two to the power of one nanosecond for each instruction; when all processors sleep, the clock leaps.
+        line.add("-icount", "shift=1,sleep=off");
+    }
     line.add("-cpu", if accel == Accel::Kvm { "host" } else { "max,la57=off" });
     line.add("-vga", "std");
     line.add("-object", "rng-random,id=entropy,filename=/dev/urandom");
@@ -231,6 +235,7 @@ fn nics(line: &mut Line, machine: &Machine, boot: &Boot, files: &Files) {
     for (index, nic) in machine.nics.iter().enumerate() {
         let (id, net) = (nic_id(index), index + 2);
         let model = match nic.model {
+            NicModel::E1000 => "e1000",
             NicModel::E1000e => "e1000e",
             NicModel::Virtio => "virtio-net-pci",
             NicModel::Vmxnet3 => "vmxnet3",

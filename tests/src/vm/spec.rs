@@ -165,6 +165,8 @@ fn yes() -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NicModel {
+    /// Intel 82540EM, whose link takes two seconds.
+    E1000,
     /// Intel 82574L.
     E1000e,
     /// virtio-net.

@@ -4,9 +4,12 @@
 //! `target/bench`.
 
 mod ancestor;
+mod boot;
 mod build;
 mod environment;
+mod guest;
 mod inventory;
+mod memory;
 mod size;
 mod table;
 mod timing;
@@ -46,17 +49,23 @@ enum Row {
     Build,
     /// ISO sizes and what fills them.
     Size,
+    /// Kernel start to check-in.
+    Boot,
+    /// RAM floor, and PSS of the agent.
+    Memory,
     /// Inventory against facter plus lshw.
     Inventory,
 }
 
 impl Row {
-    const ALL: [Self; 3] = [Self::Build, Self::Size, Self::Inventory];
+    const ALL: [Self; 5] = [Self::Build, Self::Size, Self::Boot, Self::Memory, Self::Inventory];
 
     fn title(self) -> &'static str {
         match self {
             Self::Build => "Image build",
             Self::Size => "ISO sizes",
+            Self::Boot => "Boot",
+            Self::Memory => "Memory",
             Self::Inventory => "Inventory",
         }
     }
@@ -65,6 +74,8 @@ impl Row {
         match self {
             Self::Build => "build",
             Self::Size => "size",
+            Self::Boot => "boot",
+            Self::Memory => "memory",
             Self::Inventory => "inventory",
         }
     }
@@ -73,6 +84,8 @@ impl Row {
         match self {
             Self::Build => build::run(inputs),
             Self::Size => size::run(inputs),
+            Self::Boot => boot::run(inputs),
+            Self::Memory => memory::run(inputs),
             Self::Inventory => inventory::run(inputs),
         }
     }

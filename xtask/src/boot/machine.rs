@@ -78,7 +78,7 @@ pub(crate) fn run(start: &Start, report: &mut Report) -> anyhow::Result<()> {
 }
 
 /// Starts the server; gives the URL on which it listens.
-fn serve(dir: &Path, sender: &Sender<Event>, events: &Receiver<Event>) -> anyhow::Result<(Program, String)> {
+pub(crate) fn serve(dir: &Path, sender: &Sender<Event>, events: &Receiver<Event>) -> anyhow::Result<(Program, String)> {
     let (program, log, data) = (place::program("mk-server"), dir.join("server.log"), dir.join("data"));
     let arguments: Vec<OsString> =
         vec!["serve".into(), "--data".into(), data.into(), "--listen".into(), "127.0.0.1:0".into()];
@@ -96,7 +96,7 @@ fn serve(dir: &Path, sender: &Sender<Event>, events: &Receiver<Event>) -> anyhow
 }
 
 /// The server's URL as the guest reaches it: QEMU's user network leads 10.0.2.2 to this machine's loopback.
-fn guests_url(url: &str) -> anyhow::Result<String> {
+pub(crate) fn guests_url(url: &str) -> anyhow::Result<String> {
     let (_, port) = url.rsplit_once(':').with_context(|| format!("the server's URL {url} has no port"))?;
     Ok(format!("{HOST}:{port}"))
 }

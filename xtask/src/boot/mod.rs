@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use self::machine::Start;
+pub(crate) use self::machine::{guests_url, serve};
 use crate::images::{self, Choice, Image};
 use crate::packages::{self, Job};
 use crate::report::Report;

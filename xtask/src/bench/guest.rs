@@ -1,0 +1,187 @@
+//! A server and one guest after the other that checks in to it, each a machine of its own; and what the guest's console
+//! says about when.
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+use serde_json::json;
+
+use crate::boot::{guests_url, serve};
+use crate::process::{Errors, Event, Program, Source};
+use crate::{images, limits, place};
+
+/// The agent's words when a server has answered its check-in.
+pub(crate) const CHECKED_IN: &str = "checked in as";
+/// The agent's first words.
+pub(crate) const STARTED: &str = "mk-agent: Razor Microkernel";
+/// The kernel's words when there is no way on.
+const HOPELESS: [&str; 3] = ["Kernel panic", "Out of memory", "out of memory"];
+
+/// A machine: its network controller and memory; one processor, no disks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Machine {
+    pub(crate) nic: &'static str,
+    pub(crate) memory_mib: u32,
+}
+
+/// Memory of the machines whose start is timed, in MiB.
+pub(crate) const MEMORY_MIB: u32 = 512;
+
+/// A running server with an image that knows it.
+pub(crate) struct Lab {
+    dir: PathBuf,
+    iso: PathBuf,
+    server: Program,
+    sender: Sender<Event>,
+    events: Receiver<Event>,
+    /// Guests so far: each gets a MAC of its own, so that the server meets each for the first time.
+    count: u8,
+}
+
+/// A guest that is still running.
+pub(crate) struct Guest {
+    program: Program,
+    /// Lines of the console so far.
+    pub(crate) console: Vec<String>,
+}
+
+impl Lab {
+    /// Starts a server in `dir` and tells a copy of the image about it.
+    ///
+    /// # Errors
+    /// The server does not start, or the image cannot be customized.
+    pub(crate) fn new(dir: PathBuf, image: &Path) -> anyhow::Result<Self> {
+        place::clear(&dir)?;
+        let (sender, events) = channel();
+        let (server, url) = serve(&dir, &sender, &events)?;
+        let iso = dir.join("boot.iso");
+        images::customize(image, &guests_url(&url)?, &iso)?;
+        Ok(Self { dir, iso, server, sender, events, count: 0 })
+    }
+
+    /// Boots the image until a line has `until` in it; nothing when it has not come in time, or cannot come any more.
+    ///
+    /// # Errors
+    /// The guest ends by itself, or cannot be started.
+    pub(crate) fn boot(
+        &mut self,
+        machine: Machine,
+        accel: &str,
+        until: &str,
+        more: &[String],
+    ) -> anyhow::Result<Option<Guest>> {
+        let program = self.start(machine, accel, more)?;
+        let mut guest = Guest { program, console: Vec::new() };
+        let deadline = Instant::now() + limits::BENCH_BOOT;
+        loop {
+            match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Event::Line(Source::Guest, line)) => {
+                    let (seen, lost) = (line.contains(until), HOPELESS.iter().any(|words| line.contains(words)));
+                    guest.console.push(line);
+                    if seen {
+                        return Ok(Some(guest));
+                    }
+                    if lost {
+                        break;
+                    }
+                }
+                Ok(Event::Ended(Source::Guest)) => {
+                    bail!("the guest has ended without {until:?}; its last lines:\n{}", guest.last_lines())
+                }
+                Ok(Event::Ended(Source::Server)) => {
+                    bail!("the server has ended; its log is {}", place::shown(&self.dir.join("server.log")))
+                }
+                Ok(Event::Line(Source::Server, _) | Event::Asked) => {}
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => bail!("nothing is left to wait for"),
+            }
+        }
+        self.stop(guest)?;
+        Ok(None)
+    }
+
+    fn start(&mut self, machine: Machine, accel: &str, more: &[String]) -> anyhow::Result<Program> {
+        self.count += 1;
+        let mac = format!("52:54:00:be:7c:{:02x}", self.count);
+        let spec = json!({
+            "memory_mib": machine.memory_mib,
+            "cpus": 1,
+            "nics": [{"model": machine.nic, "mac": mac}],
+        });
+        let file = self.dir.join("machine.json");
+        fs::write(&file, spec.to_string()).with_context(|| format!("cannot write {}", file.display()))?;
+        let mut arguments: Vec<OsString> = vec!["run".into(), "--iso".into(), self.iso.clone().into()];
+        arguments.extend(["--machine".into(), file.into(), "--accel".into(), accel.into()]);
+        arguments.extend(["--serial".into(), self.dir.join(format!("console{}.log", self.count)).into()]);
+        arguments.extend(more.iter().map(OsString::from));
+        let program = place::program("mk-vm");
+        Program::start("mk-vm", &program, arguments, Errors::Output, Source::Guest, self.sender.clone())
+    }
+
+    /// Ends a guest and forgets what it still says.
+    ///
+    /// # Errors
+    /// It can be neither ended nor killed.
+    pub(crate) fn stop(&self, guest: Guest) -> anyhow::Result<()> {
+        guest.program.stop()?;
+        while !matches!(self.events.recv_timeout(limits::PROGRAM_END), Ok(Event::Ended(Source::Guest)) | Err(_)) {}
+        Ok(())
+    }
+
+    /// Ends the server.
+    ///
+    /// # Errors
+    /// It can be neither ended nor killed.
+    pub(crate) fn close(self) -> anyhow::Result<()> {
+        self.server.stop()
+    }
+}
+
+impl Guest {
+    /// Seconds on the guest's clock, which starts with the kernel, of the first line that has `text` in it.
+    ///
+    /// # Errors
+    /// There is no such line with a time.
+    pub(crate) fn when(&self, text: &str) -> anyhow::Result<f64> {
+        let found = self.console.iter().filter(|line| line.contains(text)).find_map(|line| stamp(line));
+        found.with_context(|| format!("the guest's console has no time for {text:?}:\n{}", self.last_lines()))
+    }
+
+    fn last_lines(&self) -> String {
+        let skip = self.console.len().saturating_sub(limits::LINES_IN_FAILURE);
+        self.console.iter().skip(skip).map(|line| format!("    | {line}\n")).collect()
+    }
+}
+
+/// The time that the kernel has put before a line, in seconds.
+fn stamp(line: &str) -> Option<f64> {
+    let (time, _) = line.split_once('[')?.1.split_once(']')?;
+    time.trim().parse().ok()
+}
+
+/// A port of this machine that nobody listens on.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context("no port is free")?;
+    Ok(listener.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_kernel_log_have_a_time() {
+        assert_eq!(stamp("[    5.839717] mk-agent: checkin: checked in as node1"), Some(5.839_717));
+        assert_eq!(stamp("razor: checking in"), None);
+        assert_eq!(stamp("array[3] of things"), Some(3.0));
+        assert_eq!(stamp("[x] y"), None);
+    }
+}
