@@ -6,10 +6,14 @@
 
 pub mod cli;
 pub mod config;
+pub mod describe;
 pub mod http;
+pub mod human;
 pub mod identity;
 pub mod image;
 pub mod limits;
+pub mod page;
 pub mod registry;
 pub mod serve;
 pub mod store;
+pub mod wording;

@@ -34,6 +34,14 @@ pub const MAX_LOG_MESSAGE: usize = 8 * 1024;
 pub const MAX_MESSAGES: usize = 100;
 /// Log entries and reports that one answer holds unless `limit` says otherwise.
 pub const DEFAULT_PAGE: i64 = 1000;
+/// Nodes on one page of the list.
+pub const NODES_ON_PAGE: i64 = 50;
+/// Entries of a node's log on its own page; all are a link away.
+pub const LOG_ON_NODE_PAGE: i64 = 20;
+/// Reports on a node's own page; all are a link away.
+pub const REPORTS_ON_NODE_PAGE: i64 = 5;
+/// Entries on one page of a whole log.
+pub const ROWS_ON_PAGE: i64 = 100;
 /// Most network ports that a bootstrap script asks for: its query must fit [`wire::limits::MAX_URI`].
 pub const MAX_NICS: u32 = 256;
 /// Reboots that an installed node is told in a row before it is left alone.

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::cli::args::Image;
 use crate::cli::client::Client;
-use crate::cli::{human, print, print_json, table};
+use crate::cli::{print, print_json, table};
+use crate::human;
 
 /// Path of the images in the API.
 const IMAGES: &str = "/api/collections/images";

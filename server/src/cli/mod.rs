@@ -3,7 +3,6 @@
 
 pub mod args;
 pub mod client;
-pub mod human;
 pub mod images;
 pub mod nodes;
 pub mod show;

@@ -5,6 +5,8 @@ use std::io::IsTerminal as _;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 
+use crate::human;
+
 /// Columns when the output is no terminal.
 const WIDTH: u16 = 80;
 /// Widest first column that is kept whole.
@@ -16,13 +18,13 @@ const ROOM: u16 = 8;
 /// Blanks on both sides of a cell.
 const PADDING: u16 = 2;
 
-/// A table with these column heads; columns that are empty in every row are left out.
+/// A table with these column heads; columns that are empty in every row are left out. Cells may hold any text of a machine.
 #[must_use]
 pub fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     let used: Vec<usize> =
         (0..heads.len()).filter(|i| rows.iter().any(|r| r.get(*i).is_some_and(|cell| !cell.is_empty()))).collect();
     let pick = |cells: Vec<&str>| -> Vec<String> {
-        used.iter().filter_map(|i| cells.get(*i)).map(|c| (*c).to_owned()).collect()
+        used.iter().filter_map(|i| cells.get(*i)).map(|c| human::plain(c).into_owned()).collect()
     };
     let mut table = Table::new();
     table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);

@@ -108,7 +108,7 @@ pub async fn report(
 }
 
 /// The node of that name, or the one that it was merged into.
-async fn find(state: &State, name: &str) -> Result<i64, Failure> {
+pub(super) async fn find(state: &State, name: &str) -> Result<i64, Failure> {
     let id = match nodes::parse_name(name) {
         Some(id) => view::resolve(&state.store.readers, id).await?,
         None => None,
@@ -116,7 +116,7 @@ async fn find(state: &State, name: &str) -> Result<i64, Failure> {
     id.ok_or_else(|| unknown(name))
 }
 
-fn unknown(name: &str) -> Failure {
+pub(super) fn unknown(name: &str) -> Failure {
     let error = format!("there is no node {name:?}");
     Failure::new(StatusCode::NOT_FOUND, "no_such_node", error, "List the nodes with `mk-server nodes list`.")
 }

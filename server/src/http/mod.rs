@@ -1,4 +1,4 @@
-//! HTTP: `/svc` for machines, `/api` for operators, `/healthz`. Handlers read a request, hand it to [`crate::registry`] or
+//! HTTP: `/svc` for machines, `/api` and the pages for operators, `/healthz`. Handlers read a request, hand it to [`crate::registry`] or
 //! [`crate::store`], and write the answer; what they decide by themselves is pure and tested beside them.
 
 pub mod access;
@@ -10,6 +10,7 @@ pub mod images;
 pub mod ipxe;
 pub mod listen;
 pub mod message;
+pub mod page;
 pub mod problem;
 pub mod query;
 pub mod svc;
@@ -22,6 +23,7 @@ use wire::routes;
 
 use crate::config::Config;
 use crate::image::Images;
+use crate::page::{ICON_PATH, SCRIPT_PATH, STYLE_PATH};
 use crate::store::Store;
 
 /// What every handler works with.
@@ -58,5 +60,22 @@ pub fn router(state: State) -> Router {
         .route("/api/commands/use-image", post(images::choose))
         .route("/api/commands/reinstall-node", post(commands::reinstall_node))
         .layer(axum::middleware::from_fn(access::local_only));
-    svc.merge(api).fallback(svc::no_route).method_not_allowed_fallback(svc::wrong_method).with_state(state)
+    let pages = Router::new()
+        .route("/", get(page::home))
+        .route("/nodes", get(page::nodes))
+        .route("/nodes/{name}", get(page::node))
+        .route("/nodes/{name}/log", get(page::log))
+        .route("/nodes/{name}/reports", get(page::reports))
+        .layer(axum::middleware::from_fn(access::local_only_page));
+    // They say nothing about machines, and a refusal is to be readable too.
+    let assets = Router::new()
+        .route(STYLE_PATH, get(page::style))
+        .route(SCRIPT_PATH, get(page::script))
+        .route(ICON_PATH, get(page::icon));
+    svc.merge(api)
+        .merge(pages)
+        .merge(assets)
+        .fallback(svc::no_route)
+        .method_not_allowed_fallback(svc::wrong_method)
+        .with_state(state)
 }

@@ -38,20 +38,28 @@ impl Failure {
     pub fn new(status: StatusCode, code: &str, error: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self(Refusal::new(status.as_u16(), code, error, remedy))
     }
+
+    /// Its status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// Why, and what to do.
+    #[must_use]
+    pub fn problem(&self) -> &Problem {
+        &self.0.problem
+    }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, json(&self.0.problem)).into_response();
+        let status = self.status();
+        let mut response = (status, axum::Json(self.problem())).into_response();
         // The rest of a body that was not read would be taken for the next request.
         if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
         response
     }
-}
-
-fn json(problem: &Problem) -> axum::Json<&Problem> {
-    axum::Json(problem)
 }

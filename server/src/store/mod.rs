@@ -6,6 +6,7 @@ pub mod candidates;
 pub mod claims;
 pub mod foreign;
 pub mod history;
+pub mod list;
 pub mod merge;
 pub mod nodes;
 pub mod view;

@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 mod agents;
+mod browser;
 mod checkin;
 mod cli;
 mod conflicts;
 mod durability;
+mod fleet;
 mod identity;
 mod images;
 mod limits;
 mod matrix;
+mod page;
 mod support;

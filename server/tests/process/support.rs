@@ -85,9 +85,23 @@ impl Server {
 
     /// Kills the server without any warning, and starts it again on the same folder.
     pub(crate) fn restart(&mut self, config: &str) {
+        self.stop();
+        let mut next = Self::start_on(&self.data, config);
+        std::mem::swap(self, &mut next);
+        self.folder = next.folder.take();
+    }
+
+    /// Stops the server; its folder stays.
+    pub(crate) fn stop(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        let mut next = Self::start_on(&self.data, config);
+    }
+
+    /// Starts a stopped server on the same folder at this address.
+    pub(crate) fn start_again(&mut self, address: &str) {
+        let mut command = Command::new(PROGRAM);
+        command.args(["serve", "--listen", address, "--data"]).arg(&self.data);
+        let mut next = Self::spawn(&self.data, command);
         std::mem::swap(self, &mut next);
         self.folder = next.folder.take();
     }

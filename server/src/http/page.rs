@@ -1,0 +1,217 @@
+//! `/nodes` and below: the pages for operators, and what they load. `/` leads there.
+
+use axum::extract::{Path, Query as Pairs, State as Handle};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use serde::Deserialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::describe::Node;
+use crate::http::State;
+use crate::http::api;
+use crate::http::problem::Failure;
+use crate::limits::{ALIVE_INTERVALS, LOG_ON_NODE_PAGE, NODES_ON_PAGE, REPORTS_ON_NODE_PAGE, ROWS_ON_PAGE};
+use crate::page::{self, List};
+use crate::store::list::{self, Query, Sort, Which};
+use crate::store::view::{self, Page};
+use crate::store::{nodes as names, now_ms};
+
+/// A failure that is shown as a page.
+#[derive(Debug)]
+pub struct Shown(Failure);
+
+impl<E: Into<Failure>> From<E> for Shown {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for Shown {
+    fn into_response(self) -> Response {
+        refusal(&self.0)
+    }
+}
+
+/// A refusal as a page.
+#[must_use]
+pub fn refusal(failure: &Failure) -> Response {
+    html(failure.status(), page::refusal(failure.problem(), OffsetDateTime::now_utc()).into_string())
+}
+
+fn html(status: StatusCode, text: String) -> Response {
+    let mut response = (status, Html(text)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+fn shown(markup: maud::Markup) -> Response {
+    html(StatusCode::OK, markup.into_string())
+}
+
+/// `GET /`.
+pub async fn home() -> Redirect {
+    Redirect::temporary("/nodes")
+}
+
+/// The list's parameters. Those that are not understood are as if they were not there: a mistyped URL still shows nodes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    q: String,
+    show: String,
+    sort: String,
+    start: String,
+}
+
+impl Asked {
+    fn query(&self) -> Query {
+        let (word, descending) = match self.sort.strip_prefix('-') {
+            Some(word) => (word, true),
+            None => (self.sort.as_str(), false),
+        };
+        let sort = Sort::ALL.into_iter().find(|s| s.word() == word);
+        Query {
+            search: self.q.trim().to_owned(),
+            which: Which::ALL.into_iter().find(|w| w.word() == self.show).unwrap_or_default(),
+            sort: sort.unwrap_or_default(),
+            // Without an order the newest node comes first: it is the one that was just booted.
+            descending: descending || sort.is_none(),
+        }
+    }
+
+    fn start(&self) -> i64 {
+        self.start.parse().ok().filter(|n: &i64| *n >= 0).unwrap_or(0)
+    }
+}
+
+/// `GET /nodes`: the list; `q` searches, `show` picks, `sort` orders (with `-` before it: descending), `start` skips.
+///
+/// # Errors
+/// When the database fails.
+pub async fn nodes(Handle(state): Handle<State>, Pairs(asked): Pairs<Asked>) -> Result<Response, Shown> {
+    let query = asked.query();
+    let page = Page { start: asked.start(), limit: NODES_ON_PAGE };
+    let silent_s = ALIVE_INTERVALS * i64::from(state.config.checkin_interval);
+    let silent_before = now_ms() - silent_s * 1000;
+    let db = &state.store.readers;
+    let counts = list::counts(db, silent_before).await?;
+    let list::Listed { total, ids } = list::find(db, &query, silent_before, page).await?;
+    let mut nodes = Vec::with_capacity(ids.len());
+    for id in ids {
+        // One that was merged away in between is left out.
+        if let Some(document) = view::node(db, id).await? {
+            nodes.push(Node::read(document.into())?);
+        }
+    }
+    let now = OffsetDateTime::now_utc();
+    Ok(shown(page::nodes(&List { query, page, total, counts, nodes, now, silent_s })))
+}
+
+/// `GET /nodes/{name}`.
+///
+/// # Errors
+/// When there is no such node.
+pub async fn node(Handle(state): Handle<State>, Path(name): Path<String>) -> Result<Response, Shown> {
+    let id = match current(&state, &name, "").await? {
+        Ok(id) => id,
+        Err(elsewhere) => return Ok(elsewhere.into_response()),
+    };
+    let db = &state.store.readers;
+    let document = view::node(db, id).await?.ok_or_else(|| api::unknown(&name))?;
+    let log = view::log(db, id, Page { start: 0, limit: LOG_ON_NODE_PAGE }).await?;
+    let reports = view::reports(db, id, Page { start: 0, limit: REPORTS_ON_NODE_PAGE }).await?;
+    Ok(shown(page::node(&Node::read(document.into())?, &log, &reports, OffsetDateTime::now_utc())))
+}
+
+/// `GET /nodes/{name}/log`.
+///
+/// # Errors
+/// When there is no such node.
+pub async fn log(
+    Handle(state): Handle<State>,
+    Path(name): Path<String>,
+    Pairs(asked): Pairs<Asked>,
+) -> Result<Response, Shown> {
+    let id = match current(&state, &name, "/log").await? {
+        Ok(id) => id,
+        Err(elsewhere) => return Ok(elsewhere.into_response()),
+    };
+    let page = Page { start: asked.start(), limit: ROWS_ON_PAGE };
+    let entries: (i64, Vec<Value>) = view::log(&state.store.readers, id, page).await?;
+    Ok(shown(page::log(&name, page, &entries, OffsetDateTime::now_utc())))
+}
+
+/// `GET /nodes/{name}/reports`.
+///
+/// # Errors
+/// When there is no such node.
+pub async fn reports(
+    Handle(state): Handle<State>,
+    Path(name): Path<String>,
+    Pairs(asked): Pairs<Asked>,
+) -> Result<Response, Shown> {
+    let id = match current(&state, &name, "/reports").await? {
+        Ok(id) => id,
+        Err(elsewhere) => return Ok(elsewhere.into_response()),
+    };
+    let page = Page { start: asked.start(), limit: ROWS_ON_PAGE };
+    let reports: (i64, Vec<Value>) = view::reports(&state.store.readers, id, page).await?;
+    Ok(shown(page::reports(&name, page, &reports, OffsetDateTime::now_utc())))
+}
+
+/// The node of that name; for an alias, the way to the page of the node that it was merged into.
+async fn current(state: &State, name: &str, below: &str) -> Result<Result<i64, Redirect>, Failure> {
+    let id = api::find(state, name).await?;
+    let proper = names::name(id);
+    Ok(if proper == name { Ok(id) } else { Err(Redirect::temporary(&format!("/nodes/{proper}{below}"))) })
+}
+
+/// `GET /assets/style.css`.
+pub async fn style() -> Response {
+    asset("text/css; charset=utf-8", page::STYLE)
+}
+
+/// `GET /assets/update.js`.
+pub async fn script() -> Response {
+    asset("text/javascript; charset=utf-8", page::SCRIPT)
+}
+
+/// `GET /assets/icon.svg`.
+pub async fn icon() -> Response {
+    asset("image/svg+xml", page::ICON)
+}
+
+fn asset(kind: &'static str, text: &'static str) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(sort: &str, show: &str, start: &str) -> Asked {
+        Asked { sort: sort.into(), show: show.into(), start: start.into(), ..Asked::default() }
+    }
+
+    #[test]
+    fn what_is_not_understood_shows_nodes_all_the_same() {
+        let query = asked("nonsense", "nonsense", "").query();
+        assert_eq!((query.sort, query.descending, query.which), (Sort::Node, true, Which::All));
+        let query = asked("-memory", "silent", "").query();
+        assert_eq!((query.sort, query.descending, query.which), (Sort::Memory, true, Which::Silent));
+        assert!(!asked("serial", "", "").query().descending);
+        for (text, start) in [("", 0), ("-5", 0), ("x", 0), ("9999999999999999999999", 0), ("150", 150)] {
+            assert_eq!(asked("", "", text).start(), start, "{text}");
+        }
+    }
+}

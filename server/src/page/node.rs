@@ -1,0 +1,70 @@
+//! One node.
+
+use maud::{Markup, html};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::describe::Node;
+use crate::page::history::{log_table, report_table};
+use crate::page::layout;
+use crate::page::parts::{ago, badge, moment, said, section, with_commands};
+
+/// The page of one node: what it is, what it is made of, and the newest of its log and reports. Each of these comes with
+/// the number of all.
+#[must_use]
+pub fn node(node: &Node, log: &(i64, Vec<Value>), reports: &(i64, Vec<Value>), now: OffsetDateTime) -> Markup {
+    let name = node.name();
+    let sections = node.sections();
+    let main = html! {
+        nav.crumbs aria-label="Where you are" { a href="/nodes" { "Nodes" } " / " span aria-current="page" { (name) } }
+        h1 { (name) " " (badge(node.state())) }
+        @if let Some((error, remedy)) = node.reason() {
+            div.callout.warn role="note" { p { strong { (said(error)) } } p { (with_commands(remedy)) } }
+        }
+        nav.jump aria-label="On this page" {
+            @for section in &sections { a href=(format!("#{}", section.id)) { (section.title) } " " }
+            a href="#log" { "Log" } " " a href="#reports" { "Reports" }
+        }
+        (summary(node, now))
+        @if let Some(nothing) = node.nothing_yet() { p.start { (nothing) } }
+        @for part in &sections { (section(part)) }
+        section #log aria-labelledby="log-title" {
+            h2 #log-title { "Log" }
+            (log_table(&log.1, "log-title"))
+            (all("entries", log, &format!("/nodes/{name}/log")))
+        }
+        section #reports aria-labelledby="reports-title" {
+            h2 #reports-title { "Reports" }
+            (report_table(name, &reports.1, "reports-title"))
+            (all("reports", reports, &format!("/nodes/{name}/reports")))
+        }
+        p.hint { a href=(format!("/api/collections/nodes/{name}")) { "This node as JSON" } ", with exact sizes." }
+    };
+    layout::page(name, now, &main)
+}
+
+/// A link to the whole list, where only its newest entries are here.
+fn all(what: &str, (total, shown): &(i64, Vec<Value>), link: &str) -> Markup {
+    let more = usize::try_from(*total).is_ok_and(|total| total > shown.len());
+    html! { @if more { p { a href=(link) { "All " (total) " " (what) } } } }
+}
+
+fn summary(node: &Node, now: OffsetDateTime) -> Markup {
+    let aliases = node.aliases();
+    html! {
+        dl.summary {
+            @for (label, value) in node.summary() { div { dt { (label) } dd { (said(&value)) } } }
+            @if !aliases.is_empty() { div { dt { "Also known as" } dd { (aliases.join(", ")) } } }
+            @if let Some(first) = node.time("first_seen") { div { dt { "First seen" } dd { (moment(first)) } } }
+            div {
+                dt { "Last check-in" }
+                dd {
+                    @match node.time("last_checkin") {
+                        Some(last) => { (ago(last, now)) ", " (moment(last)) }
+                        None => { "none yet: only its boot was seen" }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The list of nodes, sorted, searched and cut into pages by the database, so that a hundred thousand of them cost no more
+//! than the page that is shown.
+
+use sqlx::{QueryBuilder, Sqlite, SqlitePool};
+
+use crate::store::view::Page;
+
+/// What the list is sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sort {
+    /// The order in which nodes were made.
+    #[default]
+    Node,
+    /// State.
+    State,
+    /// Product name.
+    Product,
+    /// Serial number of the system.
+    Serial,
+    /// Number of processors.
+    Cpus,
+    /// Memory.
+    Memory,
+    /// Last check-in.
+    Checkin,
+}
+
+impl Sort {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Node, Self::State, Self::Product, Self::Serial, Self::Cpus, Self::Memory, Self::Checkin];
+
+    /// Its name in URLs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::State => "state",
+            Self::Product => "product",
+            Self::Serial => "serial",
+            Self::Cpus => "cpus",
+            Self::Memory => "memory",
+            Self::Checkin => "checkin",
+        }
+    }
+
+    /// The column, which has an index.
+    fn column(self) -> &'static str {
+        match self {
+            Self::Node => "n.id",
+            Self::State => "n.state",
+            Self::Product => "s.product",
+            Self::Serial => "s.serial",
+            Self::Cpus => "s.cpus",
+            Self::Memory => "s.memory",
+            Self::Checkin => "n.last_checkin",
+        }
+    }
+}
+
+/// Which nodes are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Which {
+    /// All.
+    #[default]
+    All,
+    /// Those whose state is not normal.
+    Disputed,
+    /// Those that have not checked in for several intervals, or never.
+    Silent,
+}
+
+impl Which {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::All, Self::Disputed, Self::Silent];
+
+    /// Its name in URLs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Disputed => "disputed",
+            Self::Silent => "silent",
+        }
+    }
+}
+
+/// What is asked of the list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Query {
+    /// Words that must all stand somewhere in the node's name, hardware values or addresses.
+    pub search: String,
+    /// Which nodes.
+    pub which: Which,
+    /// Order.
+    pub sort: Sort,
+    /// Largest or newest first.
+    pub descending: bool,
+}
+
+/// A page of the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Nodes that the query fits.
+    pub total: i64,
+    /// Ids of those on the page, in order.
+    pub ids: Vec<i64>,
+}
+
+/// Numbers of nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// All.
+    pub all: i64,
+    /// State not normal.
+    pub disputed: i64,
+    /// Silent since before the time asked for, or never heard.
+    pub silent: i64,
+}
+
+/// A page of the nodes that `query` fits. A node is silent when its last check-in was before `silent_before`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find(db: &SqlitePool, query: &Query, silent_before: i64, page: Page) -> anyhow::Result<Listed> {
+    let mut count = QueryBuilder::new("SELECT count(*) FROM nodes n JOIN summaries s ON s.node = n.id");
+    restrict(&mut count, query, silent_before);
+    let total = count.build_query_scalar().fetch_one(db).await?;
+    let mut select = QueryBuilder::new("SELECT n.id FROM nodes n JOIN summaries s ON s.node = n.id");
+    restrict(&mut select, query, silent_before);
+    let direction = if query.descending { "DESC" } else { "ASC" };
+    // What has no value comes last either way: nobody looks for it.
+    let column = query.sort.column();
+    select.push(format!(" ORDER BY {column} {direction} NULLS LAST, n.id {direction} LIMIT "));
+    select.push_bind(page.limit).push(" OFFSET ").push_bind(page.start);
+    Ok(Listed { total, ids: select.build_query_scalar().fetch_all(db).await? })
+}
+
+fn restrict(sql: &mut QueryBuilder<Sqlite>, query: &Query, silent_before: i64) {
+    sql.push(" WHERE 1");
+    match query.which {
+        Which::All => {}
+        Which::Disputed => {
+            sql.push(" AND n.state <> 'normal'");
+        }
+        Which::Silent => {
+            sql.push(" AND (n.last_checkin IS NULL OR n.last_checkin < ").push_bind(silent_before).push(")");
+        }
+    }
+    for word in query.search.split_whitespace() {
+        sql.push(" AND (s.words LIKE ").push_bind(pattern(word)).push(" ESCAPE '\\'");
+        // MACs are stored with hyphens; people copy them with colons.
+        sql.push(" OR s.words LIKE ").push_bind(pattern(&word.replace(':', "-"))).push(" ESCAPE '\\')");
+    }
+}
+
+/// A pattern of `LIKE` for text that contains `word`.
+fn pattern(word: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in word.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// How many nodes there are, and how many of them want a look.
+///
+/// # Errors
+/// When the database fails.
+pub async fn counts(db: &SqlitePool, silent_before: i64) -> anyhow::Result<Counts> {
+    let select = "SELECT (SELECT count(*) FROM nodes), (SELECT count(*) FROM nodes WHERE state <> 'normal'),
+                  (SELECT count(*) FROM nodes WHERE last_checkin IS NULL OR last_checkin < ?1)";
+    let (all, disputed, silent) = sqlx::query_as(select).bind(silent_before).fetch_one(db).await?;
+    Ok(Counts { all, disputed, silent })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_searched_for_is_no_pattern() {
+        assert_eq!(pattern("a%b_c\\"), "%a\\%b\\_c\\\\%");
+        assert_eq!(pattern("node1"), "%node1%");
+    }
+}

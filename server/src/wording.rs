@@ -1,0 +1,150 @@
+//! Log entries and events as sentences that a tired person understands. Pure: the stored JSON in, text out.
+
+use serde_json::{Map, Value};
+
+/// What an entry (a JSON object) says. One of a kind that is not known here is shown with all that it holds.
+#[must_use]
+pub fn sentence(entry: &Value) -> String {
+    let said = match entry["event"].as_str() {
+        Some("boot") => Some(boot(entry)),
+        Some("node_log") => Some(text(&entry["msg"])),
+        Some("problem") => Some(join(&text(&entry["error"]), &text(&entry["remedy"]))),
+        Some("command") => {
+            Some(join(&format!("Command {} is {}.", entry["id"], text(&entry["outcome"])), &text(&entry["msg"])))
+        }
+        Some("identity" | "identity-conflict") => identity(entry),
+        Some("node-created") => Some(format!("New machine: {}.", list(&entry["hw_info"], ", "))),
+        Some("node-registered") => Some("Checked in for the first time with its hardware.".to_owned()),
+        Some("node-merged") => Some(format!(
+            "{} turned out to be {} and was merged into it; its name goes on answering.",
+            text(&entry["from"]),
+            text(&entry["into"])
+        )),
+        Some("hardware-moved") => Some(format!(
+            "Hardware moved: {} was at {} and is now at {}.",
+            text(&entry["key"]),
+            text(&entry["from"]),
+            text(&entry["to"])
+        )),
+        None if entry["action"] == "reboot" => Some(join("Told to reboot:", &text(&entry["msg"]))),
+        _ => None,
+    };
+    said.filter(|s| !s.is_empty()).unwrap_or_else(|| other(entry))
+}
+
+fn boot(entry: &Value) -> String {
+    if entry["error"] == "duplicate_node" {
+        let (nodes, keys) = (names(&entry["nodes"]), list(&entry["hw_info"], ", "));
+        return format!("A machine with {keys} may be any of {nodes}, so it was not given to one of them.");
+    }
+    match entry["task"].as_str() {
+        Some("microkernel") => "Booted the microkernel from the network.".to_owned(),
+        Some("noop") => "Sent to boot from its own disk, since it counts as installed.".to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn identity(entry: &Value) -> Option<String> {
+    if let Some(key) = entry["key"].as_str() {
+        let nodes = list(&entry["nodes"], " and ");
+        return Some(format!("{nodes} all have {key}, which decides since match_nodes_on was changed."));
+    }
+    let others = list(&entry["conflict"], " and ");
+    let node = entry["node"].as_str()?;
+    let merged = &entry["decision"]["verdict"]["node"]["merge"];
+    Some(match (entry["state"].as_str()?, others.is_empty()) {
+        ("held", _) => format!("{node} is held: {others} claim the same hardware, and nothing tells which is right."),
+        (_, false) => format!("Recognised as {node}, but {others} claims the same hardware."),
+        (_, true) if merged.as_array().is_some_and(|m| !m.is_empty()) => {
+            let ids: Vec<String> = merged.as_array()?.iter().map(|id| format!("node{id}")).collect();
+            format!("Recognised as {node}; its duplicate {} was merged into it.", ids.join(" and "))
+        }
+        (state, true) => format!("{node} is {state} again: its hardware is no longer disputed."),
+    })
+}
+
+/// An entry of another kind: its own words if it has any, else everything in it.
+fn other(entry: &Value) -> String {
+    for name in ["msg", "error"] {
+        if let Some(words) = entry[name].as_str().filter(|w| !w.is_empty()) {
+            return words.to_owned();
+        }
+    }
+    let empty = Map::new();
+    let known = ["timestamp", "severity", "written_as", "event", "node"];
+    let fields = entry.as_object().unwrap_or(&empty).iter().filter(|(name, _)| !known.contains(&name.as_str()));
+    let fields: Vec<String> = fields.map(|(name, value)| format!("{name}={}", text(value))).collect();
+    join(entry["event"].as_str().unwrap_or_default(), &fields.join(" "))
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn list(value: &Value, between: &str) -> String {
+    value.as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(between)
+}
+
+/// Names of nodes that are objects with a name.
+fn names(value: &Value) -> String {
+    value.as_array().into_iter().flatten().map(|n| text(&n["name"])).collect::<Vec<_>>().join(" and ")
+}
+
+fn join(a: &str, b: &str) -> String {
+    if a.is_empty() || b.is_empty() { format!("{a}{b}") } else { format!("{a} {b}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_is_a_sentence() {
+        let decision = json!({"row": 6, "verdict": {"node": {"id": 1, "merge": [2], "conflict": []}}, "evidence": []});
+        for (entry, words) in [
+            (json!({"event": "boot", "task": "microkernel", "template": "boot"}), "Booted the microkernel"),
+            (json!({"event": "boot", "task": "noop", "template": "boot_local"}), "own disk"),
+            (
+                json!({"event": "boot", "error": "duplicate_node", "nodes": [{"name": "node1"}, {"name": "node2"}], "hw_info": ["mac=a"]}),
+                "A machine with mac=a may be any of node1 and node2",
+            ),
+            (json!({"event": "node_log", "msg": "hello"}), "hello"),
+            (
+                json!({"event": "problem", "code": "c", "error": "It broke.", "remedy": "Mend it."}),
+                "It broke. Mend it.",
+            ),
+            (json!({"event": "command", "id": 3, "outcome": "done", "msg": ""}), "Command 3 is done."),
+            (
+                json!({"event": "identity", "node": "node3", "state": "held", "conflict": ["node1", "node2"]}),
+                "node3 is held: node1 and node2 claim",
+            ),
+            (
+                json!({"event": "identity", "node": "node1", "state": "normal", "conflict": [], "decision": decision}),
+                "its duplicate node2 was merged",
+            ),
+            (json!({"event": "identity", "node": "node1", "state": "normal", "conflict": []}), "no longer disputed"),
+            (
+                json!({"event": "identity-conflict", "key": "uuid=u", "nodes": ["node1", "node2"]}),
+                "node1 and node2 all have",
+            ),
+            (json!({"event": "node-created", "hw_info": ["mac=a", "serial=s"]}), "New machine: mac=a, serial=s."),
+            (json!({"event": "node-merged", "from": "node2", "into": "node1"}), "node2 turned out to be node1"),
+            (json!({"event": "hardware-moved", "key": "mac=a", "from": "node1", "to": "node2"}), "is now at node2"),
+            (json!({"action": "reboot", "task": "noop", "msg": "why"}), "Told to reboot: why"),
+            (json!({"event": "reboot-loop", "msg": "left alone"}), "left alone"),
+            (json!({"event": "new-kind", "a": 1, "timestamp": "t"}), "new-kind a=1"),
+            (json!({"event": "boot"}), "boot"),
+            (json!({}), ""),
+            (json!(7), ""),
+        ] {
+            let said = sentence(&entry);
+            assert!(said.contains(words), "{entry}: {said}");
+        }
+    }
+}
