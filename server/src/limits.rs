@@ -32,8 +32,12 @@ pub const MAX_REPORT: usize = 2 * wire::limits::MAX_CHECKIN_BODY;
 pub const MAX_LOG_MESSAGE: usize = 8 * 1024;
 /// Problems, and command results, that are kept of one check-in.
 pub const MAX_MESSAGES: usize = 100;
-/// Log entries and reports that one answer holds unless `limit` says otherwise.
+/// Entries of a list that one answer holds unless `limit` says otherwise.
 pub const DEFAULT_PAGE: i64 = 1000;
+/// Most entries of a list in one answer, whatever `limit` says.
+pub const MAX_PAGE: i64 = 10_000;
+/// Whole nodes (`depth=1`) that one answer holds at most: each may have an inventory of 200 KB.
+pub const MAX_WHOLE: i64 = 100;
 /// Nodes on one page of the list.
 pub const NODES_ON_PAGE: i64 = 50;
 /// Entries of a node's log on its own page; all are a link away.
@@ -64,6 +68,10 @@ pub const MAX_BOOT_CONFIG: u64 = 64 * 1024;
 /// Bytes copied at a time.
 pub const COPY_BUFFER: usize = 256 * 1024;
 
+/// Entries that `mk-server log` shows unless `--since` says otherwise.
+pub const SHOWN_LOG: i64 = 100;
+/// Pause of `--follow` between two looks.
+pub const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
 /// Longest time for the command line to reach the server.
 pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time for an answer to the command line.

@@ -51,9 +51,16 @@ fn identity(entry: &Value) -> Option<String> {
     }
     let others = list(&entry["conflict"], " and ");
     let node = entry["node"].as_str()?;
+    let row = entry["decision"]["row"].as_u64();
     let merged = &entry["decision"]["verdict"]["node"]["merge"];
     Some(match (entry["state"].as_str()?, others.is_empty()) {
-        ("held", _) => format!("{node} is held: {others} claim the same hardware, and nothing tells which is right."),
+        ("held", false) if matches!(row, Some(11..=13)) => {
+            format!("Two machines speak as {others}; the one that came later is held as {node}.")
+        }
+        ("held", true) => format!("{node} is held; its page says why."),
+        ("held", false) => {
+            format!("{node} is held: {others} claim the same hardware, and nothing tells which is right.")
+        }
         (_, false) => format!("Recognised as {node}, but {others} claims the same hardware."),
         (_, true) if merged.as_array().is_some_and(|m| !m.is_empty()) => {
             let ids: Vec<String> = merged.as_array()?.iter().map(|id| format!("node{id}")).collect();

@@ -29,6 +29,8 @@ pub enum Command {
         #[command(subcommand)]
         command: Nodes,
     },
+    /// Show what happened to all nodes, newest last.
+    Log(LogOptions),
     /// Manage the images that machines boot.
     Image {
         /// What to do with them.
@@ -68,6 +70,28 @@ pub enum Nodes {
         #[arg(long)]
         json: bool,
     },
+    /// What happened to one node, newest last.
+    Log {
+        /// Its name, such as node1.
+        name: String,
+        /// Which part, and how.
+        #[command(flatten)]
+        options: LogOptions,
+    },
+}
+
+/// Which part of a log, and how it is shown.
+#[derive(Debug, ClapArgs)]
+pub struct LogOptions {
+    /// Everything since a time (2026-11-22T01:02:03Z) or an age (90s, 15m, 2h, 3d); without this, the newest 100 entries.
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Go on showing what happens, until Ctrl-C.
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Print the API's JSON instead; with --follow, one object a line.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Manage the images that machines boot.

@@ -4,6 +4,7 @@
 pub mod args;
 pub mod client;
 pub mod images;
+pub mod log;
 pub mod nodes;
 pub mod show;
 pub mod table;
@@ -32,6 +33,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 serve::run(&serve::Options { data, config, listen }).await
             }
             Command::Nodes { command } => nodes::run(&Client::new(&args.server)?, command).await,
+            Command::Log(options) => log::run(&Client::new(&args.server)?, None, &options).await,
             Command::Image { command } => images::run(&Client::new(&args.server)?, command).await,
         }
     })

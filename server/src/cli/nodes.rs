@@ -1,11 +1,11 @@
-//! `mk-server nodes list` and `nodes show`.
+//! `mk-server nodes list`, `nodes show` and `nodes log`.
 
 use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::cli::args::Nodes;
 use crate::cli::client::Client;
-use crate::cli::{print, print_json, show, table};
+use crate::cli::{log, print, print_json, show, table};
 use crate::describe::Node;
 use crate::human;
 
@@ -23,6 +23,7 @@ pub async fn run(client: &Client, command: Nodes) -> anyhow::Result<()> {
             let document = client.get(&format!("/api/collections/nodes/{name}")).await?;
             if json { print_json(&document) } else { print(&show::node(document)?) }
         }
+        Nodes::Log { name, options } => log::run(client, Some(&name), &options).await,
     }
 }
 

@@ -1,21 +1,25 @@
-//! `/api/collections/nodes`: what operators and their scripts read.
+//! `/api/collections/nodes` and `events`: what operators and their scripts read.
 
 use axum::Json;
 use axum::extract::{Path, Query, State as Handle};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::http::State;
 use crate::http::problem::Failure;
 use crate::http::query::{self, Pairs};
-use crate::limits::DEFAULT_PAGE;
+use crate::limits::{DEFAULT_PAGE, MAX_PAGE, MAX_WHOLE};
+use crate::store::feed::{self, Part, Wanted};
 use crate::store::nodes;
 use crate::store::view::{self, Page};
 
 /// Prefix of razor-server's type names.
 const SPEC: &str = "http://api.puppetlabs.com/razor/v1/collections";
 
-/// `GET /api/collections/nodes`; `limit`, `start`, and `depth=1` for whole nodes.
+/// `GET /api/collections/nodes`; `limit`, `start`, and `depth=1` for whole nodes. An answer may hold fewer than `limit`; a
+/// caller goes on at `start` plus the items that came until it has `total`.
 ///
 /// # Errors
 /// For a bad parameter.
@@ -25,8 +29,12 @@ pub async fn nodes(
     Query(pairs): Query<Pairs>,
 ) -> Result<Json<Value>, Failure> {
     let base = query::base_url(&headers)?;
-    let (total, ids) = view::ids(&state.store.readers, page(&pairs)?).await?;
     let whole = number(&pairs, "depth")?.unwrap_or(0) > 0;
+    let mut page = page(&pairs)?;
+    if whole {
+        page.limit = page.limit.min(MAX_WHOLE);
+    }
+    let (total, ids) = view::ids(&state.store.readers, page).await?;
     let mut items = Vec::with_capacity(ids.len());
     for id in ids {
         if !whole {
@@ -107,6 +115,30 @@ pub async fn report(
     Ok(Json(content))
 }
 
+/// `GET /api/collections/events`: what happened, oldest first: the newest `limit` entries, or those `after` the `cursor` of an
+/// earlier answer; `node` and `since` (RFC 3339) restrict it. `more` tells that there are further ones.
+///
+/// # Errors
+/// When there is no such node, or for a bad parameter.
+pub async fn events(Handle(state): Handle<State>, Query(pairs): Query<Pairs>) -> Result<Json<Value>, Failure> {
+    let node = match value(&pairs, "node") {
+        Some(name) => Some(find(&state, name).await?),
+        None => None,
+    };
+    let since = value(&pairs, "since").map(|text| {
+        let time = OffsetDateTime::parse(text, &Rfc3339).ok();
+        let ms = time.and_then(|t| i64::try_from(t.unix_timestamp_nanos() / 1_000_000).ok());
+        ms.ok_or_else(|| bad_parameter(format!("since is {text:?}; it must be a time such as 2026-11-22T01:02:03Z")))
+    });
+    let after = value(&pairs, "after")
+        .map(|text| text.parse().map_err(|why| bad_parameter(format!("after is {text:?}; {why}"))));
+    let part = after.transpose()?.map_or(Part::Newest, Part::After);
+    let wanted = Wanted { node, since: since.transpose()?, part, limit: page(&pairs)?.limit };
+    let feed = feed::read(&state.store.readers, &wanted).await?;
+    let spec = format!("{SPEC}/events");
+    Ok(Json(json!({"spec": spec, "items": feed.entries, "cursor": feed.last.to_string(), "more": feed.more})))
+}
+
 /// The node of that name, or the one that it was merged into.
 pub(super) async fn find(state: &State, name: &str) -> Result<i64, Failure> {
     let id = match nodes::parse_name(name) {
@@ -137,16 +169,21 @@ fn member(base: &str, mut node: Map<String, Value>) -> Value {
 }
 
 fn page(pairs: &Pairs) -> Result<Page, Failure> {
-    let limit = number(pairs, "limit")?.unwrap_or(DEFAULT_PAGE);
+    let limit = number(pairs, "limit")?.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE);
     Ok(Page { start: number(pairs, "start")?.unwrap_or(0), limit })
+}
+
+fn value<'a>(pairs: &'a Pairs, name: &str) -> Option<&'a str> {
+    pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
 /// A parameter that is a number from 0.
 fn number(pairs: &Pairs, name: &str) -> Result<Option<i64>, Failure> {
-    let Some((_, text)) = pairs.iter().find(|(key, _)| key == name) else { return Ok(None) };
+    let Some(text) = value(pairs, name) else { return Ok(None) };
     let number = text.parse().ok().filter(|n: &i64| *n >= 0);
-    number.map(Some).ok_or_else(|| {
-        let error = format!("{name} is {text:?}; it must be a number from 0");
-        Failure::new(StatusCode::BAD_REQUEST, "bad_parameter", error, "Leave it out for its default.")
-    })
+    number.map(Some).ok_or_else(|| bad_parameter(format!("{name} is {text:?}; it must be a number from 0")))
+}
+
+fn bad_parameter(error: String) -> Failure {
+    Failure::new(StatusCode::BAD_REQUEST, "bad_parameter", error, "Leave it out for its default.")
 }

@@ -13,6 +13,7 @@ use crate::http::api;
 use crate::http::problem::Failure;
 use crate::limits::{ALIVE_INTERVALS, LOG_ON_NODE_PAGE, NODES_ON_PAGE, REPORTS_ON_NODE_PAGE, ROWS_ON_PAGE};
 use crate::page::{self, List};
+use crate::store::feed::{self, Part, Wanted};
 use crate::store::list::{self, Query, Sort, Which};
 use crate::store::view::{self, Page};
 use crate::store::{nodes as names, now_ms};
@@ -58,7 +59,7 @@ pub async fn home() -> Redirect {
     Redirect::temporary("/nodes")
 }
 
-/// The list's parameters. Those that are not understood are as if they were not there: a mistyped URL still shows nodes.
+/// Parameters of lists. Those that are not understood are as if they were not there: a mistyped URL still shows nodes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Asked {
@@ -66,6 +67,7 @@ pub struct Asked {
     show: String,
     sort: String,
     start: String,
+    before: String,
 }
 
 impl Asked {
@@ -82,6 +84,10 @@ impl Asked {
             // Without an order the newest node comes first: it is the one that was just booted.
             descending: descending || sort.is_none(),
         }
+    }
+
+    fn part(&self) -> Part {
+        self.before.parse().map_or(Part::Newest, Part::Before)
     }
 
     fn start(&self) -> i64 {
@@ -123,12 +129,12 @@ pub async fn node(Handle(state): Handle<State>, Path(name): Path<String>) -> Res
     };
     let db = &state.store.readers;
     let document = view::node(db, id).await?.ok_or_else(|| api::unknown(&name))?;
-    let log = view::log(db, id, Page { start: 0, limit: LOG_ON_NODE_PAGE }).await?;
+    let log = feed::read(db, &log_of(Some(id), Part::Newest, LOG_ON_NODE_PAGE)).await?;
     let reports = view::reports(db, id, Page { start: 0, limit: REPORTS_ON_NODE_PAGE }).await?;
     Ok(shown(page::node(&Node::read(document.into())?, &log, &reports, OffsetDateTime::now_utc())))
 }
 
-/// `GET /nodes/{name}/log`.
+/// `GET /nodes/{name}/log`: newest first; `before` goes back.
 ///
 /// # Errors
 /// When there is no such node.
@@ -141,9 +147,21 @@ pub async fn log(
         Ok(id) => id,
         Err(elsewhere) => return Ok(elsewhere.into_response()),
     };
-    let page = Page { start: asked.start(), limit: ROWS_ON_PAGE };
-    let entries: (i64, Vec<Value>) = view::log(&state.store.readers, id, page).await?;
-    Ok(shown(page::log(&name, page, &entries, OffsetDateTime::now_utc())))
+    let feed = feed::read(&state.store.readers, &log_of(Some(id), asked.part(), ROWS_ON_PAGE)).await?;
+    Ok(shown(page::log(Some(&name), asked.part(), &feed, OffsetDateTime::now_utc())))
+}
+
+/// `GET /log`: the same over all nodes.
+///
+/// # Errors
+/// When the database fails.
+pub async fn all_logs(Handle(state): Handle<State>, Pairs(asked): Pairs<Asked>) -> Result<Response, Shown> {
+    let feed = feed::read(&state.store.readers, &log_of(None, asked.part(), ROWS_ON_PAGE)).await?;
+    Ok(shown(page::log(None, asked.part(), &feed, OffsetDateTime::now_utc())))
+}
+
+fn log_of(node: Option<i64>, part: Part, limit: i64) -> Wanted {
+    Wanted { node, since: None, part, limit }
 }
 
 /// `GET /nodes/{name}/reports`.

@@ -7,19 +7,26 @@ use time::OffsetDateTime;
 use crate::human;
 use crate::page::layout;
 use crate::page::parts::{moment, pager, said};
+use crate::store::feed::{Feed, Part};
 use crate::store::view::Page;
-use crate::wording;
 
-/// A node's whole log. `entries` are the page and the number of all.
+/// The log of one node, or of all.
 #[must_use]
-pub fn log(name: &str, page: Page, (total, entries): &(i64, Vec<Value>), now: OffsetDateTime) -> Markup {
+pub fn log(name: Option<&str>, part: Part, feed: &Feed, now: OffsetDateTime) -> Markup {
+    let title = name.map_or_else(|| "Log".to_owned(), |name| format!("Log of {name}"));
+    let path = name.map_or_else(|| "/log".to_owned(), |name| format!("/nodes/{name}/log"));
     let main = html! {
-        (crumbs(name, "Log"))
-        h1 #title { "Log of " (name) }
-        (log_table(entries, "title"))
-        (pager("entries", page, *total, |start| format!("/nodes/{name}/log?start={start}")))
+        @if let Some(name) = name { (crumbs(name, "Log")) }
+        h1 #title { (title) }
+        (log_table(&feed.entries, name.is_none(), "title"))
+        @if part != Part::Newest || feed.more {
+            nav.pager aria-label="More entries" {
+                @if part != Part::Newest { a href=(path) { "← Newest" } }
+                @if feed.more { a rel="next" href=(format!("{path}?before={}", feed.first)) { "Older →" } }
+            }
+        }
     };
-    layout::page(&format!("Log of {name}"), now, &main)
+    layout::page(&title, now, &main)
 }
 
 /// All of a node's reports. `reports` are the page and the number of all.
@@ -43,38 +50,42 @@ fn crumbs(name: &str, here: &str) -> Markup {
     }
 }
 
-/// Log entries, with the heading that names the table.
-pub(super) fn log_table(entries: &[Value], title: &str) -> Markup {
+/// Entries of the feed, newest first, with the heading that names the table; `nodes` tells which nodes they are about.
+pub(super) fn log_table(entries: &[Value], nodes: bool, title: &str) -> Markup {
     if entries.is_empty() {
         return html! { p.hint { "Nothing yet." } };
     }
     html! {
         table.cards.log role="table" aria-labelledby=(title) {
             thead role="rowgroup" { tr role="row" {
-                @for head in ["When", "Severity", "What happened"] {
-                    th role="columnheader" scope="col" { (head) }
-                }
+                th role="columnheader" scope="col" { "When" }
+                @if nodes { th role="columnheader" scope="col" { "Node" } }
+                th role="columnheader" scope="col" { "Severity" }
+                th role="columnheader" scope="col" { "What happened" }
             } }
-            tbody role="rowgroup" { @for entry in entries { (log_row(entry)) } }
+            tbody role="rowgroup" { @for entry in entries.iter().rev() { (log_row(entry, nodes)) } }
         }
     }
 }
 
-fn log_row(entry: &Value) -> Markup {
-    let severity = entry["severity"].as_str().unwrap_or_default();
-    let kind = match severity {
+fn log_row(entry: &Value, nodes: bool) -> Markup {
+    let word = |name: &str| entry[name].as_str().unwrap_or_default();
+    let kind = match word("severity") {
         "error" => "badge bad",
         "warn" => "badge warn",
         _ => "badge",
     };
     html! {
         tr role="row" {
-            td role="cell" data-label="When" { (moment(entry["timestamp"].as_str().unwrap_or_default())) }
-            td role="cell" data-label="Severity" { span class=(kind) { (said(severity)) } }
-            td role="cell" data-label="What happened" {
-                (said(&wording::sentence(entry)))
-                @if let Some(origin) = entry["written_as"].as_str() { span.more { " (as " (origin) ")" } }
+            td role="cell" data-label="When" { (moment(word("timestamp"))) }
+            @if nodes {
+                @let name = word("node");
+                td role="cell" data-label="Node" class=[name.is_empty().then_some("none")] {
+                    a href=(format!("/nodes/{name}")) { (name) }
+                }
             }
+            td role="cell" data-label="Severity" { span class=(kind) { (said(word("severity"))) } }
+            td role="cell" data-label="What happened" { (said(word("text"))) }
         }
     }
 }

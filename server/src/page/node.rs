@@ -8,11 +8,12 @@ use crate::describe::Node;
 use crate::page::history::{log_table, report_table};
 use crate::page::layout;
 use crate::page::parts::{ago, badge, moment, said, section, with_commands};
+use crate::store::feed::Feed;
 
-/// The page of one node: what it is, what it is made of, and the newest of its log and reports. Each of these comes with
-/// the number of all.
+/// The page of one node: what it is, what it is made of, and the newest of its log and reports, the latter
+/// with the number of all.
 #[must_use]
-pub fn node(node: &Node, log: &(i64, Vec<Value>), reports: &(i64, Vec<Value>), now: OffsetDateTime) -> Markup {
+pub fn node(node: &Node, log: &Feed, reports: &(i64, Vec<Value>), now: OffsetDateTime) -> Markup {
     let name = node.name();
     let sections = node.sections();
     let main = html! {
@@ -30,23 +31,19 @@ pub fn node(node: &Node, log: &(i64, Vec<Value>), reports: &(i64, Vec<Value>), n
         @for part in &sections { (section(part)) }
         section #log aria-labelledby="log-title" {
             h2 #log-title { "Log" }
-            (log_table(&log.1, "log-title"))
-            (all("entries", log, &format!("/nodes/{name}/log")))
+            (log_table(&log.entries, false, "log-title"))
+            @if log.more { p { a href=(format!("/nodes/{name}/log")) { "All of its log" } } }
         }
         section #reports aria-labelledby="reports-title" {
             h2 #reports-title { "Reports" }
             (report_table(name, &reports.1, "reports-title"))
-            (all("reports", reports, &format!("/nodes/{name}/reports")))
+            @if usize::try_from(reports.0).is_ok_and(|all| all > reports.1.len()) {
+                p { a href=(format!("/nodes/{name}/reports")) { "All " (reports.0) " reports" } }
+            }
         }
         p.hint { a href=(format!("/api/collections/nodes/{name}")) { "This node as JSON" } ", with exact sizes." }
     };
     layout::page(name, now, &main)
-}
-
-/// A link to the whole list, where only its newest entries are here.
-fn all(what: &str, (total, shown): &(i64, Vec<Value>), link: &str) -> Markup {
-    let more = usize::try_from(*total).is_ok_and(|total| total > shown.len());
-    html! { @if more { p { a href=(link) { "All " (total) " " (what) } } } }
 }
 
 fn summary(node: &Node, now: OffsetDateTime) -> Markup {

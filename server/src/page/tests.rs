@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::describe::Node;
+use crate::store::feed::{Cursor, Feed};
 use crate::store::list::{Counts, Query, Sort, Which};
 use crate::store::view::Page;
 
@@ -37,10 +38,11 @@ fn document(text: &str) -> Value {
 }
 
 fn node_page(text: &str) -> String {
-    let entry = json!({"timestamp": "2027-01-15T07:59:00Z", "severity": text, "event": "problem", "error": text, "remedy": text});
+    let entry = json!({"timestamp": "2027-01-15T07:59:00Z", "node": "node1", "severity": text, "text": text});
+    let log = Feed { entries: vec![entry], first: Cursor::default(), last: Cursor::default(), more: true };
     let report =
         json!({"id": 3, "timestamp": "2027-01-15T07:59:00Z", "kind": "inventory", "digest": text, "bytes": 4700});
-    node(&Node::read(document(text)).unwrap(), &(30, vec![entry]), &(1, vec![report]), now()).into_string()
+    node(&Node::read(document(text)).unwrap(), &log, &(30, vec![report]), now()).into_string()
 }
 
 fn list_page(query: Query, counts: Counts, documents: Vec<Value>) -> String {
@@ -66,7 +68,8 @@ fn a_node_is_shown_whole() {
         "30 s ago",
         "2027-01-15 07:59:30 UTC",
         "4.7 kB",
-        "All 30 entries",
+        "All of its log",
+        "All 30 reports",
         "rack = VALUE",
     ] {
         assert!(text.contains(words), "{words} is missing:\n{text}");

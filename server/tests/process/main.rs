@@ -11,6 +11,7 @@ mod fleet;
 mod identity;
 mod images;
 mod limits;
+mod log;
 mod matrix;
 mod page;
 mod support;

@@ -1,0 +1,2 @@
+-- Events of one node, for its page.
+CREATE INDEX events_by_node ON events (node, id);

@@ -1,0 +1,272 @@
+//! What happened, over all nodes or at one: entries of the nodes' logs and events, in the order in which they were written.
+//!
+//! Both are tables of their own with rising ids, so that a place in the feed is a pair of ids, a [`Cursor`]. The clock may
+//! step back; a cursor never misses an entry for it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::{Value, json};
+use sqlx::{Connection as _, FromRow, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
+
+use crate::store::nodes;
+use crate::store::view::timestamp;
+use crate::wording;
+
+/// A place between two entries. Its text form is for URLs and means nothing to anybody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cursor {
+    log: i64,
+    event: i64,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.log, self.event)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = "a cursor is two numbers with a point between them, as an answer gave it";
+        let (log, event) = text.split_once('.').ok_or(bad)?;
+        Ok(Self { log: log.parse().map_err(|_| bad)?, event: event.parse().map_err(|_| bad)? })
+    }
+}
+
+/// Which part of the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Its end.
+    Newest,
+    /// What follows a place, from there on.
+    After(Cursor),
+    /// What was before a place, up to there.
+    Before(Cursor),
+}
+
+/// What is asked of the feed.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Only what concerns this node.
+    pub node: Option<i64>,
+    /// Only what happened at this time or later, in milliseconds since 1970.
+    pub since: Option<i64>,
+    /// Which part.
+    pub part: Part,
+    /// Entries to give at most.
+    pub limit: i64,
+}
+
+/// A part of the feed, oldest first.
+#[derive(Debug)]
+pub struct Feed {
+    /// Objects with `timestamp`, `node`, `severity`, `text` and the stored `entry`.
+    pub entries: Vec<Value>,
+    /// Before the first entry.
+    pub first: Cursor,
+    /// After the last entry.
+    pub last: Cursor,
+    /// There are more in the direction of the part: older ones, or newer ones after a place.
+    pub more: bool,
+}
+
+#[derive(Debug, FromRow)]
+struct Row {
+    id: i64,
+    at: i64,
+    node: Option<i64>,
+    severity: String,
+    entry: String,
+}
+
+/// The two tables, in one form. An event that stands in the logs of its nodes too is left out.
+const LOG: &str = "SELECT id, at, node, severity, entry FROM node_log WHERE 1";
+const EVENTS: &str = "SELECT id, at, node, CASE kind WHEN 'identity-conflict' THEN 'warn' ELSE 'info' END AS severity,
+     json_set(detail, '$.event', kind) AS entry FROM events
+     WHERE NOT (kind IN ('identity-conflict', 'node-rejoined') AND node IS NOT NULL)";
+
+/// Reads a part of the feed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn read(db: &SqlitePool, wanted: &Wanted) -> anyhow::Result<Feed> {
+    let mut connection = db.acquire().await?;
+    // One look at both tables, so that nothing falls between them.
+    let mut snapshot = connection.begin().await?;
+    let end = end(&mut snapshot).await?;
+    let logs = rows(&mut snapshot, LOG, wanted, |cursor| cursor.log).await?;
+    let events = rows(&mut snapshot, EVENTS, wanted, |cursor| cursor.event).await?;
+    drop(snapshot);
+    let limit = usize::try_from(wanted.limit).unwrap_or(0);
+    cut(merge(logs, events), wanted.part, end, limit)
+}
+
+async fn end(db: &mut SqliteConnection) -> anyhow::Result<Cursor> {
+    let select = "SELECT coalesce((SELECT max(id) FROM node_log), 0), coalesce((SELECT max(id) FROM events), 0)";
+    let (log, event) = sqlx::query_as(select).fetch_one(db).await?;
+    Ok(Cursor { log, event })
+}
+
+/// Rows of one table, one more than wanted, oldest first.
+async fn rows(
+    db: &mut SqliteConnection,
+    table: &str,
+    wanted: &Wanted,
+    place: fn(Cursor) -> i64,
+) -> anyhow::Result<VecDeque<Row>> {
+    let mut select: QueryBuilder<Sqlite> = QueryBuilder::new(table);
+    if let Some(node) = wanted.node {
+        select.push(" AND node = ").push_bind(node);
+    }
+    if let Some(since) = wanted.since {
+        select.push(" AND at >= ").push_bind(since);
+    }
+    let order = match wanted.part {
+        Part::Newest => "DESC",
+        Part::Before(cursor) => {
+            select.push(" AND id <= ").push_bind(place(cursor));
+            "DESC"
+        }
+        Part::After(cursor) => {
+            select.push(" AND id > ").push_bind(place(cursor));
+            "ASC"
+        }
+    };
+    select.push(format!(" ORDER BY id {order} LIMIT ")).push_bind(wanted.limit.saturating_add(1));
+    let mut rows: VecDeque<Row> = select.build_query_as().fetch_all(db).await?.into();
+    if order == "DESC" {
+        rows.make_contiguous().reverse();
+    }
+    Ok(rows)
+}
+
+/// Both in the order of time; each keeps the order of its ids.
+fn merge(mut logs: VecDeque<Row>, mut events: VecDeque<Row>) -> Vec<(Source, Row)> {
+    let mut merged = Vec::with_capacity(logs.len() + events.len());
+    loop {
+        let event_first = match (logs.front(), events.front()) {
+            (Some(log), Some(event)) => event.at <= log.at,
+            (log, _) => log.is_none(),
+        };
+        let (source, rows) = if event_first { (Source::Event, &mut events) } else { (Source::Log, &mut logs) };
+        let Some(row) = rows.pop_front() else { return merged };
+        merged.push((source, row));
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Log,
+    Event,
+}
+
+fn cut(mut rows: Vec<(Source, Row)>, part: Part, end: Cursor, limit: usize) -> anyhow::Result<Feed> {
+    let more = rows.len() > limit;
+    let mut first = match part {
+        Part::Newest => end,
+        Part::Before(cursor) | Part::After(cursor) => cursor,
+    };
+    let mut last = first;
+    match part {
+        Part::After(_) => {
+            rows.truncate(limit);
+            for (source, row) in &rows {
+                *id(&mut last, *source) = row.id;
+            }
+        }
+        Part::Newest | Part::Before(_) => {
+            rows.drain(..rows.len().saturating_sub(limit));
+            for (source, row) in rows.iter().rev() {
+                *id(&mut first, *source) = row.id - 1;
+            }
+        }
+    }
+    let entries = rows.into_iter().map(|(_, row)| entry(row)).collect::<anyhow::Result<_>>()?;
+    Ok(Feed { entries, first, last, more })
+}
+
+fn id(cursor: &mut Cursor, source: Source) -> &mut i64 {
+    match source {
+        Source::Log => &mut cursor.log,
+        Source::Event => &mut cursor.event,
+    }
+}
+
+fn entry(row: Row) -> anyhow::Result<Value> {
+    let entry: Value = serde_json::from_str(&row.entry)?;
+    let text = wording::sentence(&entry);
+    Ok(json!({
+        "timestamp": timestamp(row.at), "node": row.node.map(nodes::name), "severity": row.severity, "text": text,
+        "entry": entry,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: i64, at: i64) -> Row {
+        Row { id, at, node: Some(1), severity: "info".into(), entry: format!("{{\"msg\": \"{id} at {at}\"}}") }
+    }
+
+    /// Two tables whose clock stepped back once.
+    fn both() -> Vec<(Source, Row)> {
+        let logs = [row(1, 10), row(2, 30), row(3, 20), row(4, 40)];
+        let events = [row(1, 5), row(2, 25), row(3, 40)];
+        merge(logs.into(), events.into())
+    }
+
+    fn texts(feed: &Feed) -> Vec<&str> {
+        feed.entries.iter().filter_map(|e| e["text"].as_str()).collect()
+    }
+
+    #[test]
+    fn nothing_is_missed_when_the_clock_steps_back() {
+        let ids = |source| both().iter().filter(|(s, _)| *s == source).map(|(_, r)| r.id).collect::<Vec<_>>();
+        assert_eq!((ids(Source::Log), ids(Source::Event)), (vec![1, 2, 3, 4], vec![1, 2, 3]));
+        let end = Cursor { log: 4, event: 3 };
+        // Page by page forwards, each from where the last one ended.
+        let mut seen = Vec::new();
+        let mut place = Cursor::default();
+        loop {
+            let left: Vec<_> = both()
+                .into_iter()
+                .filter(|(s, r)| r.id > if *s == Source::Log { place.log } else { place.event })
+                .collect();
+            let feed = cut(left, Part::After(place), end, 2).unwrap();
+            seen.extend(texts(&feed).iter().map(ToString::to_string));
+            place = feed.last;
+            if !feed.more {
+                break;
+            }
+        }
+        assert_eq!((seen.len(), place), (7, end), "{seen:?}");
+    }
+
+    #[test]
+    fn the_newest_come_last_and_the_older_ones_join_up() {
+        let end = Cursor { log: 4, event: 3 };
+        let newest = cut(both(), Part::Newest, end, 3).unwrap();
+        assert_eq!((texts(&newest).len(), newest.more, newest.last), (3, true, end));
+        let older: Vec<_> = both()
+            .into_iter()
+            .filter(|(s, r)| r.id <= if *s == Source::Log { newest.first.log } else { newest.first.event })
+            .collect();
+        let rest = cut(older, Part::Before(newest.first), end, 10).unwrap();
+        assert_eq!((texts(&rest).len(), rest.more), (4, false));
+        assert_eq!(rest.first, Cursor::default());
+    }
+
+    #[test]
+    fn cursors_are_read_as_they_are_written() {
+        let cursor = Cursor { log: 12, event: 345 };
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        for bad in ["", "1", "1.", ".", "1.x", "a.b", "1.2.3", "99999999999999999999.1"] {
+            assert!(bad.parse::<Cursor>().is_err(), "{bad}");
+        }
+    }
+}
