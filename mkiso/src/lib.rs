@@ -11,6 +11,7 @@ pub mod cache;
 pub mod cpio;
 pub mod customize;
 pub mod input;
+pub mod interrupt;
 pub mod iso;
 pub mod limits;
 pub mod output;

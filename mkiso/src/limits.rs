@@ -24,3 +24,5 @@ pub const MAX_SITE_SLOT: u64 = 64 * 1024 * 1024;
 pub const MAX_INPUT: u64 = 64 * 1024 * 1024;
 /// Bytes that are read at a time to make a file's digest.
 pub const HASH_BUFFER: usize = 256 * 1024;
+/// Attempts to remove a folder that other threads are still writing into when a signal ends the program.
+pub const REMOVALS: usize = 100;

@@ -1,5 +1,5 @@
 //! `mkiso`: builds the microkernel's images. Parses the command line and calls the library.
-//! Exit code 0 on success, 1 on failure with the reason on stderr, 2 on a wrong command line.
+//! Exit code 0 on success, 1 on failure with the reason on stderr, 2 on a wrong command line, 130 after Ctrl-C.
 
 use std::process::ExitCode;
 
@@ -24,11 +24,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = Cli::parse();
+    let result = mkiso::interrupt::catch().and_then(|()| match cli.command {
         Command::Base(args) => mkiso::base::run(&args),
         Command::Build(args) => mkiso::build::run(&args),
         Command::Customize(args) => mkiso::customize::run(&args),
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

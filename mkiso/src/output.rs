@@ -5,7 +5,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
+
+use crate::interrupt;
+
+/// How the names of unfinished files and folders begin.
+const TEMPORARY: &str = ".mkiso-";
 
 /// Writes `bytes` to `path`; the folder is created where it is missing.
 ///
@@ -24,10 +29,17 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 pub fn temp_beside(path: &Path) -> Result<NamedTempFile> {
     let folder = folder_of(path);
     fs::create_dir_all(&folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
-    tempfile::Builder::new()
-        .prefix(".mkiso-")
-        .tempfile_in(&folder)
+    interrupt::begin(|| tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(&folder))
         .with_context(|| format!("cannot create a temporary file in {}", folder.display()))
+}
+
+/// A temporary folder in `folder`. Removed when dropped.
+///
+/// # Errors
+/// It cannot be made.
+pub fn temp_folder_in(folder: &Path) -> Result<TempDir> {
+    interrupt::begin(|| tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(folder))
+        .with_context(|| format!("cannot create a temporary folder in {}", folder.display()))
 }
 
 /// Syncs a finished temporary file and renames it to `path`, readable by all.

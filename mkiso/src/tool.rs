@@ -2,9 +2,12 @@
 //! shows its last words.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 
 use crate::limits::STDERR_TAIL;
 
@@ -61,7 +64,7 @@ impl Tool {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Runs it to its end and returns its output and status, whatever they are.
+    /// Runs it to its end and returns its output and status, whatever they are. It ends when this program does.
     ///
     /// # Errors
     /// It is missing or cannot be started.
@@ -73,6 +76,12 @@ impl Tool {
         for (name, value) in envs {
             expression = expression.env(name, value);
         }
+        let expression = expression.before_spawn(|command| {
+            let prepare = || Ok(set_pdeathsig(Signal::SIGKILL)?);
+            // SAFETY: between fork and exec one system call is made, no allocation and no lock.
+            unsafe { command.pre_exec(prepare) };
+            Ok(())
+        });
         expression.run().with_context(|| format!("cannot start {}", program.display()))
     }
 }

@@ -13,6 +13,8 @@ use mkiso::base::fetch::Store;
 use mkiso::base::lock::Package;
 use mkiso::cache::sha256;
 
+const UPDATE: &str = "mkiso base --update-lock --out base.iso";
+
 const GOOD: &[u8] = b"the package as the archive has it";
 
 /// Serves on loopback until the test ends. `/good` is right, `/evil` has other bytes of the same length, `/short` is a
@@ -67,7 +69,7 @@ fn apt(cache: &Path) -> anyhow::Result<Apt> {
 fn fetch(cache: &Path, package: &Package) -> Result<Vec<u8>, String> {
     let store = Store::new(cache);
     store
-        .fetch(|| apt(cache), std::slice::from_ref(package))
+        .fetch(|| apt(cache), std::slice::from_ref(package), UPDATE)
         .and_then(|()| store.read(package))
         .map_err(|error| format!("{error:#}"))
 }
@@ -112,7 +114,7 @@ fn other_bytes_and_short_files_are_refused_by_name_and_not_kept() {
 fn a_version_that_has_gone_is_said_with_the_remedy() {
     let cache = tempfile::tempdir().unwrap();
     let said = fetch(cache.path(), &package(format!("http://{}/gone", archive()))).unwrap_err();
-    assert!(said.contains("tool 1.0") && said.contains("--update-lock"), "{said}");
+    assert!(said.contains("tool 1.0") && said.contains(UPDATE), "{said}");
 }
 
 #[test]

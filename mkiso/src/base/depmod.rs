@@ -20,7 +20,7 @@ const MADE: [&str; 4] = ["modules.dep", "modules.alias", "modules.softdep", "mod
 /// # Errors
 /// depmod is missing or fails, or a list is missing from the kernel's package.
 pub fn index(kernel: &Tree, trees: &[&Tree], folder: &str, release: &str) -> Result<Tree> {
-    let stage = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let stage = crate::output::temp_folder_in(&std::env::temp_dir())?;
     let root = stage.path().join("lib/modules").join(release);
     for tree in trees {
         for (path, node) in tree.iter() {

@@ -44,11 +44,11 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Gets every package that is not there.
+    /// Gets every package that is not there; `update` is the command that takes newer ones.
     ///
     /// # Errors
     /// Each package that cannot be had, with the reason and the remedy.
-    pub fn fetch(&self, apt: impl Fn() -> Result<Apt>, packages: &[Package]) -> Result<()> {
+    pub fn fetch(&self, apt: impl Fn() -> Result<Apt>, packages: &[Package], update: &str) -> Result<()> {
         let mut missing = packages.iter().filter(|p| !self.have(p)).collect::<Vec<_>>();
         if missing.is_empty() {
             return Ok(());
@@ -65,7 +65,7 @@ impl Store {
                 return Ok(());
             }
         }
-        bail!("{}", explain(&missing, &said))
+        bail!("{}", explain(&missing, &said, update))
     }
 
     /// Whether the package is there and whole. A damaged one is said and removed, so that it is fetched again.
@@ -148,10 +148,10 @@ fn verify(package: &Package, bytes: &[u8]) -> Result<()> {
 }
 
 /// Why packages are missing, and what to do.
-fn explain(missing: &[&Package], said: &str) -> String {
+fn explain(missing: &[&Package], said: &str, update: &str) -> String {
     let names: Vec<String> = missing.iter().map(|p| format!("{} {} ({})", p.name, p.version, p.uri)).collect();
     let remedy = if said.contains("404") {
-        "the archive has newer versions only; take them with --update-lock, and commit image.lock"
+        &format!("the archive has newer versions only; take them with `{update}`, and commit the lock")
     } else if said.contains("Hash Sum mismatch") || said.contains("wrong checksum") || said.contains("cut short") {
         "what arrived is not what image.lock says: a proxy or mirror alters or cuts files; use another archive \
          (image.toml, [debian] archives)"
@@ -193,8 +193,8 @@ mod tests {
     #[test]
     fn each_failure_has_its_remedy() {
         let package = package(b"x");
-        let explain = |said: &str| explain(&[&package], said);
-        assert!(explain("E: 404  Not Found").contains("--update-lock"));
+        let explain = |said: &str| explain(&[&package], said, "mkiso base --update-lock");
+        assert!(explain("E: 404  Not Found").contains("`mkiso base --update-lock`"));
         assert!(explain("Hash Sum mismatch").contains("another archive"));
         assert!(explain("Could not connect").contains("network"));
         assert!(explain("x").contains("http://archive.example/tool.deb"));

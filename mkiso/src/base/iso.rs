@@ -22,8 +22,7 @@ const VOLUME: &str = "Razor MK base";
 pub fn write(files: &Tree, path: &Path, epoch: u32) -> Result<()> {
     let temp = output::temp_beside(path)?;
     let folder = temp.path().parent().unwrap_or(Path::new("."));
-    let stage =
-        tempfile::Builder::new().prefix(".mkiso-").tempdir_in(folder).context("cannot make a temporary folder")?;
+    let stage = output::temp_folder_in(folder)?;
     lay_out(files, stage.path(), epoch)?;
     let mbr = stage.path().join("boot/isolinux/isohdpfx.bin");
     let epoch_text = epoch.to_string();

@@ -73,18 +73,19 @@ pub fn run(args: &Args) -> Result<()> {
 ///
 /// # Errors
 /// What failed, on what, and what to do.
-pub fn debian(config: &Path, lock_path: &Path, update: bool, cache: Option<&Path>) -> Result<PathBuf> {
+pub fn debian(config_path: &Path, lock_path: &Path, update: bool, cache: Option<&Path>) -> Result<PathBuf> {
     let cache = cache::folder(cache)?;
     let _held = cache::hold(&cache)?;
-    let config = Config::read(config)?;
+    let config = Config::read(config_path)?;
     let apt = || apt::Apt::new(&cache.join("apt"), &config.debian);
-    let lock = locked(&config, lock_path, update, apt)?;
+    let update_command = update_command(config_path, lock_path);
+    let lock = locked(&config, lock_path, update, apt, &update_command)?;
     let iso = cache.join("base").join(format!("{}.iso", key(&config, &lock)?));
     if cache::sealed(&iso).is_some() {
         return Ok(iso);
     }
     let store = fetch::Store::new(&cache);
-    store.fetch(apt, &lock.packages)?;
+    store.fetch(apt, &lock.packages, &update_command)?;
     let files = assemble::assemble(&assemble::Inputs { config: &config, lock: &lock, store: &store, cache: &cache })?;
     iso::write(&files, &iso, lock.taken)?;
     let bytes = std::fs::read(&iso).with_context(|| format!("cannot read {}", iso.display()))?;
@@ -93,12 +94,18 @@ pub fn debian(config: &Path, lock_path: &Path, update: bool, cache: Option<&Path
 }
 
 /// What the lock says of the Debian base; packages are taken where there is no lock or a new one is wanted.
-fn locked(config: &Config, path: &Path, update: bool, apt: impl Fn() -> Result<apt::Apt>) -> Result<lock::Debian> {
+fn locked(
+    config: &Config,
+    path: &Path,
+    update: bool,
+    apt: impl Fn() -> Result<apt::Apt>,
+    update_command: &str,
+) -> Result<lock::Debian> {
     let mut lock = Lock::read(path)?;
     if let Some(debian) = lock.debian.as_ref().filter(|_| !update) {
         if debian.asked != lock::asked(config)? {
             bail!(
-                "image.toml asks for other packages than {} was made for; take them with --update-lock",
+                "image.toml asks for other packages than {} was made for; take them with `{update_command}`",
                 path.display()
             );
         }
@@ -112,6 +119,25 @@ fn locked(config: &Config, path: &Path, update: bool, apt: impl Fn() -> Result<a
     Ok(debian)
 }
 
+/// The command that takes newer packages, as it can be pasted: by the path of this very program, which need not be on
+/// anybody's search path.
+fn update_command(config: &Path, lock: &Path) -> String {
+    let program = std::env::args_os().next().unwrap_or_else(|| "mkiso".into());
+    let (config, lock) = (quoted(&config.to_string_lossy()), quoted(&lock.to_string_lossy()));
+    let program = quoted(&program.to_string_lossy());
+    format!("{program} base --update-lock --config {config} --lock {lock} --out base.iso")
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
 /// The key of a base in the cache: everything that decides on its bytes.
 fn key(config: &Config, lock: &lock::Debian) -> Result<String> {
     let key = Key::default()
@@ -120,4 +146,17 @@ fn key(config: &Config, lock: &lock::Debian) -> Result<String> {
         .with(serde_json::to_vec(config).context("cannot write the description as JSON")?)
         .with(serde_json::to_vec(lock).context("cannot write the lock as JSON")?);
     Ok(key.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_for_newer_packages_can_be_pasted() {
+        let command = update_command(Path::new("my site/image.toml"), Path::new("image.lock"));
+        let wanted = " base --update-lock --config 'my site/image.toml' --lock image.lock --out base.iso";
+        assert!(command.ends_with(wanted) && !command.starts_with(' '), "{command}");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
 }

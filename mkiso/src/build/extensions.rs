@@ -8,6 +8,7 @@ use backhand::FilesystemReader;
 use md5::{Digest as _, Md5};
 use tce_mirror::plan;
 
+use super::beside_each_other;
 use super::config::Config;
 use super::core::Core;
 use super::manifest::Part;
@@ -182,10 +183,11 @@ impl Found {
                 companions.push((companion, bytes));
             }
         }
-        check_md5(name, &bytes, &companions)?;
+        let (sha256, sound) = beside_each_other(|| sha256(&bytes), || check_md5(name, &bytes, &companions))?;
+        sound?;
         let dep = companions.iter().find(|(file, _)| file.ends_with(DEPENDENCIES));
         let dep = dep.map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
-        let extension = Extension { name: name.to_owned(), sha256: sha256(&bytes), bytes, companions };
+        let extension = Extension { name: name.to_owned(), sha256, bytes, companions };
         self.extensions.insert(name.to_owned(), extension);
         Ok(plan::names(&dep, release))
     }

@@ -264,7 +264,10 @@ impl Build {
 }
 
 /// Runs both at once: most of the time goes into digests and into waiting for the disk.
-fn beside_each_other<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> Result<(A, B)> {
+pub(crate) fn beside_each_other<A: Send, B>(
+    one: impl FnOnce() -> A + Send,
+    other: impl FnOnce() -> B,
+) -> Result<(A, B)> {
     thread::scope(|scope| {
         let one = scope.spawn(one);
         let other = other();

@@ -5,13 +5,15 @@ use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
+use super::beside_each_other;
 use crate::cache::hex;
+use crate::interrupt;
 use crate::limits::HASH_BUFFER;
-use crate::output::full_or;
+use crate::output::{full_or, temp_folder_in};
 
 /// Files that are being made.
 #[derive(Debug)]
@@ -30,8 +32,7 @@ impl Outputs {
     /// The folder cannot be made or written to.
     pub fn new(folder: &Path, stem: &str) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
-        let temp = tempfile::Builder::new().prefix(".mkiso-").tempdir_in(folder);
-        let temp = temp.with_context(|| format!("cannot create a folder in {}", folder.display()))?;
+        let temp = temp_folder_in(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
             stem: stem.to_owned(),
@@ -82,20 +83,25 @@ impl Outputs {
             file.write_all(piece).map_err(|error| full_or(error, &place))?;
             hasher.update(piece);
         }
+        file.sync_all().map_err(|error| full_or(error, &place))?;
         self.digests.insert(self.name(suffix), hex(&hasher.finalize()));
         Ok(())
     }
 
-    /// Digests of all files so far, by name. Those that somebody else wrote are read now and must be complete.
+    /// Digests of all files so far, by name. Those that somebody else wrote are read and synced now and must be
+    /// complete.
     ///
     /// # Errors
-    /// A file cannot be read.
+    /// A file cannot be read or synced.
     pub fn digests(&mut self) -> Result<&BTreeMap<String, String>> {
         for suffix in &self.suffixes {
             let name = self.name(suffix);
             if !self.digests.contains_key(&name) {
-                let digest = digest(&self.temp.path().join(&name))?;
-                self.digests.insert(name, digest);
+                let path = self.temp.path().join(&name);
+                let sync = || File::open(&path).and_then(|file| file.sync_all());
+                let (synced, digest) = beside_each_other(sync, || digest(&path))?;
+                synced.map_err(|error| full_or(error, &self.place(suffix)))?;
+                self.digests.insert(name, digest?);
             }
         }
         Ok(&self.digests)
@@ -110,31 +116,50 @@ impl Outputs {
         self.write("sha256", &[text.as_bytes()])
     }
 
-    /// Syncs all files and puts them in place, those of an earlier build being replaced; if one cannot be, those that
-    /// are new are taken away again.
+    /// Puts all files in place; if one cannot be, those of an earlier build are put back, so that no set is mixed.
     ///
     /// # Errors
-    /// A file cannot be synced or put in place.
+    /// A file has no digest, which is when it was synced, or cannot be put in place.
     pub fn publish(self) -> Result<()> {
-        for suffix in &self.suffixes {
-            let place = self.place(suffix);
-            let file = File::open(self.temp.path().join(self.name(suffix)));
-            file.and_then(|file| file.sync_all()).map_err(|error| full_or(error, &place))?;
-        }
-        let mut new = Vec::new();
-        for suffix in &self.suffixes {
-            let place = self.place(suffix);
-            let existed = place.exists();
-            if let Err(error) = fs::rename(self.temp.path().join(self.name(suffix)), &place) {
-                new.iter().for_each(|path| drop(fs::remove_file(path)));
-                return Err(full_or(error, &place));
-            }
-            if !existed {
-                new.push(place);
-            }
-        }
+        interrupt::whole(|| self.replace_all())?;
         let folder = File::open(&self.folder).and_then(|folder| folder.sync_all());
         folder.with_context(|| format!("cannot sync the folder {}", self.folder.display()))
+    }
+
+    fn replace_all(&self) -> Result<()> {
+        let mut done = Vec::new();
+        for suffix in &self.suffixes {
+            ensure!(self.digests.contains_key(&self.name(suffix)), "{} was not finished", self.name(suffix));
+            if let Err(error) = self.replace(suffix) {
+                done.into_iter().for_each(|suffix: &String| self.put_back(suffix));
+                return Err(error);
+            }
+            done.push(suffix);
+        }
+        Ok(())
+    }
+
+    /// Puts a file in place and keeps the one that was there until the set is complete.
+    fn replace(&self, suffix: &str) -> Result<()> {
+        let (place, former) = (self.place(suffix), self.former(suffix));
+        ensure!(!place.is_dir(), "{} is a folder; remove it, or name another output folder", place.display());
+        if place.exists() {
+            // A link, so that the name is never without a file; where there are no links, a copy.
+            let kept = fs::hard_link(&place, &former).or_else(|_| fs::copy(&place, &former).map(drop));
+            kept.map_err(|error| full_or(error, &place))?;
+        }
+        fs::rename(self.temp.path().join(self.name(suffix)), &place).map_err(|error| full_or(error, &place))
+    }
+
+    /// Undoes [`Self::replace`]. What fails here cannot be mended; the error that led here is the one to be told.
+    fn put_back(&self, suffix: &str) {
+        let (place, former) = (self.place(suffix), self.former(suffix));
+        let _ = if former.exists() { fs::rename(former, place) } else { fs::remove_file(place) };
+    }
+
+    /// Where the file of an earlier build is kept.
+    fn former(&self, suffix: &str) -> PathBuf {
+        self.temp.path().join(format!("former.{suffix}"))
     }
 }
 
@@ -194,7 +219,22 @@ mod tests {
         let mut outputs = Outputs::new(folder.path(), "x").unwrap();
         outputs.write("a", &[b"one"]).unwrap();
         outputs.write("b", &[b"two"]).unwrap();
-        assert!(outputs.publish().is_err());
+        let error = outputs.publish().unwrap_err().to_string();
+        assert!(error.contains("x.b is a folder"), "{error}");
         assert_eq!(names(folder.path()), ["x.b"]);
+    }
+
+    #[test]
+    fn a_set_that_cannot_be_completed_leaves_the_former_one() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("x.a"), "former").unwrap();
+        fs::create_dir_all(folder.path().join("x.c/full")).unwrap();
+        let mut outputs = Outputs::new(folder.path(), "x").unwrap();
+        for suffix in ["a", "b", "c"] {
+            outputs.write(suffix, &[b"new"]).unwrap();
+        }
+        assert!(outputs.publish().is_err());
+        assert_eq!(names(folder.path()), ["x.a", "x.c"]);
+        assert_eq!(fs::read(folder.path().join("x.a")).unwrap(), b"former");
     }
 }

@@ -10,8 +10,8 @@ use crate::cache::{Key, sha256};
 use crate::cpio::pad;
 use crate::output;
 
-/// The level that makes the smallest gzip of all compressors tried.
-const LEVEL: i32 = 12;
+/// Within a thousandth of the smallest gzip of all compressors tried (level 12) in half of its time.
+const LEVEL: i32 = 10;
 /// Length in bytes of a digest in hexadecimal digits.
 const DIGEST_LEN: usize = 64;
 

@@ -85,6 +85,11 @@ impl Bench {
 
     /// `mkiso build` with `args` behind what every build here needs; later options win where clap lets them.
     pub(crate) fn build(&self, base: &str, variant: &str, out: &str, args: &[&str]) -> Ran {
+        Ran::new(&mut self.building(base, variant, out, args))
+    }
+
+    /// The same, not yet started.
+    pub(crate) fn building(&self, base: &str, variant: &str, out: &str, args: &[&str]) -> Command {
         let mut command = self.mkiso();
         command.args(["build", "--config"]).arg(self.path("image.toml"));
         command.arg("--base").arg(self.path(base)).arg("--cache").arg(self.path("cache"));
@@ -92,7 +97,7 @@ impl Bench {
         if !args.contains(&"--agent") {
             command.arg("--agent").arg(self.path("agent"));
         }
-        Ran::new(&mut command)
+        command
     }
 
     /// `mkiso`, not yet started, in the folder.

@@ -1,0 +1,69 @@
+//! What a signal leaves behind: nothing but what was there before.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::synthetic::Bench;
+
+/// An xorriso that says who it is and then takes its time, as the real one does with a slow disk.
+const SLOW: &str = "#!/bin/sh\necho $$ > \"$XORRISO_PID\"\nexec sleep 600\n";
+
+/// Longest wait for anything here.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn wait(what: &str, mut there: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !there() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whether a process is there and no zombie.
+fn runs(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[test]
+fn a_build_that_is_interrupted_leaves_nothing() {
+    let Some(bench) = Bench::new() else { return };
+    bench.put("bin/xorriso", SLOW.as_bytes());
+    let (slow, pid) = (bench.path("bin/xorriso"), bench.path("pid"));
+    fs::set_permissions(&slow, fs::Permissions::from_mode(0o755)).unwrap();
+    bench.put("out/kept", b"of somebody else");
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let path = std::env::var("PATH").unwrap();
+        let mut command = bench.building("base.iso", "production", "out", &[]);
+        command.env("PATH", format!("{}:{path}", bench.path("bin").display())).env("XORRISO_PID", &pid);
+        let mut build = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait("xorriso is not started", || fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n')));
+        assert_eq!(bench.names("out").len(), 2, "{:?}", bench.names("out"));
+        kill(Pid::from_raw(build.id().cast_signed()), signal).unwrap();
+        assert_eq!(build.wait().unwrap().code(), Some(code));
+        assert_eq!(bench.names("out"), ["kept"]);
+        let xorriso = fs::read_to_string(&pid).unwrap();
+        wait("xorriso goes on", || !runs(&xorriso));
+        fs::remove_file(&pid).unwrap();
+    }
+}
+
+#[test]
+fn customize_in_place_replaces_the_image_whole() {
+    let Some(bench) = Bench::new() else { return };
+    let iso = bench.build("base.iso", "production", "out", &[]).ok();
+    let (other, before) = (bench.path("other.iso"), fs::read(&iso).unwrap());
+    // Whoever reads the image through another name, as a server does through an open file, never sees half a slot.
+    fs::hard_link(&iso, &other).unwrap();
+    let ran = bench.mkiso().arg("customize").arg(&iso).args(["--server", "http://10.0.0.1:8150"]).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(fs::read(&other).unwrap() == before, "the image was written into");
+    assert!(fs::read(&iso).unwrap() != before);
+    let inode = |path: &Path| path.metadata().unwrap().ino();
+    assert_ne!(inode(&iso), inode(&other));
+}
