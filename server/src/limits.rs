@@ -50,6 +50,9 @@ pub const ROWS_ON_PAGE: i64 = 100;
 pub const MAX_NICS: u32 = 256;
 /// Reboots that an installed node is told in a row before it is left alone.
 pub const MAX_REBOOTS: i64 = 3;
+/// Silence of a node, in milliseconds, after which it is taken to have run from its own disk since its last reboot.
+/// Longer than any way through firmware and back into the microkernel.
+pub const REBOOTS_FORGOTTEN_MS: i64 = 60 * 60 * 1000;
 /// Check-in intervals after which a silent boot no longer counts as alive.
 pub const ALIVE_INTERVALS: i64 = 3;
 /// Most nodes that are weighed since a machine has parts of theirs.

@@ -214,8 +214,10 @@ impl Checkin {
             None => None,
         };
         let held = settled.as_ref().is_some_and(|s| s.state == NodeState::Held);
-        let installed = node.as_ref().and_then(|n| n.installed.as_deref());
-        let action = action::choose(installed, held, node.as_ref().map_or(0, |n| n.reboots));
+        let action = node.as_ref().map_or(action::NONE, |n| {
+            let silence_ms = n.last_checkin.map_or(0, |last| self.now - last);
+            action::choose(n.installed.as_deref().filter(|_| !held), n.reboots, silence_ms)
+        });
         let digest = self.request.inventory_digest.as_ref();
         // A held node reports each time, so that the dispute ends as soon as the hardware is elsewhere.
         let known = !held
@@ -223,8 +225,8 @@ impl Checkin {
                 .as_ref()
                 .is_some_and(|n| digest.is_some() && n.is_registered() && n.report_digest.as_ref() == digest);
         if let Some(id) = id {
-            if let Some(entry) = &action.log {
-                history::log(&mut *db, self.now, id, "info", entry).await?;
+            if let Some((severity, entry)) = &action.log {
+                history::log(&mut *db, self.now, id, severity, entry).await?;
             }
             self.keep_messages(&mut *db, id).await?;
             nodes::set_contact(&mut *db, id, &self.contact(action.reboots)?).await?;

@@ -74,9 +74,6 @@ impl Work for Lookup {
             let (task, template) = if boot_local { ("noop", "boot_local") } else { ("microkernel", "boot") };
             let entry = json!({"event": "boot", "task": task, "template": template});
             history::log(&mut *db, self.now, id, "info", &entry).await?;
-            if boot_local {
-                nodes::clear_reboots(db, id).await?;
-            }
         }
         Ok(Ok(Found { id, boot_local }))
     }

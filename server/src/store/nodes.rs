@@ -29,12 +29,14 @@ pub struct Node {
     pub reason: Option<String>,
     /// JSON of the last decision.
     pub decision: String,
+    /// When it last spoke, in milliseconds since 1970.
+    pub last_checkin: Option<i64>,
     /// Digest of the newest report.
     pub report_digest: Option<String>,
 }
 
 const SELECT: &str = "SELECT n.id, n.hw_info, n.dhcp_mac, n.facts_digest, n.installed, n.reboots, n.state, n.reason, n.decision, \
-     r.digest AS report_digest FROM nodes n LEFT JOIN reports r ON r.id = n.report WHERE n.id = ?1";
+     n.last_checkin, r.digest AS report_digest FROM nodes n LEFT JOIN reports r ON r.id = n.report WHERE n.id = ?1";
 
 impl Node {
     /// The node with this id.
@@ -190,15 +192,6 @@ pub async fn set_contact(db: &mut SqliteConnection, id: i64, contact: &Contact) 
     let update = update.bind(contact.agent.as_ref().map(Value::to_string));
     let update = update.bind(contact.volatile.as_ref().map(Value::to_string)).bind(contact.reboots);
     update.execute(db).await?;
-    Ok(())
-}
-
-/// Forgets the reboots that were ordered: the machine was sent to its own disk.
-///
-/// # Errors
-/// When the database fails.
-pub async fn clear_reboots(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
-    sqlx::query("UPDATE nodes SET reboots = 0 WHERE id = ?1").bind(id).execute(db).await?;
     Ok(())
 }
 

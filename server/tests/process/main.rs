@@ -10,6 +10,7 @@ mod durability;
 mod fleet;
 mod identity;
 mod images;
+mod installed;
 mod limits;
 mod log;
 mod matrix;
