@@ -72,6 +72,9 @@ struct Run {
     /// Let a port of this machine's loopback lead to one of the guest, such as 2222:22; may be given more than once.
     #[arg(long, value_name = "HERE:GUEST", value_parser = forward)]
     forward: Vec<Forward>,
+    /// When the guest has written PROMPT for the first time, type TEXT and Enter.
+    #[arg(long, value_name = "PROMPT=TEXT", value_parser = answer)]
+    answer: Option<Answer>,
     /// Offer QEMU's monitor on this socket.
     #[arg(long, value_name = "SOCK")]
     qmp: Option<PathBuf>,
@@ -107,6 +110,19 @@ impl Run {
 fn forward(text: &str) -> anyhow::Result<Forward> {
     let (here, guest) = text.split_once(':').context("two ports with a colon between them are wanted")?;
     Ok(Forward { here: here.parse()?, guest: guest.parse()? })
+}
+
+/// What is typed into the guest's console, and after what.
+#[derive(Debug, Clone)]
+struct Answer {
+    prompt: String,
+    text: String,
+}
+
+/// Reads `PROMPT=TEXT`.
+fn answer(text: &str) -> anyhow::Result<Answer> {
+    let (prompt, text) = text.split_once('=').context("a prompt and a text with = between them are wanted")?;
+    Ok(Answer { prompt: prompt.into(), text: text.into() })
 }
 
 /// Why a guest is no longer waited for.
@@ -189,7 +205,11 @@ fn watch(
     signals: &Receiver<Signal>,
     deadline: Option<Instant>,
 ) -> anyhow::Result<End> {
+    let mut answer = run.answer.as_ref();
     loop {
+        if let Some(Answer { text, .. }) = answer.take_if(|a| guest.console().find(&a.prompt, 0).is_some()) {
+            guest.console().send(&format!("{text}\r"))?;
+        }
         if let Some(text) = &run.until
             && guest.console().find(text, 0).is_some()
         {

@@ -213,19 +213,21 @@ fn disks(line: &mut Line, machine: &Machine, files: &Files) {
         line.add_path("-drive", &format!("if=none,id=disk{index},format=raw,file="), &disk_file(&files.dir, index));
         let serial = escape(&disk.serial);
         let wwn = disk.wwn.as_ref().map(|w| format!(",wwn=0x{w}")).unwrap_or_default();
-        match disk.bus {
+        let device = match disk.bus {
             Bus::Nvme => {
                 let eui = disk.wwn.as_ref().map(|w| format!(",eui64=0x{w}")).unwrap_or_default();
                 line.add("-device", &format!("nvme,id=nvme{index},serial={serial}"));
-                line.add("-device", &format!("nvme-ns,bus=nvme{index},drive=disk{index}{eui}"));
+                format!("nvme-ns,bus=nvme{index},drive=disk{index}{eui}")
             }
-            Bus::Virtio => line.add("-device", &format!("virtio-blk-pci,drive=disk{index},serial={serial}")),
-            Bus::Scsi => line.add("-device", &format!("scsi-hd,bus=raid.0,drive=disk{index},serial={serial}{wwn}")),
+            Bus::Virtio => format!("virtio-blk-pci,drive=disk{index},serial={serial}"),
+            Bus::Scsi => format!("scsi-hd,bus=raid.0,drive=disk{index},serial={serial}{wwn}"),
             Bus::Sata => {
                 let port = ports.next().unwrap_or(1);
-                line.add("-device", &format!("ide-hd,bus=ide.{port},drive=disk{index},serial={serial}{wwn}"));
+                format!("ide-hd,bus=ide.{port},drive=disk{index},serial={serial}{wwn}")
             }
-        }
+        };
+        // Behind the medium. OVMF forgets devices that have no place in the order.
+        line.add("-device", &format!("{device},bootindex={}", index + 1));
     }
 }
 

@@ -2,7 +2,8 @@
 //! server's own command line to see what became of it.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -48,8 +49,13 @@ impl Lab {
 
     /// Starts the server on a port, or on any with 0.
     pub(crate) fn serve(&self, port: u16) -> Server {
+        self.serve_with(port, "")
+    }
+
+    /// Starts the server with further settings.
+    pub(crate) fn serve_with(&self, port: u16, settings: &str) -> Server {
         let config = self.dir.path().join("config.toml");
-        fs::write(&config, format!("checkin_interval = {INTERVAL_S}\n")).unwrap();
+        fs::write(&config, format!("checkin_interval = {INTERVAL_S}\n{settings}")).unwrap();
         let (data, listen) = (self.dir.path().join("data"), format!("127.0.0.1:{port}"));
         let log = self.dir.path().join("server.log");
         let arguments =
@@ -72,11 +78,16 @@ impl Lab {
 
     /// A copy of a built image whose machines check in to a port of this machine.
     pub(crate) fn image(&self, variant: &str, port: u16) -> PathBuf {
-        let (built, copy) = (built::image(variant).unwrap(), self.dir.path().join(format!("{variant}.iso")));
+        self.customized(variant, port, &[])
+    }
+
+    /// The same with further settings of `mkiso customize`.
+    pub(crate) fn customized(&self, variant: &str, port: u16, more: &[&Path]) -> PathBuf {
+        let (built, copy) = (built::image(variant).unwrap(), self.path(&format!("{variant}.iso")));
         let server = format!("http://10.0.2.2:{port}");
-        let arguments = ["customize".as_ref(), built.as_os_str(), "--server".as_ref(), server.as_ref()];
-        let arguments = arguments.into_iter().chain(["--out".as_ref(), copy.as_os_str()]);
-        cmd(tool("MKISO_BIN"), arguments).stdin_null().run().expect("the image takes its server");
+        let fixed = ["customize".as_ref(), built.as_path(), "--server".as_ref(), server.as_ref()];
+        let arguments = [&fixed, more, &["--out".as_ref(), copy.as_path()]].concat();
+        cmd(tool("MKISO_BIN"), arguments).stdin_null().run().expect("the image takes its settings");
         copy
     }
 
@@ -101,9 +112,25 @@ pub(crate) fn options(machine: &Machine, medium: Medium, firmware: Firmware) -> 
 }
 
 impl Server {
+    /// What a command of the server's own command line prints.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> String {
+        cmd(tool("MK_SERVER_BIN"), [&["--server", &self.url], arguments].concat()).stdin_null().read().unwrap()
+    }
+
+    /// Sends a command of the API.
+    pub(crate) fn command(&self, name: &str, body: &Value) {
+        let (body, host) = (body.to_string(), format!("127.0.0.1:{}", self.port));
+        let head = format!("POST /api/commands/{name} HTTP/1.1\r\nHost: {host}\r\nConnection: close");
+        let mut stream = TcpStream::connect(host).unwrap();
+        write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 20"), "{name}: {answer}");
+    }
+
     /// All nodes as the command line lists them.
     pub(crate) fn nodes(&self) -> Vec<Value> {
-        let list = cmd!(tool("MK_SERVER_BIN"), "--server", &self.url, "nodes", "list", "--json").read().unwrap();
+        let list = self.ask(&["nodes", "list", "--json"]);
         let list: Value = serde_json::from_str(&list).unwrap();
         list["items"].as_array().expect("a list of nodes").clone()
     }
@@ -162,7 +189,7 @@ pub(crate) fn written(guest: &Guest) -> u64 {
     let drives = drives.as_array().unwrap().clone();
     // The firmware's variables are a drive too, and its own to write.
     let disks: Vec<_> = drives.iter().filter(|d| d["qdev"].as_str().is_some_and(|name| !name.is_empty())).collect();
-    assert!(disks.len() > 2, "drives are missing: {drives:?}");
+    assert!(!disks.is_empty(), "drives are missing: {drives:?}");
     let count = |drive: &Value, what: &str| drive["stats"][what].as_u64().unwrap();
     let counts = ["wr_bytes", "failed_wr_operations", "invalid_wr_operations"];
     disks.iter().flat_map(|drive| counts.map(|what| count(drive, what))).sum()

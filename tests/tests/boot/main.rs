@@ -7,5 +7,6 @@ mod hardware;
 mod lab;
 mod media;
 mod shell;
+mod ssh;
 mod trouble;
 mod units;

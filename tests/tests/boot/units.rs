@@ -52,6 +52,7 @@ fn each_killed_unit_comes_back_and_the_node_goes_on_checking_in() {
     let units = wait("all units run", limits::REACTION, &guest, || {
         Units::read(&shell).filter(|u| EXPECTED.iter().all(|name| u.0.contains_key(*name)))
     });
+    has_its_consoles(&shell, &units);
     print_costs(&shell);
     let victims = units.0.iter().filter(|(name, _)| *name != OURS);
     for (name, (pid, restarts)) in victims.clone() {
@@ -68,6 +69,15 @@ fn each_killed_unit_comes_back_and_the_node_goes_on_checking_in() {
     let told = reported.iter().filter(|u| u["restarts"].as_u64().unwrap_or_default() > 0).count();
     assert_eq!(told, victims.count(), "the server is told of every restart: {reported:#?}");
     guest.quit().unwrap();
+}
+
+/// A debug image has a root shell on tty2 and its status on tty1; this test types into the one on ttyS0.
+fn has_its_consoles(shell: &Shell, units: &Units) {
+    let (pid, _) = units.0["shell-tty2"];
+    let tty2 = shell.run(&format!("readlink /proc/{pid}/fd/0; tr '\\0' ' ' < /proc/{pid}/cmdline"));
+    assert!(tty2.starts_with("/dev/tty2") && tty2.contains("sh -l"), "{tty2}");
+    let tty1 = shell.run("cat /dev/vcs1");
+    assert!(tty1.contains("node1"), "{tty1}");
 }
 
 fn print_costs(shell: &Shell) {

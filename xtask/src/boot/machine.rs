@@ -1,13 +1,15 @@
 //! Server and guest side by side, from the first line of either to the orderly end of both.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
+use super::Media;
+use super::guest::{self, Guest, HOST};
 use super::node::{self, Client};
 use super::screen::Screen;
 use crate::process::{self, Errors, Event, Program, Source};
@@ -17,16 +19,12 @@ use crate::{images, limits, place};
 /// What the server says first, before its URL.
 const LISTENING: &str = "listening on ";
 
-/// What the guest knows this machine's loopback as.
-const HOST: &str = "http://10.0.2.2";
-
 /// What to run.
 pub(crate) struct Start<'a> {
     pub(crate) iso: &'a Path,
     pub(crate) dir: &'a Path,
-    pub(crate) firmware: &'a str,
-    pub(crate) memory_mib: u64,
-    pub(crate) accel: &'a str,
+    pub(crate) media: Media,
+    pub(crate) guest: Guest<'a>,
     pub(crate) timeout: Duration,
     /// Stay up after the check-in.
     pub(crate) stay: bool,
@@ -45,9 +43,9 @@ pub(crate) fn run(start: &Start, report: &mut Report) -> anyhow::Result<()> {
     process::catch_signals(sender.clone())?;
     let (server, url) = report.step("server", || serve(start.dir, &sender, &events))?;
     let client = Client::new(url.clone());
-    let copy = start.dir.join("boot.iso");
-    report.step("site", || images::customize(start.iso, &guests_url(&url)?, &copy))?;
-    let guest = boot(start, &copy, sender)?;
+    let source = report.step("medium", || prepare(start, &client, &guests_url(&url)?))?;
+    let (arguments, program) = (start.guest.arguments(&source), place::program("mk-vm"));
+    let guest = Program::start("mk-vm", &program, arguments, Errors::Output, Source::Guest, sender)?;
     let mut screen = Screen::new("the guest boots");
     let result = report.step("boot and check-in", || check_in(start, &client, &mut screen, &events));
     let seen = match result {
@@ -60,6 +58,9 @@ pub(crate) fn run(start: &Start, report: &mut Report) -> anyhow::Result<()> {
     let result = if start.stay {
         report.close();
         screen.say("server and guest stay up; Ctrl-C ends them");
+        if let Some(port) = start.guest.ssh {
+            screen.say(&format!("log in with: {}", log_in(start.dir, port)));
+        }
         present(start, &client, &seen);
         screen.wait_for("up; Ctrl-C ends");
         stay(&mut screen, &events)
@@ -101,16 +102,15 @@ pub(crate) fn guests_url(url: &str) -> anyhow::Result<String> {
     Ok(format!("{HOST}:{port}"))
 }
 
-fn boot(start: &Start, iso: &Path, sender: Sender<Event>) -> anyhow::Result<Program> {
-    let mut arguments: Vec<OsString> = vec!["run".into(), "--iso".into(), iso.into()];
-    arguments.extend(["--serial".into(), console_log(start.dir).into_os_string()]);
-    arguments.extend(["--firmware", start.firmware, "--accel", start.accel].map(OsString::from));
-    arguments.extend(["--memory".into(), start.memory_mib.to_string().into()]);
-    Program::start("mk-vm", &place::program("mk-vm"), arguments, Errors::Output, Source::Guest, sender)
-}
-
-fn console_log(dir: &Path) -> PathBuf {
-    dir.join("console.log")
+/// Makes the guest's medium: a copy of the image that knows its server, or a server that has the image.
+fn prepare(start: &Start, client: &Client, url: &str) -> anyhow::Result<guest::Source> {
+    if start.media == Media::Pxe {
+        client.add_image(start.iso)?;
+        return Ok(guest::Source::Network(format!("{url}/api/microkernel/bootstrap")));
+    }
+    let copy = start.dir.join("boot.iso");
+    images::customize(start.iso, url, &copy)?;
+    Ok(guest::Source::Image(copy, start.media))
 }
 
 /// Waits for the node, and then for the parts of its inventory that come later.
@@ -171,6 +171,14 @@ fn stay(screen: &mut Screen, events: &Receiver<Event>) -> anyhow::Result<()> {
     }
 }
 
+/// The command that logs in to the guest with this run's throw-away key.
+fn log_in(dir: &Path, port: u16) -> String {
+    let key = dir.join("ssh-key");
+    // The guest makes new host keys at each boot, so there is nothing to compare them with.
+    let unknown = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR";
+    format!("ssh -i {} -p {port} {unknown} root@127.0.0.1", place::shown(&key))
+}
+
 fn present(start: &Start, client: &Client, seen: &Seen) {
     println!("{}", seen.text.trim_end());
     if !start.json {
@@ -181,7 +189,7 @@ fn present(start: &Start, client: &Client, seen: &Seen) {
 /// Ends what runs and says where to look.
 fn failure(error: anyhow::Error, screen: &Screen, dir: &Path, running: &[&Program]) -> anyhow::Error {
     let ends: Vec<String> = running.iter().filter_map(|p| p.stop().err()).map(|e| format!("\n{e:#}")).collect();
-    let (console, server) = (console_log(dir), dir.join("server.log"));
+    let (console, server) = (dir.join("console.log"), dir.join("server.log"));
     error.context(format!(
         "the guest's last lines:\n{}console: {}\nserver: {}{}",
         screen.last_lines(),

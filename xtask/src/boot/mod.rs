@@ -3,16 +3,19 @@
 //! Standard output carries the result alone (the node, and last `checked in: node<id> <url>`); steps and the guest's
 //! console go to standard error. Logs stay in `target/boot`.
 
+mod guest;
 mod machine;
 mod node;
 mod screen;
 
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use self::guest::Guest;
 use self::machine::Start;
 pub(crate) use self::machine::{guests_url, serve};
 use crate::images::{self, Choice, Image};
@@ -65,7 +68,7 @@ enum Media {
     Iso,
     /// USB stick.
     Usb,
-    /// Network.
+    /// Network: iPXE against the server.
     Pxe,
 }
 
@@ -82,7 +85,7 @@ enum Accel {
 enum Init {
     /// `mk-agent`.
     Agent,
-    /// The base's own.
+    /// The base's own (development, debug).
     Core,
 }
 
@@ -93,21 +96,10 @@ enum Until {
     Checkin,
 }
 
-impl Args {
-    fn check(&self) -> anyhow::Result<()> {
-        if self.media != Media::Iso {
-            bail!("only --media iso works so far");
-        }
-        if self.init != Init::Agent {
-            bail!("only --init agent works so far");
-        }
-        Ok(())
-    }
-}
-
 /// `cargo xtask boot`.
 pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
-    args.check()?;
+    let variant = args.choice.variant;
+    guest::check(variant, args.media, args.init)?;
     let mut report = Report::new();
     report.step("packages", || packages::ensure(Job::Boot, install))?;
     report.step("programs", programs::host)?;
@@ -115,23 +107,34 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
     let dir = place::target().join("boot");
     let _alone = lock(&dir)?;
     let iso = report.step("image", || image(args, &agent, &dir))?;
-    machine::run(
-        &Start {
-            iso: &iso,
-            dir: &dir,
-            firmware: if args.firmware == Firmware::Uefi { "uefi" } else { "bios" },
-            memory_mib: args.memory,
-            accel: match args.accel {
-                Accel::Auto => "auto",
-                Accel::Kvm => "kvm",
-                Accel::Tcg => "tcg",
-            },
-            timeout: Duration::from_secs(args.timeout),
-            stay: args.until.is_none(),
-            json: args.json,
+    let guest = Guest {
+        firmware: args.firmware,
+        init: args.init,
+        memory_mib: args.memory,
+        accel: match args.accel {
+            Accel::Auto => "auto",
+            Accel::Kvm => "kvm",
+            Accel::Tcg => "tcg",
         },
-        &mut report,
-    )
+        ssh: variant.has_ssh().then(free_port).transpose()?,
+        log: dir.join("console.log"),
+    };
+    let start = Start {
+        iso: &iso,
+        dir: &dir,
+        media: args.media,
+        guest,
+        timeout: Duration::from_secs(args.timeout),
+        stay: args.until.is_none(),
+        json: args.json,
+    };
+    machine::run(&start, &mut report)
+}
+
+/// A port that nobody listens on.
+fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port of this machine is free")?;
+    Ok(listener.local_addr()?.port())
 }
 
 /// Takes the folder for this run and clears what the last one left.

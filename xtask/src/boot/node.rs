@@ -1,6 +1,6 @@
 //! The server as its own command line shows it: which nodes there are, and one of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
@@ -42,6 +42,16 @@ impl Client {
     /// When the server does not answer.
     pub(crate) fn table(&self, name: &str) -> anyhow::Result<String> {
         self.ask(&["nodes", "show", name])
+    }
+
+    /// Gives the server an image, which machines that boot by PXE get from then on.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub(crate) fn add_image(&self, iso: &Path) -> anyhow::Result<()> {
+        let (sh, program, url) = (Shell::new()?, &self.program, &self.url);
+        let added = cmd!(sh, "{program} --server {url} image add {iso}").quiet().ignore_stdout().run();
+        added.with_context(|| format!("the server does not take the image {}", place::shown(iso)))
     }
 
     /// Where a node is found with a browser or curl.

@@ -1,0 +1,97 @@
+//! Log-in to a development image with the real `ssh`: by the operator's key and by nothing else. The second boot is under
+//! the base's own init, which starts the same agent; host keys are new at each boot.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use duct::cmd;
+use mk_tests::limits;
+use mk_tests::vm::{Firmware, Forward, Guest, Machine, Medium, Options};
+
+use super::lab::{Lab, options, wait};
+
+/// What sshd says to everybody without the right key: the list of what it would have taken.
+const REFUSED: &str = "Permission denied (publickey).";
+
+/// Way to the guest's sshd.
+struct Door<'a> {
+    lab: &'a Lab,
+    port: u16,
+    /// Where ssh notes the host key of this boot.
+    known: PathBuf,
+}
+
+impl Door<'_> {
+    /// Runs `ssh` with further options and what shall be typed into the remote shell.
+    fn ssh(&self, options: &[&str], typed: &str) -> Output {
+        let (port, known) = (self.port.to_string(), format!("UserKnownHostsFile={}", self.known.display()));
+        let fixed = ["-T", "-F", "none", "-p", &port, "-o", &known, "-o", "StrictHostKeyChecking=accept-new"];
+        let fixed = [&fixed, ["-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=20"].as_slice(), options].concat();
+        let run = cmd("ssh", [&fixed, ["root@127.0.0.1"].as_slice()].concat());
+        run.stdin_bytes(typed).stdout_capture().stderr_capture().unchecked().run().expect("ssh runs")
+    }
+
+    fn with_key(&self, name: &str, typed: &str) -> Output {
+        self.ssh(&["-o", "BatchMode=yes", "-i", self.lab.path(name).to_str().unwrap()], typed)
+    }
+
+    /// What the operator's shell prints, once sshd is there.
+    fn run(&self, guest: &Guest, typed: &str) -> String {
+        wait("the operator logs in", limits::REACTION, guest, || {
+            let output = self.with_key("operator", typed);
+            output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+        })
+    }
+
+    fn host_key(&self) -> String {
+        let line = fs::read_to_string(&self.known).unwrap();
+        line.split_whitespace().nth(2).expect("a host key is known").to_owned()
+    }
+}
+
+#[test]
+fn the_operators_key_opens_a_root_shell_and_nothing_else_does() {
+    let lab = Lab::new();
+    let server = lab.serve(0);
+    for name in ["operator", "stranger"] {
+        cmd!("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", lab.path(name)).run().unwrap();
+    }
+    let image = lab.customized("development", server.port, &["--ssh-key".as_ref(), &lab.path("operator.pub")]);
+    let machine = Machine::example(0x59, 1024, 2);
+
+    let (guest, door) = boot(&lab, &machine, &image, "first");
+    server.await_node(&guest);
+    let seen = door.run(&guest, "id -u; cat /proc/1/comm; mk-agent status || echo it is in trouble\n");
+    assert!(seen.starts_with("0\nmk-agent\n"), "{seen}");
+    assert!(seen.contains("node1") && !seen.contains("it is in trouble"), "{seen}");
+    let refused = |output: Output| {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(REFUSED), "{said}");
+    };
+    refused(door.with_key("stranger", "id\n"));
+    refused(door.ssh(&["-o", "PubkeyAuthentication=no", "-o", "NumberOfPasswordPrompts=1"], "id\n"));
+    let first = door.host_key();
+    guest.quit().unwrap();
+
+    let (guest, door) = boot(&lab, &machine, &image, "second");
+    let prompt = guest.console().wait_for("boot:", 0, limits::REACTION).unwrap();
+    guest.console().send("core\r").unwrap();
+    guest.console().wait_for("base is up", prompt, limits::CHECK_IN).unwrap();
+    server.await_next(&guest);
+    let seen = door.run(&guest, "cat /proc/1/comm; mk-agent status || echo it is in trouble\n");
+    assert!(seen.starts_with("init\n"), "{seen}");
+    assert!(seen.contains("node1") && !seen.contains("it is in trouble"), "{seen}");
+    assert_ne!(door.host_key(), first, "host keys are made at boot");
+    guest.quit().unwrap();
+}
+
+/// Boots the image from a CD, with a way to its sshd.
+fn boot<'a>(lab: &'a Lab, machine: &Machine, image: &Path, name: &str) -> (Guest, Door<'a>) {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let cd = options(machine, Medium::Cd(image.to_owned()), Firmware::Bios);
+    let forwards = vec![Forward { here: port, guest: 22 }];
+    let guest = Guest::start(&Options { forwards, ..cd }).unwrap();
+    (guest, Door { lab, port, known: lab.path(name) })
+}
