@@ -186,6 +186,7 @@ impl Differences {
             let mac = &nic.mac;
             let found = shown.nics.iter().find(|n| n.mac.as_ref() == Some(mac)).cloned().unwrap_or_default();
             let driver = match nic.model {
+                NicModel::E1000 => "e1000",
                 NicModel::E1000e => "e1000e",
                 NicModel::Virtio => "virtio_net",
                 NicModel::Vmxnet3 => "vmxnet3",
