@@ -1,0 +1,247 @@
+//! One mirror: texts, and files that are verified by the checksum file beside them.
+//!
+//! A download that breaks off goes on where it stopped (`Range`), at the next try or in the next run. Nothing is at its place
+//! before it is whole and verified. A file whose digest is wrong is fetched once more from its first byte together with its checksum,
+//! since a mirror may have been updated in between.
+
+mod body;
+
+use std::fs;
+use std::path::Path;
+use std::thread::sleep;
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use reqwest::StatusCode;
+use reqwest::blocking::{Client, Response};
+use reqwest::header::RANGE;
+
+use crate::checksum;
+use crate::limits::{CONNECT, MAX_TEXT, PAUSE, REDIRECTS, SHOWN, SILENCE, TRIES};
+
+/// A mirror.
+#[derive(Debug, Clone)]
+pub struct Mirror {
+    base: String,
+    client: Client,
+}
+
+/// A file that was verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// Bytes.
+    pub size: u64,
+    /// As the mirror gives it.
+    pub md5: checksum::Md5Sum,
+    /// For pins and manifests.
+    pub sha256: [u8; 32],
+    /// False if the file was at its place already.
+    pub fetched: bool,
+}
+
+impl Mirror {
+    /// A mirror by the URL that paths are appended to, such as `http://repo.tinycorelinux.net`.
+    ///
+    /// # Errors
+    /// The URL is none of HTTP or HTTPS.
+    pub fn new(base: &str) -> Result<Self> {
+        let url = reqwest::Url::parse(base).with_context(|| format!("`{base}` is no URL"))?;
+        ensure!(
+            matches!(url.scheme(), "http" | "https"),
+            "`{base}`: a mirror is an http or https URL, such as http://repo.tinycorelinux.net"
+        );
+        // Already there when another part of the program has chosen it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .connect_timeout(CONNECT)
+            .timeout(SILENCE)
+            .redirect(reqwest::redirect::Policy::limited(REDIRECTS))
+            .build()
+            .context("cannot set up HTTP")?;
+        Ok(Self { base: base.trim_end_matches('/').to_owned(), client })
+    }
+
+    /// URL of a path on this mirror.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("{}/{path}", self.base)
+    }
+
+    /// A small text; `None` if the mirror says that it has none.
+    ///
+    /// # Errors
+    /// No answer after several tries, an error page, text that is not UTF-8 or too long.
+    pub fn text(&self, path: &str) -> Result<Option<String>> {
+        let url = self.url(path);
+        self.tries(&url, || {
+            let Some(response) = self.get(&url, 0)? else { return Ok(None) };
+            let bytes = body::small(response, MAX_TEXT)?;
+            let text = String::from_utf8(bytes).map_err(|_| Fault::Final(anyhow!("is not UTF-8 text")))?;
+            if text.trim_start().starts_with('<') {
+                return Err(Fault::Final(anyhow!(
+                    "is a web page and not a mirror's file ({}…). See whether a proxy or portal stands in between",
+                    shown(&text)
+                )));
+            }
+            Ok(Some(text))
+        })
+    }
+
+    /// Puts the file at `path` to `to`, verified by `path.md5.txt` of the same mirror and by `pin`, a SHA-256 digest, where
+    /// there is one. `None` if the mirror has no such file. A file at `to` that is right already is left alone.
+    ///
+    /// # Errors
+    /// As for [`Mirror::text`]; the mirror has the file without a checksum; the digest differs, twice.
+    pub fn file(&self, path: &str, pin: Option<[u8; 32]>, most: u64, to: &Path) -> Result<Option<Verified>> {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let mut wrong = String::new();
+        // The second time for a mirror that changed between checksum and file, or a part of an older file.
+        for _ in 0..2 {
+            let Some(md5) = self.digest(path, name)? else { return Ok(None) };
+            if let Some(there) = body::there(to, &md5)? {
+                return pinned(there, pin, &self.url(path)).map(Some);
+            }
+            let part = body::Part::beside(to);
+            let url = self.url(path);
+            let whole = self.tries(&url, || self.download(&url, &part, most))?;
+            ensure!(whole.is_some(), "{url}: the mirror has the checksum, but not the file");
+            let found = part.digests()?;
+            if found.md5 == md5 {
+                let verified = Verified { size: found.size, md5, sha256: found.sha256, fetched: true };
+                let verified = pinned(verified, pin, &url).inspect_err(|_| part.remove())?;
+                part.publish(to)?;
+                return Ok(Some(verified));
+            }
+            part.remove();
+            wrong = format!(
+                "{url}: {} bytes with MD5 {}, while {name}.md5.txt says {}",
+                found.size,
+                checksum::hex(&found.md5),
+                checksum::hex(&md5)
+            );
+        }
+        bail!("{wrong}. The mirror is damaged or being updated; try again later or name another mirror")
+    }
+
+    /// The digest that the mirror gives for a file.
+    fn digest(&self, path: &str, name: &str) -> Result<Option<checksum::Md5Sum>> {
+        let beside = format!("{path}.md5.txt");
+        if let Some(text) = self.text(&beside)? {
+            let digest = checksum::parse(&text, name);
+            return digest.map(Some).with_context(|| format!("{} ({}…)", self.url(&beside), shown(&text)));
+        }
+        let url = self.url(path);
+        let there = self.tries(&url, || {
+            let answer = self.client.head(&url).send().map_err(|e| Fault::Passing(body::cause(e)))?;
+            Ok(answer.status().is_success())
+        })?;
+        ensure!(
+            !there,
+            "{url}: the mirror gives no checksum for it ({beside} is missing), so that it cannot be verified"
+        );
+        Ok(None)
+    }
+
+    /// Appends what is missing to a part; `None` if the mirror has no such file.
+    fn download(&self, url: &str, part: &body::Part, most: u64) -> Result<Option<()>, Fault> {
+        let have = part.size();
+        match self.get(url, have) {
+            Ok(Some(response)) => part.append(response, have, most).map(Some),
+            Ok(None) => Ok(None),
+            // Nothing is left to get, or the part is longer than the file: the digest will tell.
+            Err(Fault::Range) => Ok(Some(())),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// An answer with a body from byte `from`; `None` for 404.
+    fn get(&self, url: &str, from: u64) -> Result<Option<Response>, Fault> {
+        let request = self.client.get(url);
+        let request = if from > 0 { request.header(RANGE, format!("bytes={from}-")) } else { request };
+        let response = request.send().map_err(|e| Fault::Passing(body::cause(e)))?;
+        match response.status() {
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(Some(response)),
+            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(None),
+            StatusCode::RANGE_NOT_SATISFIABLE if from > 0 => Err(Fault::Range),
+            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                Err(Fault::Passing(anyhow!("the mirror answers {status}")))
+            }
+            status => Err(Fault::Final(anyhow!("the mirror answers {status}"))),
+        }
+    }
+
+    /// Tries until it works, is refused for good, or was tried often enough.
+    fn tries<T>(&self, url: &str, mut attempt: impl FnMut() -> Result<T, Fault>) -> Result<T> {
+        let mut pause = PAUSE;
+        for left in (0..TRIES).rev() {
+            match attempt() {
+                Ok(done) => return Ok(done),
+                Err(Fault::Passing(_)) if left > 0 => {
+                    sleep(pause);
+                    pause *= 2;
+                }
+                Err(Fault::Passing(why)) => return Err(why.context(format!("{url} ({TRIES} tries)"))),
+                Err(Fault::Final(why)) => return Err(why.context(url.to_owned())),
+                Err(Fault::Range) => bail!("{url}: the mirror refuses a range that nobody asked for"),
+            }
+        }
+        bail!("{url}: never tried")
+    }
+}
+
+/// Why an attempt did not work.
+enum Fault {
+    /// Another try may.
+    Passing(anyhow::Error),
+    /// None will.
+    Final(anyhow::Error),
+    /// The range begins behind the file's end.
+    Range,
+}
+
+/// The first mirror's result that is neither an error nor `None`. `None` if one says that it has nothing, and no other has.
+///
+/// # Errors
+/// Every mirror's reason, when none gave an answer.
+pub fn first<T>(mirrors: &[Mirror], mut ask: impl FnMut(&Mirror) -> Result<Option<T>>) -> Result<Option<T>> {
+    let (mut absent, mut reasons) = (false, Vec::new());
+    for mirror in mirrors {
+        match ask(mirror) {
+            Ok(Some(found)) => return Ok(Some(found)),
+            Ok(None) => absent = true,
+            Err(reason) => reasons.push(format!("{reason:#}")),
+        }
+    }
+    ensure!(absent, "{}", if reasons.is_empty() { "no mirror is named".to_owned() } else { reasons.join("\n") });
+    Ok(None)
+}
+
+fn pinned(verified: Verified, pin: Option<[u8; 32]>, url: &str) -> Result<Verified> {
+    if let Some(pin) = pin.filter(|pin| *pin != verified.sha256) {
+        bail!(
+            "{url}: SHA-256 {} is not the pinned {}. The mirror has another file than the one that was taken before",
+            checksum::hex(&verified.sha256),
+            checksum::hex(&pin)
+        );
+    }
+    Ok(verified)
+}
+
+/// The beginning of a wrong answer, on one line.
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
+}
+
+/// Writes a small file whole or not at all.
+///
+/// # Errors
+/// The file system refuses; the path is named.
+pub(crate) fn place(to: &Path, bytes: &[u8]) -> Result<()> {
+    let part = body::Part::beside(to);
+    part.fill(bytes)?;
+    part.publish(to)
+}
+
+/// Makes a folder with all above it.
+pub(crate) fn folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("cannot make the folder {}", path.display()))
+}

@@ -1,0 +1,26 @@
+//! Times and sizes, each with its reason.
+
+#![cfg(feature = "fetch")]
+
+use std::time::Duration;
+
+/// Until a mirror must have taken a connection.
+pub(crate) const CONNECT: Duration = Duration::from_secs(10);
+/// Longest silence within an answer. Mirrors are run by volunteers, and some are slow.
+pub(crate) const SILENCE: Duration = Duration::from_secs(30);
+/// Longest time for one file, so that a mirror that drips cannot hold a build for ever.
+pub(crate) const FILE: Duration = Duration::from_mins(20);
+/// Tries for one file at one mirror.
+pub(crate) const TRIES: u32 = 3;
+/// Wait before another try; doubled for each further one.
+pub(crate) const PAUSE: Duration = Duration::from_millis(500);
+/// Redirections that are followed.
+pub(crate) const REDIRECTS: usize = 5;
+/// Largest `.dep`, `.info`, `.list` or `.md5.txt`. The longest file list of Tiny Core 17 has 1.1 MB.
+pub(crate) const MAX_TEXT: u64 = 4 * 1024 * 1024;
+/// Largest extension. The largest of Tiny Core 17 has some 300 MB.
+pub(crate) const MAX_EXTENSION: u64 = 1024 * 1024 * 1024;
+/// Most extensions of one closure.
+pub(crate) const MAX_CLOSURE: usize = 10_000;
+/// Characters of a wrong answer that are shown.
+pub(crate) const SHOWN: usize = 60;
