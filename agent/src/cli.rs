@@ -14,13 +14,13 @@ use self::show::Snapshot;
 use crate::init::client::{self, Reply, Request};
 use crate::settings::Settings;
 use crate::tree::Tree;
-use crate::{facts, init, log, units};
+use crate::{checkin, facts, init, log, units};
 
 /// The command failed.
 const FAILED: u8 = 1;
 /// The words were not understood.
 const USAGE: u8 = 2;
-/// `status`: something is wrong with this node.
+/// `status` or `doctor`: something is wrong with this node.
 const UNWELL: u8 = 3;
 
 /// Runs the command that the words after the program's name make.
@@ -60,6 +60,11 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
             let snapshot = Snapshot::read()?;
             print(&snapshot.status())?;
             return Ok(ExitCode::from(if snapshot.is_well() { 0 } else { UNWELL }));
+        }
+        Command::Doctor => {
+            let report = checkin::doctor()?;
+            print(&report.text)?;
+            return Ok(ExitCode::from(if report.is_well { 0 } else { UNWELL }));
         }
         Command::Facts { flat } => {
             let inventory = facts::collect(&Tree::live());

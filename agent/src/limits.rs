@@ -139,6 +139,8 @@ pub(crate) const CHECKIN_RETRY_MAX: Duration = Duration::from_secs(60);
 pub(crate) const CHECKIN_RETRY_ASKED: Duration = Duration::from_secs(300);
 /// Shortest time between two check-ins that are due to changes on the node, such as a link that comes and goes.
 pub(crate) const CHECKIN_GAP: Duration = Duration::from_secs(1);
+/// A clock that differs this much from the server's is reported.
+pub(crate) const CLOCK_OFF: Duration = Duration::from_secs(300);
 /// Volatile parts of the inventory are sent this often.
 pub(crate) const CHECKIN_VOLATILE: Duration = Duration::from_secs(3600);
 /// Problems that are kept for the server until it answers.

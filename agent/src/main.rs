@@ -1,6 +1,6 @@
 //! `mk-agent`: the one program in the image. As PID 1 it brings the machine up and supervises; as `mk-agent run UNIT`
 //! it is one of the supervised units; otherwise it is the command line of a running node.
-//! Exit codes: 0 done, 1 failed, 2 not understood, 3 `status` found something wrong.
+//! Exit codes: 0 done, 1 failed, 2 not understood, 3 `status` or `doctor` found something wrong.
 
 mod checkin;
 mod cli;

@@ -168,6 +168,8 @@ pub(crate) struct Checkin {
     pub(crate) failures: u32,
     /// Why the last attempt failed.
     pub(crate) error: Option<Problem>,
+    /// What is wrong without being in the way, such as the clock.
+    pub(crate) warning: Option<Problem>,
     /// Last action that was received.
     pub(crate) action: Option<String>,
 }

@@ -4,7 +4,9 @@
 //! configuration, requests to the supervisor. No answer means no action; the unit never restarts the machine by itself.
 //! Decisions are pure and each in a file of its own; this file only joins them.
 
+mod clock;
 mod compose;
+mod doctor;
 mod gather;
 mod key;
 mod names;
@@ -35,6 +37,7 @@ use crate::tree::Tree;
 use crate::{facts, log};
 
 use compose::{Ledger, Parts, View};
+pub(crate) use doctor::doctor;
 use gather::Gatherer;
 use key::Speaker;
 use outbox::Outbox;
@@ -304,6 +307,10 @@ impl Unit {
         // What was answered may be old: what happened since follows at once.
         let more = repeated && !(self.outbox.is_empty() && fingerprint == view.fingerprint);
         let effects = reply::effects(reply, &self.done, parts.facts && parts.inventory);
+        if !repeated {
+            // The answer to a repeated request is the first one's, and so is its clock.
+            self.compare_clocks(reply);
+        }
         self.configure(reply);
         self.note(hint, reply);
         match self.apply(effects, reply.interval) {
@@ -352,6 +359,15 @@ impl Unit {
         if let Err(why) = self.pushed.publish() {
             tracing::warn!("{why:#}");
         }
+    }
+
+    fn compare_clocks(&mut self, reply: &CheckinReply) {
+        let warning = clock::wrong(outbox::clock(), reply.clock_s);
+        if let Some(problem) = warning.as_ref().filter(|_| warning != self.state.warning) {
+            tracing::warn!("{problem}");
+        }
+        self.outbox.problems(warning.clone());
+        self.state.warning = warning;
     }
 
     fn note(&mut self, hint: &ServerHint, reply: &CheckinReply) {
@@ -420,15 +436,18 @@ impl Unit {
     }
 }
 
+/// Nobody can be asked.
+fn no_server() -> Problem {
+    Problem::new(
+        "no_server",
+        "nothing says where the server is: no razor.server on the kernel line, no site configuration, nothing by DHCP or DNS",
+        "Give razor.server=URL on the kernel line, DHCP next-server or option 224, or a DNS name razor.",
+    )
+}
+
 /// One problem of all that the servers' failures are.
 fn all_failed(mut problems: impl Iterator<Item = Problem>) -> Problem {
-    let Some(first) = problems.next() else {
-        return Problem::new(
-            "no_server",
-            "nothing says where the server is: no razor.server on the kernel line, no site configuration, nothing by DHCP or DNS",
-            "Give razor.server=URL on the kernel line, DHCP next-server or option 224, or a DNS name razor.",
-        );
-    };
+    let Some(first) = problems.next() else { return no_server() };
     let rest: Vec<String> = problems.map(|p| p.error).collect();
     if rest.is_empty() { first } else { Problem { error: format!("{}; {}", first.error, rest.join("; ")), ..first } }
 }

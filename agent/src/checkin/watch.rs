@@ -78,7 +78,8 @@ impl Inputs {
         (Self::of(&net, devices), net)
     }
 
-    fn of(net: &Net, devices: Devices) -> Self {
+    /// Of what the units published.
+    pub(super) fn of(net: &Net, devices: Devices) -> Self {
         let addresses = net.ports.iter().filter(|p| p.up).map(|p| (p.key.clone(), p.addresses.clone())).collect();
         let addressed = net.ports.iter().filter(|p| p.up && !p.addresses.is_empty());
         let (ports, servers) = (addressed.map(|p| p.name.clone()).collect(), net.servers.clone());

@@ -10,6 +10,7 @@ pub(super) const HELP: &str = "\
 mk-agent: the Razor Microkernel's agent
 
   mk-agent status                      what this node is doing; exit code 3 when something is wrong
+  mk-agent doctor                      the way to the server, step by step, up to the first that fails; exit code 3 then
   mk-agent facts [--flat]              this machine's inventory as JSON, or as flat facts
   mk-agent unit list                   supervised units
   mk-agent unit start|stop|restart NAME
@@ -36,6 +37,8 @@ pub(super) enum Command {
     },
     /// Print the node's state.
     Status,
+    /// Walk the way to the server.
+    Doctor,
     /// Print the inventory.
     Facts {
         /// As flat facts.
@@ -75,6 +78,7 @@ pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, le
             "run" => Command::Run(name(&mut words)?),
             "daemon" => Command::Daemon { foreground: flag(&mut words, "foreground")? },
             "status" => Command::Status,
+            "doctor" => Command::Doctor,
             "facts" => Command::Facts { flat: flag(&mut words, "flat")? },
             "unit" => unit(&mut words)?,
             "logs" => Command::Logs(name(&mut words)?),
@@ -129,6 +133,7 @@ mod tests {
             ("daemon", Command::Daemon { foreground: false }),
             ("daemon --foreground", Command::Daemon { foreground: true }),
             ("facts --flat", Command::Facts { flat: true }),
+            ("doctor", Command::Doctor),
             ("unit list", Command::Units),
             ("unit restart net", Command::Unit(UnitCommand::Restart("net".to_owned()))),
             ("logs net", Command::Logs("net".to_owned())),

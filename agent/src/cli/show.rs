@@ -70,6 +70,7 @@ impl Snapshot {
         for port in &self.net.ports {
             line("port", describe_port(port));
         }
+        line("names by", or_dash(&self.net.dns.join(" ")));
         let loaded = self.extensions.extensions.iter().filter(|e| e.error.is_none()).count();
         let (found, modules) = (self.extensions.extensions.len(), self.devices.loaded.len());
         line("drivers", format!("{modules} modules loaded, {} failed", self.devices.failed.len()));
@@ -127,7 +128,7 @@ impl Snapshot {
 
     fn problems(&self) -> Vec<String> {
         let settings = self.units.problems.iter().map(ToString::to_string);
-        let checkin = self.checkin.error.iter().map(Problem::to_string);
+        let checkin = self.checkin.error.iter().chain(&self.checkin.warning).map(Problem::to_string);
         let ports = self.net.ports.iter().filter_map(|p| Some(format!("{}: {}", p.name, p.error.as_ref()?)));
         let modules = self.devices.failed.iter().map(|(name, why)| format!("module {name} did not load: {why}"));
         let findings = self.devices.findings.iter().map(|f| format!("{}: {}", f.component, f.text));
@@ -196,6 +197,7 @@ mod tests {
                     source: "kernel line".to_owned(),
                     guessed: false,
                 }],
+                dns: vec!["10.0.2.3".to_owned()],
                 ..Net::default()
             },
             checkin: Checkin {
@@ -221,6 +223,7 @@ mod tests {
             "server:     http://10.0.2.2:8150 (kernel line)\n",
             "contact:    10 s ago, next in 30 s\n",
             "port:       eth0 52:54:00:00:00:01 link up, 10.0.2.15/24 (dhcp from 10.0.2.2)\n",
+            "names by:   10.0.2.3\n",
             "net          running         42        0  -\n",
         ] {
             assert!(status.contains(text), "no {text:?} in\n{status}");
@@ -232,7 +235,8 @@ mod tests {
     fn each_trouble_is_named_and_makes_the_node_unwell() {
         let problem = || Problem::new("x", "it is broken", "Mend it.");
         type Harm = fn(&mut Snapshot, Problem);
-        let cases: [(&str, Harm); 6] = [
+        let cases: [(&str, Harm); 7] = [
+            ("it is broken (x). Mend it.", |s, p| s.checkin.warning = Some(p)),
             ("it is broken (x). Mend it.", |s, p| s.checkin.error = Some(p)),
             ("it is broken (x). Mend it.", |s, p| s.units.problems.push(p)),
             ("eth0: no answer", |s, _| s.net.ports[0].error = Some("no answer".to_owned())),

@@ -82,6 +82,7 @@ pub(super) fn troubles(now: &Snapshot) -> Vec<Trouble> {
     let mut all: Vec<Trouble> = Vec::new();
     all.extend(now.checkin.reason.as_ref().map(Trouble::from));
     all.extend(now.checkin.error.as_ref().map(Trouble::from));
+    all.extend(now.checkin.warning.as_ref().map(Trouble::from));
     if now.checkin.node_id.is_none() && now.uptime >= PATIENCE_S {
         all.extend(network(now));
     }

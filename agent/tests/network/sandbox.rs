@@ -124,9 +124,9 @@ impl Place {
         fs::read_to_string(self.path("serial")).unwrap()
     }
 
-    /// What `mk-agent status` prints.
-    pub(crate) fn status(&self) -> String {
-        let output = self.agent(&["status"]).output().unwrap();
+    /// What `mk-agent status` or `mk-agent doctor` prints.
+    pub(crate) fn prints(&self, command: &str) -> String {
+        let output = self.agent(&[command]).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     }
 

@@ -41,8 +41,11 @@ fn a_dhcp_server_that_comes_late_is_waited_for_without_a_flood() {
     let problem = serial.lines().find(|l| l.contains("no DHCP server has answered on eth0")).unwrap();
     assert!(problem.contains("Next step: "), "{problem}");
     assert!(place.log("checkin").contains("no DHCP server has answered on eth0"), "{}", place.log("checkin"));
-    let status = place.status();
+    let status = place.prints("status");
     assert!(status.contains("waiting for a DHCP server"), "{status}");
+    let doctor = place.prints("doctor");
+    assert!(doctor.starts_with("link        ok      up on eth0\naddress     FAILED  "), "{doctor}");
+    assert!(doctor.contains("Next step: ") && doctor.lines().count() == 3, "{doctor}");
 
     let _dnsmasq = cable.dnsmasq(&place.path("leases"), &[RANGE]);
     eventually("address", || address(&place));
@@ -108,6 +111,11 @@ fn a_name_server_that_is_silent_fails_or_lies_is_named() {
         });
     };
     says(&["mk.lab.example", "its name cannot be resolved", "no name server gives an answer", "asked 10.9.0.1"]);
+    let doctor = place.prints("doctor");
+    assert!(
+        doctor.contains("\nserver      ok      http://mk.lab.example:8150 (kernel line)\nname        FAILED  "),
+        "{doctor}"
+    );
     drop(silent);
     let dns = |answer: fn(&mut Vec<u8>)| {
         let socket = within(&cable.server, || UdpSocket::bind("10.9.0.1:53").unwrap());
@@ -122,11 +130,16 @@ fn a_name_server_that_is_silent_fails_or_lies_is_named() {
     drop(failing);
     let wrong = dns(|reply| record(reply, Ipv4Addr::new(10, 9, 0, 77)));
     says(&["mk.lab.example", "(by DNS 10.9.0.77): no "]);
+    let doctor = place.prints("doctor");
+    assert!(doctor.contains("\nconnection  FAILED  "), "{doctor}");
     drop(wrong);
     let listener = within(&cable.server, || TcpListener::bind("10.9.0.1:8150").unwrap());
     let server = Server::on(listener, vec![none(&json!({"interval": 600}))]);
     let _right = dns(|reply| record(reply, Ipv4Addr::new(10, 9, 0, 1)));
     eventually("check-in", || (place.state("checkin")["stage"] == "checked in").then_some(()));
+    let doctor = place.prints("doctor");
+    assert!(doctor.contains("\ngreeting    ok ") && doctor.contains("\ncheck-in    ok      as node7 "), "{doctor}");
+    assert!(!doctor.contains("FAILED"), "{doctor}");
     assert!(server.request(0).line.starts_with("POST "), "asked with an inventory only where the name leads at last");
     assert!(fs::read_to_string(place.path("etc/resolv.conf")).unwrap().contains("10.9.0.1"));
 }

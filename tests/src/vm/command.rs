@@ -113,6 +113,9 @@ pub fn arguments(machine: &Machine, boot: &Boot, accel: Accel, files: &Files) ->
     firmware(&mut line, machine, files);
     medium(&mut line, boot);
     disks(&mut line, machine, files);
+    if let Some(clock) = &machine.clock {
+        line.add("-rtc", &format!("base={}", escape(clock)));
+    }
     nics(&mut line, machine, boot, files);
     line.0
 }

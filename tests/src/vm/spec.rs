@@ -45,6 +45,9 @@ pub struct Machine {
     /// Network ports.
     #[serde(default)]
     pub nics: Vec<Nic>,
+    /// What the clock says when the machine is switched on, as `1999-12-31T23:59:00`. None: the time of this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<String>,
 }
 
 fn one() -> u32 {
@@ -237,6 +240,7 @@ impl Machine {
                 Nic { model: NicModel::Virtio, mac: mac(seed, 0), plugged: true },
                 Nic { model: NicModel::E1000e, mac: mac(seed, 1), plugged: true },
             ],
+            clock: None,
         }
     }
 

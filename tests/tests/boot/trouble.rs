@@ -37,7 +37,7 @@ fn a_cut_off_machine_says_what_is_wrong_and_checks_in_when_it_can() {
 }
 
 /// Waits for a problem that names something and comes with a next step; gives the position behind it.
-fn says(guest: &Guest, what: &str, mut from: u64) -> u64 {
+pub(crate) fn says(guest: &Guest, what: &str, mut from: u64) -> u64 {
     loop {
         let begin = guest.console().wait_for("razor: problem: ", from, limits::CHECK_IN).unwrap();
         let end = guest.console().wait_for("\n", begin, limits::SHELL).unwrap();
