@@ -23,6 +23,9 @@ const ON_THE_WAY: [(&str, &[&str]); 4] = [
     ("http", &["timeout", "broken", "not_http", "too_large", "http_status", "redirected", "not_json"]),
 ];
 
+/// A server, and whether it greeted as one of ours.
+type Greeted = (ServerHint, Result<(), Failure>);
+
 /// One step of the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Step {
@@ -51,7 +54,7 @@ pub(crate) fn doctor() -> anyhow::Result<Report> {
 }
 
 /// Asks every server what it is.
-async fn greet(ca: Option<&str>, inputs: &Inputs) -> Vec<(ServerHint, Result<(), Failure>)> {
+async fn greet(ca: Option<&str>, inputs: &Inputs) -> Vec<Greeted> {
     let mut greeted = Vec::new();
     let mut transport = Transport::new(ca, Timeouts::default());
     for hint in inputs.servers.iter().filter(|_| inputs.has_address()) {
@@ -68,7 +71,7 @@ async fn greet(ca: Option<&str>, inputs: &Inputs) -> Vec<(ServerHint, Result<(),
 }
 
 /// The steps up to the first that fails.
-fn steps(net: &Net, inputs: &Inputs, greeted: &[(ServerHint, Result<(), Failure>)], checkin: &Checkin) -> Vec<Step> {
+fn steps(net: &Net, inputs: &Inputs, greeted: &[Greeted], checkin: &Checkin) -> Vec<Step> {
     let mut steps = network(net, inputs);
     if steps.iter().any(|s| s.found.is_err()) {
         return steps;
@@ -146,7 +149,7 @@ mod tests {
     const URL: &str = "http://10.0.2.2:8150";
 
     /// A machine on which all is well: its network, what a server said, its last check-in.
-    fn well() -> (Net, Vec<(ServerHint, Result<(), Failure>)>, Checkin) {
+    fn well() -> (Net, Vec<Greeted>, Checkin) {
         let hint = ServerHint { url: URL.to_owned(), checkin: None, source: "kernel line".to_owned(), guessed: false };
         let port = Port {
             name: "eth0".to_owned(),
@@ -165,7 +168,7 @@ mod tests {
         (net, vec![(hint, Ok(()))], checkin)
     }
 
-    fn walk(net: &Net, greeted: &[(ServerHint, Result<(), Failure>)], checkin: &Checkin) -> String {
+    fn walk(net: &Net, greeted: &[Greeted], checkin: &Checkin) -> String {
         let inputs = Inputs::of(net, crate::state::Devices::default());
         let steps = steps(net, &inputs, greeted, checkin);
         let failed = steps.iter().filter(|s| s.found.is_err()).count();
@@ -186,7 +189,7 @@ mod tests {
 
     #[test]
     fn each_fault_is_named_at_its_step() {
-        type Harm = fn(&mut Net, &mut Vec<(ServerHint, Result<(), Failure>)>, &mut Checkin);
+        type Harm = fn(&mut Net, &mut Vec<Greeted>, &mut Checkin);
         let cases: [(&str, Harm); 9] = [
             ("link", |n, _, _| n.ports[0].up = false),
             ("link", |n, _, _| n.ports.clear()),
@@ -206,7 +209,7 @@ mod tests {
         }
     }
 
-    fn fail(greeted: &mut [(ServerHint, Result<(), Failure>)], checkin: &mut Checkin, code: &str) {
+    fn fail(greeted: &mut [Greeted], checkin: &mut Checkin, code: &str) {
         greeted[0].1 = Err(Failure::new(code, "e".to_owned(), "r"));
         checkin.failures = 1;
     }
