@@ -60,7 +60,10 @@ async fn greet(ca: Option<&str>, inputs: &Inputs) -> Vec<Greeted> {
     for hint in inputs.servers.iter().filter(|_| inputs.has_address()) {
         let said = match transport.as_mut() {
             Ok(transport) => {
-                let (url, answer) = transport.hello(&hint.url, &inputs.ports).await;
+                let (url, mut answer) = transport.hello(&hint.url, &[]).await;
+                if answer.as_ref().is_err_and(|f| f.unreached) && inputs.ports.len() > 1 {
+                    answer = transport.hello(&hint.url, &inputs.ports).await.1;
+                }
                 answer.and_then(|answer| verdict::hello(&url, &answer))
             }
             Err(failure) => Err(failure.clone()),

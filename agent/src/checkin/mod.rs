@@ -208,20 +208,25 @@ impl Unit {
         self.outbox.problems(self.settings.problems.iter().cloned());
         self.outbox.problems(crate::state::Net::read().map(|n| n.problems).unwrap_or_default());
         let order: Vec<ServerHint> = self.route.order(&inputs.servers).into_iter().cloned().collect();
-        let mut failures = Vec::new();
-        for hint in &order {
-            match self.attempt(hint, view, &inputs.ports).await {
-                Ok((sealed, reply)) => return self.answered(hint, view, sealed, &reply),
-                Err(failure) => {
-                    self.route.failed(hint, failure.status);
-                    let last = failure.final_word;
-                    failures.push(failure);
-                    if last {
-                        break;
-                    }
+        let mut failures: Vec<Option<Failure>> = vec![None; order.len()];
+        // All as the kernel would first: on a machine in several networks, one dead server must not delay the next.
+        let each = Some(inputs.ports.as_slice()).filter(|ports| ports.len() > 1);
+        'all: for ports in std::iter::once::<&[String]>(&[]).chain(each) {
+            for (hint, failure) in order.iter().zip(&mut failures) {
+                if failure.as_ref().is_some_and(|f| !f.unreached) {
+                    continue;
+                }
+                let why = match self.attempt(hint, view, ports).await {
+                    Ok((sealed, reply)) => return self.answered(hint, view, sealed, &reply),
+                    Err(why) => failure.insert(why),
+                };
+                self.route.failed(hint, why.status);
+                if why.final_word {
+                    break 'all;
                 }
             }
         }
+        let failures: Vec<Failure> = failures.into_iter().flatten().collect();
         // Another round is held back only if all servers ask for that.
         let asked = failures.iter().map(|f| f.retry_after).min().flatten();
         self.failed(RETRYING, all_failed(failures.into_iter().map(|f| f.problem)), asked)

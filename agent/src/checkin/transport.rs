@@ -2,7 +2,7 @@
 //! names the URL and the step that failed.
 //!
 //! The kernel sends everything by the best of all default routes, and that one may lead nowhere on a machine in several
-//! networks. So a server that cannot be reached is tried over each port by itself, and the port that works is kept.
+//! networks. So a server that cannot be reached can be tried over each port by itself, and the port that works is kept.
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
@@ -104,7 +104,7 @@ impl Transport {
         Ok(client)
     }
 
-    /// Sends a signed check-in; `ports` have an address.
+    /// Sends a signed check-in, over each of these ports by itself if there are any.
     pub(super) async fn post(
         &mut self,
         url: &str,
@@ -116,7 +116,7 @@ impl Transport {
         self.exchange(Request { url, parsed, sent: Some((body, signed)), limit: MAX_REPLY_BODY }, ports).await
     }
 
-    /// Asks a server what it is. Gives the URL that was asked, too.
+    /// Asks a server what it is, in the same way. Gives the URL that was asked, too.
     pub(super) async fn hello(&mut self, base: &str, ports: &[String]) -> (String, Result<Answer, Failure>) {
         let url = format!("{base}{HELLO}");
         let answer = match self.allowed(&url) {
@@ -152,40 +152,36 @@ impl Transport {
         }
     }
 
-    /// Asks over the port that worked last, then as the kernel would, then over each port by itself.
+    /// Asks over the port that worked last and then as the kernel would, or over each of these ports by itself.
     async fn exchange(&mut self, request: Request<'_>, ports: &[String]) -> Result<Answer, Failure> {
         let host = request.parsed.host_str().unwrap_or_default().to_owned();
         let addresses = self.resolve(&request).await?;
         let last = self.ways.get(&host).cloned();
-        let each = if ports.len() > 1 { ports } else { &[] };
-        let others =
-            [None].into_iter().chain(each.iter().cloned().map(Some)).filter(|way| *way != last || way.is_none());
-        let ways = last.clone().map(Some).into_iter().chain(others);
-        let mut unreached = None;
-        for way in ways {
-            match self.once(&request, way.as_deref(), &addresses).await {
-                Err(failure) if failure.unreached => {
-                    self.ways.remove(&host);
-                    unreached.get_or_insert(failure);
+        let (mut way, rest) = match ports.split_first() {
+            Some((first, rest)) => (Some(first.clone()), rest.iter().cloned().map(Some).collect()),
+            None if last.is_some() => (last.clone(), vec![None]),
+            None => (None, Vec::new()),
+        };
+        let mut outcome = self.once(&request, way.as_deref(), &addresses).await;
+        for next in rest {
+            if !is_unreached(&outcome) {
+                break;
+            }
+            outcome = self.once(&request, next.as_deref(), &addresses).await;
+            way = next;
+        }
+        match way {
+            _ if is_unreached(&outcome) => {}
+            None => drop(self.ways.remove(&host)),
+            Some(port) => {
+                if last.as_ref() != Some(&port) {
+                    tracing::info!("{} is reached over {port}, and not by the kernel's choice of port", request.url);
                 }
-                outcome => {
-                    if let Some(port) = way {
-                        if last.as_ref() != Some(&port) {
-                            tracing::info!(
-                                "{} is reached over {port}, and not by the kernel's choice of port",
-                                request.url
-                            );
-                        }
-                        self.ways.insert(host, port);
-                    }
-                    return outcome;
-                }
+                self.ways.insert(host, port);
             }
         }
-        let failure =
-            unreached.unwrap_or_else(|| Failure::new("connect", format!("{}: no connection", request.url), ""));
-        let over = if each.is_empty() { String::new() } else { format!(", nor over {} alone", each.join(" or ")) };
-        Err(failure.with_more(&over))
+        let by = if ports.is_empty() { String::new() } else { format!(", nor over {} alone", ports.join(" or ")) };
+        outcome.map_err(|failure| if failure.unreached { failure.with_more(&by) } else { failure })
     }
 
     /// The addresses that the URL's host name has now; none if it is an address itself.
@@ -289,6 +285,10 @@ fn failure(url: &str, addresses: &[IpAddr], why: &reqwest::Error, timeouts: Time
         false => remedy.to_owned(),
     };
     Failure { lost, unreached, ..Failure::new(code, format!("{url}{at}: {what}{time}"), &remedy) }
+}
+
+fn is_unreached(outcome: &Result<Answer, Failure>) -> bool {
+    outcome.as_ref().is_err_and(|failure| failure.unreached)
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {

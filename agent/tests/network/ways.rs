@@ -85,6 +85,8 @@ fn of_two_networks_the_one_that_reaches_the_server_is_found() {
     let times = server.times();
     assert!(times[first + 3] - times[first] < 10_000, "the way that works is kept: {times:?}");
     assert_eq!(place.log("checkin").matches("is reached over").count(), 1);
+    let doctor = place.prints("doctor");
+    assert!(doctor.contains("\ngreeting    ok ") && !doctor.contains("FAILED"), "{doctor}");
 }
 
 #[test]
