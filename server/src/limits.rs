@@ -8,10 +8,16 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most bytes over a body's limit that are read and thrown away, so that the client can be told.
 pub const MAX_DISCARDED: usize = 16 * 1024 * 1024;
+/// Most memory for bodies of check-ins that are being received or worked on, in bytes: a thousand large servers at once.
+pub const BODIES_MEMORY: usize = 256 * 1024 * 1024;
+/// When a client that was refused for want of memory should come back.
+pub const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// Longest time that running requests get when the server is told to stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed `accept`, such as for want of file descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Connections that the system keeps until they are accepted.
+pub const BACKLOG: u32 = 1024;
 /// Most connections at a time.
 pub const MAX_CONNECTIONS: usize = 8192;
 
@@ -28,8 +34,14 @@ pub const REPORT_ZSTD_LEVEL: i32 = 3;
 /// Largest stored report once unpacked, in bytes.
 pub const MAX_REPORT: usize = 2 * wire::limits::MAX_CHECKIN_BODY;
 
+/// Most entries that are kept of one node's log; each further one takes the place of the oldest.
+pub const MAX_NODE_LOG: i64 = 1000;
+/// Most events that are kept; each further one takes the place of the oldest.
+pub const MAX_EVENTS: i64 = 1_000_000;
 /// Longest log message that a node may send, in bytes.
 pub const MAX_LOG_MESSAGE: usize = 8 * 1024;
+/// Shortest time between two events about log lines under ids that no node has.
+pub const STRAY_LOG_PAUSE: Duration = Duration::from_secs(600);
 /// Problems, and command results, that are kept of one check-in.
 pub const MAX_MESSAGES: usize = 100;
 /// Entries of a list that one answer holds unless `limit` says otherwise.

@@ -12,6 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
+use crate::http::body::Budget;
 use crate::http::{self, State, listen};
 use crate::image::Images;
 use crate::limits::DRAIN_TIMEOUT;
@@ -30,8 +31,8 @@ pub struct Options {
     pub data: PathBuf,
     /// The configuration; without one, `config.toml` in the data folder if it is there.
     pub config: Option<PathBuf>,
-    /// Address and port; port 0 takes a free one.
-    pub listen: SocketAddr,
+    /// Address and port; port 0 takes a free one. Without it the usual port on all addresses.
+    pub listen: Option<SocketAddr>,
 }
 
 /// Serves until SIGTERM or SIGINT. The first line on standard output is `listening on http://ADDR:PORT`.
@@ -64,7 +65,12 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
             _ = &mut writing => tracing::error!("stopping, since the database writer has ended"),
         }
     };
-    listen::run(listener, http::router(State { config, store: store.clone(), images }), stop).await;
+    listen::run(
+        listener,
+        http::router(State { config, store: store.clone(), images, bodies: Budget::default() }),
+        stop,
+    )
+    .await;
     store.readers.close().await;
     if writing.is_finished() {
         bail!("the database writer ended by itself; see the log, and start the server again");

@@ -14,6 +14,9 @@ pub fn sentence(entry: &Value) -> String {
         }
         Some("identity" | "identity-conflict") => identity(entry),
         Some("node-created") => Some(format!("New machine: {}.", list(&entry["hw_info"], ", "))),
+        Some("log-without-node") => {
+            Some(format!("Something logs as node{}, which does not exist: {}", entry["id"], text(&entry["msg"])))
+        }
         Some("node-registered") => Some("Checked in for the first time with its hardware.".to_owned()),
         Some("node-merged") => Some(format!(
             "{} turned out to be {} and was merged into it; its name goes on answering.",

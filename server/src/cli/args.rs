@@ -1,10 +1,9 @@
 //! The command line.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
-use wire::routes::HTTP_PORT;
 
 /// The server of the Razor Microkernel, and the command line to it.
 #[derive(Debug, Parser)]
@@ -48,9 +47,10 @@ pub struct Serve {
     /// Settings; without this, config.toml in the data folder where there is one.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Address and port to listen on; port 0 takes a free one and prints it.
-    #[arg(long, value_name = "ADDR:PORT", default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, HTTP_PORT)))]
-    pub listen: SocketAddr,
+    /// Address and port to listen on; port 0 takes a free one and prints it. Without this, port 8150 on all addresses, IPv4
+    /// and IPv6.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
 }
 
 /// Show the machines that were discovered.

@@ -1,7 +1,8 @@
 //! Accepting connections, with the limits that keep slow or many clients from starving the others: time for the headers,
 //! size of the request line and headers, number of connections. Stops in order when told to.
 
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -11,21 +12,50 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, TcpStream};
+use nix::errno::Errno;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 use wire::limits::{MAX_HEADERS, MAX_URI};
+use wire::routes::HTTP_PORT;
 
-use crate::limits::{ACCEPT_PAUSE, DRAIN_TIMEOUT, HEADER_TIMEOUT, MAX_CONNECTIONS};
+use crate::limits::{ACCEPT_PAUSE, BACKLOG, DRAIN_TIMEOUT, HEADER_TIMEOUT, MAX_CONNECTIONS};
 
-/// Listens on `address`.
+/// Listens on `address`; without one, on the usual port of all addresses. `[::]` takes IPv4 too.
 ///
 /// # Errors
 /// When the address cannot be used; names it and says why.
-pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}; another program may have the port, choose one with --listen ADDR:PORT")
-    })
+pub async fn bind(address: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
+    if let Some(address) = address {
+        return open(address).with_context(|| in_use(address));
+    }
+    let all = SocketAddr::from((Ipv6Addr::UNSPECIFIED, HTTP_PORT));
+    match open(all) {
+        // A kernel without IPv6.
+        Err(error)
+            if error.kind() == ErrorKind::AddrNotAvailable
+                || error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) =>
+        {
+            let all = SocketAddr::from((Ipv4Addr::UNSPECIFIED, HTTP_PORT));
+            open(all).with_context(|| in_use(all))
+        }
+        opened => opened.with_context(|| in_use(all)),
+    }
+}
+
+fn in_use(address: SocketAddr) -> String {
+    format!("cannot listen on {address}; another program may have the port, choose one with --listen ADDR:PORT")
+}
+
+fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if address.is_ipv6() {
+        // Whatever net.ipv6.bindv6only says.
+        nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::Ipv6V6Only, &false)?;
+    }
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until `stop` is done, then lets running requests end.

@@ -161,6 +161,20 @@ mod tests {
     }
 
     #[test]
+    fn ports_and_disks_are_limited() {
+        for kind in ["nics", "disks"] {
+            let body = |n: usize| {
+                let parts = vec!["{\"key\": \"k\"}"; n].join(",");
+                let boot = "\"boot_id\": \"00000000-0000-0000-0000-000000000000\", \"seq\": 1";
+                format!("{{{boot}, \"inventory\": {{\"stable\": {{\"{kind}\": [{parts}]}}}}}}")
+            };
+            assert!(parse(body(MAX_COMPONENTS).as_bytes()).is_ok(), "{kind}");
+            let refused = parse(body(MAX_COMPONENTS + 1).as_bytes()).unwrap_err();
+            assert_eq!((refused.status, refused.problem.code.as_str()), (413, "too_large"), "{kind}");
+        }
+    }
+
+    #[test]
     fn signatures_are_checked() {
         use ring::signature::{Ed25519KeyPair, KeyPair as _};
         let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod api;
+pub mod body;
 pub mod boot;
 pub mod checkin;
 pub mod commands;
@@ -35,6 +36,8 @@ pub struct State {
     pub store: Store,
     /// What machines boot.
     pub images: Images,
+    /// Memory for bodies of check-ins.
+    pub bodies: body::Budget,
 }
 
 /// All routes.

@@ -4,6 +4,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use wire::error::Problem;
 
+use crate::limits::RETRY_AFTER;
 use crate::registry::Refusal;
 
 /// An answer of 400 and above.
@@ -56,6 +57,9 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let status = self.status();
         let mut response = (status, axum::Json(self.problem())).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(RETRY_AFTER.as_secs()));
+        }
         // The rest of a body that was not read would be taken for the next request.
         if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));

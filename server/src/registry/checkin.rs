@@ -231,14 +231,12 @@ impl Checkin {
             self.keep_messages(&mut *db, id).await?;
             nodes::set_contact(&mut *db, id, &self.contact(action.reboots)?).await?;
         }
-        let version = history::config_version(db, id).await?;
         Ok(CheckinReply {
             action: action.word.to_owned(),
             id: id.and_then(|id| u64::try_from(id).ok()),
             name: id.map(nodes::name),
             state: settled.as_ref().map(|s| s.state),
             reason: settled.and_then(|s| s.reason),
-            config_version: u64::try_from(version).ok(),
             send_inventory: Some(self.request.inventory.is_none() && !known),
             interval: Some(self.config.checkin_interval),
             clock_s: Some(self.now / 1000),

@@ -1,10 +1,11 @@
-//! What is only ever added to: reports (content-addressed, compressed), log entries of nodes, events.
+//! What is added to: reports (content-addressed, compressed), and log entries of nodes and events, of which the newest are
+//! kept.
 
 use anyhow::Context as _;
 use serde_json::Value;
 use sqlx::SqliteConnection;
 
-use crate::limits::{MAX_REPORT, REPORT_ZSTD_LEVEL};
+use crate::limits::{MAX_EVENTS, MAX_NODE_LOG, MAX_REPORT, REPORT_ZSTD_LEVEL};
 
 /// A report as it is stored.
 #[derive(Debug)]
@@ -82,7 +83,7 @@ pub fn unpack(packed: &[u8]) -> anyhow::Result<Value> {
     serde_json::from_slice(&json).context("a stored report is damaged")
 }
 
-/// Adds an entry (a JSON object) to a node's log.
+/// Adds an entry (a JSON object) to a node's log. The oldest one goes when there are more than [`MAX_NODE_LOG`].
 ///
 /// # Errors
 /// When the database fails.
@@ -92,12 +93,15 @@ pub async fn log(db: &mut SqliteConnection, at: i64, node: i64, severity: &str, 
         .bind(at)
         .bind(severity)
         .bind(entry.to_string())
-        .execute(db)
+        .execute(&mut *db)
         .await?;
+    let oldest = "DELETE FROM node_log WHERE node = ?1 AND id <= (
+                  SELECT id FROM node_log WHERE node = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)";
+    sqlx::query(oldest).bind(node).bind(MAX_NODE_LOG).execute(db).await?;
     Ok(())
 }
 
-/// Adds an event (its detail is a JSON object) to the feed.
+/// Adds an event (its detail is a JSON object) to the feed. The oldest one goes when there are more than [`MAX_EVENTS`].
 ///
 /// # Errors
 /// When the database fails.
@@ -108,21 +112,29 @@ pub async fn event(
     node: Option<i64>,
     detail: &Value,
 ) -> anyhow::Result<()> {
-    sqlx::query("INSERT INTO events (at, kind, node, detail) VALUES (?1, ?2, ?3, ?4)")
-        .bind(at)
-        .bind(kind)
-        .bind(node)
-        .bind(detail.to_string())
-        .execute(db)
-        .await?;
+    let insert = sqlx::query_scalar("INSERT INTO events (at, kind, node, detail) VALUES (?1, ?2, ?3, ?4) RETURNING id");
+    let id: i64 = insert.bind(at).bind(kind).bind(node).bind(detail.to_string()).fetch_one(&mut *db).await?;
+    sqlx::query("DELETE FROM events WHERE id <= ?1").bind(id - MAX_EVENTS).execute(db).await?;
     Ok(())
 }
 
-/// Version of the configuration that a node should have; 0 when none was ever set.
-///
-/// # Errors
-/// When the database fails.
-pub async fn config_version(db: &mut SqliteConnection, node: Option<i64>) -> anyhow::Result<i64> {
-    let select = "SELECT coalesce(max(version), 0) FROM configs WHERE node IS NULL OR node = ?1";
-    Ok(sqlx::query_scalar(select).bind(node).fetch_one(db).await?)
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_newest_events_are_kept() {
+        let mut db = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
+        sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
+        for id in [1, 2, MAX_EVENTS] {
+            let insert = sqlx::query("INSERT INTO events (id, at, kind, detail) VALUES (?1, 0, 'x', '{}')");
+            insert.bind(id).execute(&mut db).await.unwrap();
+        }
+        event(&mut db, 1, "new", None, &json!({})).await.unwrap();
+        let ids: Vec<i64> = sqlx::query_scalar("SELECT id FROM events ORDER BY id").fetch_all(&mut db).await.unwrap();
+        assert_eq!(ids, [2, MAX_EVENTS, MAX_EVENTS + 1]);
+    }
 }

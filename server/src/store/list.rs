@@ -149,8 +149,11 @@ fn restrict(sql: &mut QueryBuilder<Sqlite>, query: &Query, silent_before: i64) {
     }
     for word in query.search.split_whitespace() {
         sql.push(" AND (s.words LIKE ").push_bind(pattern(word)).push(" ESCAPE '\\'");
-        // MACs are stored with hyphens; people copy them with colons.
-        sql.push(" OR s.words LIKE ").push_bind(pattern(&word.replace(':', "-"))).push(" ESCAPE '\\')");
+        if word.contains(':') {
+            // MACs are stored with hyphens; people copy them with colons.
+            sql.push(" OR s.words LIKE ").push_bind(pattern(&word.replace(':', "-"))).push(" ESCAPE '\\'");
+        }
+        sql.push(")");
     }
 }
 

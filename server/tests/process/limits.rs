@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use wire::limits::MAX_CHECKIN_BODY;
 
-use crate::support::Server;
+use crate::support::{PROGRAM, Server};
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_413_with_a_reason() {
@@ -84,6 +84,112 @@ async fn a_nodes_own_log_lines_are_kept() {
     assert_eq!((status, body.as_str()), (204, ""));
     let newest = &server.log(id).await[0];
     assert_eq!((&newest["msg"], &newest["severity"]), (&json!("hello there"), &json!("warn")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_nodes_log_the_newest_entries_are_kept() {
+    let server = std::sync::Arc::new(Server::start(""));
+    server.boot("net0=00-11-22-33-44-aa").await.unwrap();
+    server.boot("net0=00-11-22-33-44-bb").await.unwrap();
+    server.get("/svc/log/2?msg=other").await;
+    for _ in 0..11 {
+        let mut tasks = tokio::task::JoinSet::new();
+        for n in 0..100 {
+            let server = std::sync::Arc::clone(&server);
+            tasks.spawn(async move { server.get(&format!("/svc/log/1?msg=line{n}")).await.0 });
+        }
+        assert!(tasks.join_all().await.iter().all(|status| *status == 204));
+    }
+    server.get("/svc/log/1?msg=last").await;
+    let (_, log) = server.get("/api/collections/nodes/node1/log?limit=1").await;
+    assert_eq!((&log["total"], &log["items"][0]["msg"]), (&json!(1000), &json!("last")));
+    assert_eq!(server.log(2).await.len(), 2, "the other node keeps its own");
+}
+
+#[tokio::test]
+async fn log_lines_for_nodes_that_do_not_exist_are_one_event() {
+    let server = Server::start("");
+    for id in 100..200 {
+        assert_eq!(server.get(&format!("/svc/log/{id}?msg=x")).await.0, 404);
+    }
+    let (_, events) = server.get("/api/collections/events").await;
+    let items = events["items"].as_array().unwrap();
+    assert_eq!(items.len(), 1, "{events}");
+    assert!(items[0]["text"].as_str().unwrap().contains("node100"), "{events}");
+}
+
+#[tokio::test]
+async fn half_sent_bodies_take_a_limited_memory() {
+    let server = Server::start("");
+    let address = server.url.strip_prefix("http://").unwrap();
+    let part = vec![b' '; MAX_CHECKIN_BODY - 1];
+    let head = format!(
+        "POST /svc/checkin HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {MAX_CHECKIN_BODY}\r\n\r\n"
+    );
+    // Together they would take 512 MiB.
+    let mut open = Vec::new();
+    for _ in 0..128 {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&part).unwrap();
+        open.push(stream);
+    }
+    let machine = br#"{"hw_id": "x", "facts": {"macaddress": "00:11:22:33:44:55"}}"#;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let refused = loop {
+        let response = server.request(reqwest::Method::POST, "/svc/checkin").header("content-type", "application/json");
+        let response = response.body(machine.to_vec()).send().await.unwrap();
+        if response.status().as_u16() == 503 || Instant::now() > deadline {
+            break response;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (503, "10"));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let resident = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB");
+    let resident: usize = resident.parse().unwrap();
+    assert!(resident < 450 * 1024, "{resident} KiB were resident");
+    drop(open);
+    let mut answered = 503;
+    while answered == 503 && Instant::now() < deadline + Duration::from_secs(40) {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        answered = server.post(None, machine, &[]).await.0;
+    }
+    assert_eq!(answered, 200, "once they are gone, others are served");
+}
+
+#[tokio::test]
+async fn both_families_are_served() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        mk_tests::skip_even_there("this machine has no IPv6");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(PROGRAM);
+    command.args(["serve", "--listen", "[::]:0", "--data"]).arg(folder.path());
+    let server = Server::spawn(folder.path(), command);
+    let port = server.url.rsplit(':').next().unwrap().to_owned();
+    for host in ["127.0.0.1", "[::1]"] {
+        let nodes = reqwest::get(format!("http://{host}:{port}/api/collections/nodes")).await.unwrap();
+        assert_eq!(nodes.status().as_u16(), 200, "{host}");
+        let script = reqwest::get(format!("http://{host}:{port}/api/microkernel/bootstrap")).await.unwrap();
+        let script = script.text().await.unwrap();
+        assert!(script.contains(&format!("http://{host}:{port}/svc/boot")), "{script}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_flag_all_addresses_are_listened_on() {
+    if !nix::unistd::geteuid().is_root() {
+        mk_tests::skip("its namespace needs root");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // In a network of its own, the usual port is free.
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--net", PROGRAM, "serve", "--data"]).arg(folder.path());
+    assert_eq!(Server::spawn(folder.path(), command).url, "http://[::]:8150");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod images;
 mod installed;
 mod limits;
 mod log;
+mod many;
 mod matrix;
 mod page;
 mod support;
