@@ -1,6 +1,7 @@
 //! The server as a process: started on a folder of its own, spoken to over HTTP, killed without warning.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
+mod access;
 mod agents;
 mod browser;
 mod checkin;

@@ -1,0 +1,55 @@
+//! Who sees nodes: callers on the server's machine, and no web page of somebody else's in their browser.
+
+use std::net::UdpSocket;
+use std::process::Command;
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::{PROGRAM, Server};
+
+#[tokio::test]
+async fn callers_elsewhere_are_told_how_to_get_there() {
+    // No packet is sent; the system only chooses the address that it would send from.
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let Some(own) = socket.connect("192.0.2.1:9").ok().and_then(|()| socket.local_addr().ok()) else {
+        mk_tests::skip_even_there("this machine has no address but loopback");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["serve", "--listen", "0.0.0.0:0", "--data"]).arg(folder.path());
+    let mut server = Server::spawn(folder.path(), command);
+    let port = server.url.rsplit(':').next().unwrap().to_owned();
+    server.url = format!("http://{}:{port}", own.ip());
+    for path in ["/nodes", "/nodes/node1", "/log"] {
+        let (status, page) = server.text(path).await;
+        assert_eq!(status, 403, "{path}");
+        assert!(
+            page.starts_with("<!DOCTYPE html>") && page.contains("ssh -N -L 8150:127.0.0.1:8150"),
+            "{path}: {page}"
+        );
+    }
+    let (status, problem) = server.get("/api/collections/nodes").await;
+    assert_eq!((status, &problem["code"]), (403, &json!("not_local")));
+    for open in ["/svc/hello", "/assets/style.css", "/api/microkernel/bootstrap"] {
+        assert_eq!(server.text(open).await.0, 200, "{open} is for everybody");
+    }
+}
+
+#[tokio::test]
+async fn foreign_names_and_pages_are_refused() {
+    let server = Server::start("protect_new_nodes = true\n");
+    server.boot("net0=00-11-22-33-44-aa").await.unwrap();
+    for path in ["/nodes", "/api/collections/nodes", "/api/collections/events"] {
+        let answer = server.request(Method::GET, path).header("host", "rebound.example:8150").send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 403, "{path}");
+    }
+    let script = server.request(Method::GET, "/svc/hello").header("host", "razor.example").send().await.unwrap();
+    assert_eq!(script.status().as_u16(), 200, "machines know the server by any name");
+    // What a form on another site would send: no preflight goes before it.
+    let command = server.request(Method::POST, "/api/commands/reinstall-node").header("origin", "http://evil.example");
+    let command = command.header("content-type", "text/plain").body("{\"name\": \"node1\"}").send().await.unwrap();
+    assert_eq!(command.status().as_u16(), 403);
+    assert_eq!(server.node(1).await["state"]["installed"], "+protected", "nothing was done");
+}
