@@ -143,12 +143,14 @@ impl Evidence {
 }
 
 /// What became of the groups between a node and a machine.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Comparison {
     /// Groups with the same value, or sets that share at least half of the smaller one.
     pub agree: Vec<Group>,
     /// Groups with another value, or sets that share nothing.
     pub differ: Vec<Group>,
+    /// Sets without any difference.
+    pub same: Vec<Group>,
 }
 
 impl Comparison {
@@ -159,6 +161,9 @@ impl Comparison {
         for group in Group::ALL {
             let (Some(old), Some(new)) = (node.values(group), machine.values(group)) else { continue };
             let shared = old.intersection(new).count();
+            if group.is_set() && old == new {
+                result.same.push(group);
+            }
             if 2 * shared >= old.len().min(new.len()) && shared > 0 {
                 result.agree.push(group);
             } else if shared == 0 {
@@ -184,18 +189,14 @@ impl Comparison {
         let agrees = |group| self.agree.contains(&group);
         let sets = self.agree.iter().filter(|g| g.is_set()).count();
         let numbers = self.agree.iter().filter(|g| !g.is_set()).count();
-        let board_replaced = sets >= 2 && (agrees(Group::Chassis) || agrees(Group::Serial));
+        let enclosure = agrees(Group::Chassis) || agrees(Group::Serial);
+        // What is not on a board: nothing of it is another, and memory or disks are one and all the same.
+        let whole = self.same.iter().any(|g| *g != Group::Nic);
+        let beside_board = [Group::Chassis, Group::Dimm, Group::Disk];
+        let untouched = whole && beside_board.iter().all(|g| !self.differ.contains(g));
+        let board_replaced = enclosure && (sets >= 2 || untouched);
         let ports_replaced = sets >= 1 && numbers >= 2 && self.differ.iter().all(|g| *g == Group::Nic);
         board_replaced || ports_replaced
-    }
-
-    /// True when a veto is a narrow one: nearly as much agrees as differs, ports apart, since a moved port explains
-    /// itself.
-    #[must_use]
-    pub fn is_narrow(&self) -> bool {
-        let count = |groups: &[Group]| groups.iter().filter(|g| **g != Group::Nic).count();
-        let (agree, differ) = (count(&self.agree), count(&self.differ));
-        agree > 0 && agree + 1 >= differ
     }
 }
 
@@ -259,7 +260,11 @@ mod tests {
     #[test]
     fn veto_needs_two_groups_and_a_majority() {
         use Group::{Board, Chassis, Dimm, Disk, Nic, Serial, Uuid};
-        let compared = |agree: &[Group], differ: &[Group]| Comparison { agree: agree.into(), differ: differ.into() };
+        let compared = |agree: &[Group], differ: &[Group]| Comparison {
+            agree: agree.into(),
+            differ: differ.into(),
+            same: Vec::new(),
+        };
         assert!(!compared(&[], &[Uuid]).vetoes(true), "one alone");
         assert!(compared(&[Nic], &[Uuid, Serial]).vetoes(true));
         assert!(!compared(&[Serial, Chassis], &[Uuid, Board]).vetoes(true), "a tie");
@@ -270,21 +275,21 @@ mod tests {
     #[test]
     fn rejoin_needs_parts_and_numbers() {
         use Group::{Board, Chassis, Dimm, Disk, Nic, Serial, Tpm, Uuid};
-        let compared = |agree: &[Group], differ: &[Group]| Comparison { agree: agree.into(), differ: differ.into() };
+        let compared = |agree: &[Group], differ: &[Group]| Comparison {
+            agree: agree.into(),
+            differ: differ.into(),
+            same: Vec::new(),
+        };
         assert!(compared(&[Chassis, Dimm, Disk], &[Uuid, Serial, Board, Tpm, Nic]).rejoins(), "board replaced");
         assert!(!compared(&[Dimm, Disk], &[Uuid, Serial, Board, Nic]).rejoins(), "parts went to another machine");
         assert!(compared(&[Uuid, Board, Dimm], &[Nic]).rejoins(), "the only port replaced");
+        let diskless = compared(&[Serial, Dimm], &[Uuid, Board, Nic]);
+        assert!(!diskless.rejoins(), "half of its memory may be in a neighbour that shows the same serial number");
+        assert!(Comparison { same: vec![Dimm], ..diskless.clone() }.rejoins(), "all of its memory");
+        let other_disks = compared(&[Serial, Dimm], &[Uuid, Board, Nic, Disk]);
+        assert!(!Comparison { same: vec![Dimm], ..other_disks }.rejoins(), "but other disks");
         assert!(!compared(&[Uuid, Serial], &[Nic]).rejoins(), "cloned numbers alone");
         assert!(!compared(&[Uuid, Serial, Dimm], &[Nic, Disk]).rejoins(), "more than the ports differs");
-    }
-
-    #[test]
-    fn a_narrow_veto_leaves_ports_out() {
-        use Group::{Board, Chassis, Dimm, Disk, Nic, Serial, Uuid};
-        let compared = |agree: &[Group], differ: &[Group]| Comparison { agree: agree.into(), differ: differ.into() };
-        assert!(!compared(&[Nic], &[Uuid, Serial]).is_narrow(), "a moved port");
-        assert!(compared(&[Chassis, Serial], &[Uuid, Board, Nic]).is_narrow());
-        assert!(!compared(&[Chassis], &[Uuid, Board, Dimm, Disk]).is_narrow());
     }
 
     #[test]

@@ -1,0 +1,361 @@
+//! A fleet in front of a real server's registry and database, in this process: boots and check-ins in virtual time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mk_server::config::Config;
+use mk_server::http::query;
+use mk_server::registry::Refusal;
+use mk_server::registry::checkin::Checkin;
+use mk_server::registry::lookup::Lookup;
+use mk_server::registry::said::Said;
+use mk_server::store::Store;
+use wire::checkin::{CheckinReply, CheckinRequest, NodeState};
+use wire::inventory::Inventory;
+
+use crate::change::Change;
+use crate::hardware::{Factory, Hardware, Model, is_junk};
+use crate::random::Random;
+
+const SECOND: i64 = 1000;
+const MINUTE: i64 = 60 * SECOND;
+/// From the start of its kernel to a machine's first check-in.
+const TO_CHECKIN_S: u64 = 12;
+
+/// A machine and what its owner knows about it.
+pub(crate) struct Machine {
+    pub(crate) hardware: Hardware,
+    /// What the server was told of it, by kind.
+    reported: Option<BTreeMap<&'static str, Vec<String>>>,
+    /// The node that it is.
+    node: Option<i64>,
+    /// Changes since it last reported.
+    pending: usize,
+}
+
+/// What came of a case.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Outcome {
+    /// A machine was taken for another one.
+    pub(crate) wrong: bool,
+    /// A known machine got a new node.
+    pub(crate) lost: bool,
+    /// And no event says so.
+    pub(crate) silent: bool,
+    /// A machine was held.
+    pub(crate) held: bool,
+    /// Nothing about a machine tells it from the others.
+    pub(crate) apart: bool,
+    /// More than one part of a machine changed between two reports.
+    pub(crate) several: bool,
+    /// What happened, for a person.
+    pub(crate) story: Vec<String>,
+}
+
+impl Outcome {
+    /// Each machine is the right node, and none is held.
+    pub(crate) fn is_right(&self) -> bool {
+        !self.wrong && !self.lost && !self.held
+    }
+}
+
+/// A boot of a machine.
+struct Boot {
+    machine: usize,
+    id: String,
+    url_id: Option<i64>,
+    /// Virtual time at which its kernel started.
+    started: i64,
+    seq: u64,
+    legacy: bool,
+}
+
+/// A fleet of one model.
+pub(crate) struct World {
+    store: Store,
+    config: Arc<Config>,
+    pub(crate) random: Random,
+    factory: Factory,
+    model: Model,
+    machines: Vec<Machine>,
+    chassis: String,
+    /// Which machines ever had a value.
+    owners: BTreeMap<(&'static str, String), BTreeSet<usize>>,
+    now: i64,
+    boots: u64,
+    fleet: u64,
+}
+
+impl World {
+    /// Fleet number `fleet`, not yet booted.
+    pub(crate) fn new(store: Store, fleet: u64, size: usize) -> Self {
+        let mut random = Random::new(fleet);
+        let mut factory = Factory::new(fleet);
+        let mut model = Model::any(&mut random, &mut factory);
+        let keys = match random.below(10) {
+            0..=4 => "\"mac\"",
+            5 | 6 => "\"mac\", \"serial\", \"asset\", \"uuid\"",
+            7 => "\"mac\", \"serial\"",
+            8 => "\"mac\", \"uuid\"",
+            _ => "\"serial\"",
+        };
+        if keys == "\"serial\"" {
+            // Who matches by serial number alone has machines with serial numbers.
+            model.serial = None;
+            model.serial_of_chassis = false;
+        }
+        let config = Arc::new(Config::parse(&format!("match_nodes_on = [{keys}]\n")).unwrap());
+        let mut world = Self {
+            store,
+            config,
+            random,
+            factory,
+            model,
+            machines: Vec::new(),
+            chassis: String::new(),
+            owners: BTreeMap::new(),
+            // Fleets share a database but no time.
+            now: i64::try_from(fleet).unwrap() * 1_000_000 * MINUTE,
+            boots: 0,
+            fleet,
+        };
+        for _ in 0..size {
+            world.add();
+        }
+        world
+    }
+
+    /// What the fleet is, for a person.
+    pub(crate) fn describe(&self) -> String {
+        format!("fleet {}, match_nodes_on {:?}, {:?}", self.fleet, self.config.match_nodes_on, self.model)
+    }
+
+    fn add(&mut self) -> usize {
+        if self.machines.len().is_multiple_of(self.model.per_chassis) {
+            self.chassis = self.factory.number("CHS");
+        }
+        let hardware = self.model.build(&self.chassis, &mut self.random, &mut self.factory);
+        self.machines.push(Machine { hardware, reported: None, node: None, pending: 0 });
+        self.machines.len() - 1
+    }
+
+    /// One case: a change, then the machines that it touched boot and check in.
+    pub(crate) async fn case(&mut self, change: Change) -> Option<Outcome> {
+        let known: Vec<usize> = (0..self.machines.len()).filter(|m| self.machines[*m].node.is_some()).collect();
+        let mut parts = self.draw(&known, change.known_machines())?;
+        for _ in 0..change.new_machines() {
+            parts.push(self.add());
+        }
+        let mut hardware: Vec<Hardware> = parts.iter().map(|m| self.machines[*m].hardware.clone()).collect();
+        let mut touched: Vec<&mut Hardware> = hardware.iter_mut().collect();
+        if !change.apply(&mut touched, &mut self.random, &mut self.factory) {
+            return None;
+        }
+        for (machine, new) in parts.iter().zip(hardware) {
+            let machine = &mut self.machines[*machine];
+            machine.pending += usize::from(machine.hardware != new);
+            machine.hardware = new;
+        }
+        self.now += match change {
+            Change::Reboot if self.random.percent(50) => 30 * SECOND,
+            _ => 10 * MINUTE,
+        };
+        // A machine that lost a part may stay off for a while.
+        if parts.len() > 1 && self.random.percent(20) {
+            parts.remove(0);
+        }
+        Some(self.round(&parts, change).await)
+    }
+
+    /// All machines boot for the first time.
+    pub(crate) async fn first_boots(&mut self) -> Outcome {
+        let all: Vec<usize> = (0..self.machines.len()).collect();
+        self.round(&all, Change::NewMachines).await
+    }
+
+    fn draw(&mut self, known: &[usize], count: usize) -> Option<Vec<usize>> {
+        let mut known = known.to_vec();
+        self.random.shuffle(&mut known);
+        (known.len() >= count).then(|| known[..count].to_vec())
+    }
+
+    async fn round(&mut self, parts: &[usize], change: Change) -> Outcome {
+        let mut order = parts.to_vec();
+        self.random.shuffle(&mut order);
+        for machine in &order {
+            for (kind, values) in self.machines[*machine].hardware.values() {
+                for value in values {
+                    self.owners.entry((kind, value.to_lowercase())).or_default().insert(*machine);
+                }
+            }
+        }
+        let mut outcome = Outcome {
+            apart: order.iter().any(|m| !self.is_told_apart(*m)),
+            several: order.iter().any(|m| self.machines[*m].pending > 1),
+            ..Outcome::default()
+        };
+        let at_once = self.random.percent(50);
+        let mut boots = Vec::new();
+        for machine in order {
+            let boot = self.boot(machine, change, &mut outcome).await;
+            if !at_once {
+                self.check_in(boot, change, &mut outcome).await;
+            } else {
+                boots.push(boot);
+            }
+        }
+        self.random.shuffle(&mut boots);
+        for boot in boots {
+            self.check_in(boot, change, &mut outcome).await;
+        }
+        outcome
+    }
+
+    /// True when at least three kinds of its values are its own alone, and known to the server if the machine is.
+    fn is_told_apart(&self, machine: usize) -> bool {
+        let it = &self.machines[machine];
+        let known = it.reported.as_ref();
+        let own = it.hardware.values().into_iter().filter(|(kind, values)| {
+            values.iter().any(|value| {
+                let alone = self.owners[&(*kind, value.to_lowercase())].len() == 1;
+                let junk = is_junk(value);
+                alone && !junk && known.is_none_or(|known| known[kind].contains(value))
+            })
+        });
+        own.count() >= 3
+    }
+
+    async fn boot(&mut self, machine: usize, change: Change, outcome: &mut Outcome) -> Boot {
+        self.boots += 1;
+        let legacy = change == Change::VirtualInterfaces;
+        let mut boot = Boot {
+            machine,
+            id: format!("{:08x}-0000-4000-8000-{:012x}", self.fleet, self.boots),
+            url_id: None,
+            started: 0,
+            seq: 0,
+            legacy,
+        };
+        if legacy || self.random.percent(70) {
+            let pairs = self.machines[machine].hardware.query(&mut self.random);
+            let query::Machine { info, dhcp_mac } = query::machine(&pairs);
+            let work = Lookup { config: Arc::clone(&self.config), now: self.now, info, dhcp_mac, booting: true };
+            let found = self.store.writer.write(work).await.unwrap();
+            outcome.story.push(format!("machine {machine} boots with {pairs:?}: {found:?}"));
+            boot.url_id = found.ok().map(|f| f.id);
+        }
+        self.now += 5 * SECOND;
+        boot.started = self.now;
+        boot
+    }
+
+    /// A first check-in and a second one; with lost replies also repeats and replays.
+    async fn check_in(&mut self, mut boot: Boot, change: Change, outcome: &mut Outcome) {
+        if boot.legacy && boot.url_id.is_none() {
+            // Original clients only ever boot with an id.
+            return;
+        }
+        self.now = self.now.max(boot.started + i64::try_from(TO_CHECKIN_S).unwrap() * SECOND) + SECOND;
+        for round in 0..2 {
+            boot.seq += 1 + u64::from(change == Change::LostReplies);
+            // Mostly the second one has no news, as agents send it.
+            let whole = boot.legacy || round == 0 || self.random.percent(25);
+            let request = self.request(&boot, whole);
+            let answer = self.send(&boot, &request).await;
+            if change == Change::LostReplies && answer.is_ok() {
+                assert_eq!(self.send(&boot, &request).await, answer, "a repeat is answered alike");
+            }
+            self.judge(&boot, &answer, outcome).await;
+            self.now += 60 * SECOND;
+        }
+        if change == Change::LostReplies {
+            boot.seq -= 1;
+            let late = self.request(&boot, false);
+            let refused = self.send(&boot, &late).await;
+            assert_eq!(refused.map_err(|r| r.status), Err(409), "what comes late is refused");
+        }
+    }
+
+    fn request(&self, boot: &Boot, whole: bool) -> CheckinRequest {
+        let hardware = &self.machines[boot.machine].hardware;
+        if boot.legacy {
+            let facts = hardware.facts().into_iter().collect();
+            return CheckinRequest { hw_id: hardware.ports[0].mac.clone(), facts: Some(facts), ..Default::default() };
+        }
+        let stable = hardware.inventory();
+        CheckinRequest {
+            hw_id: wire::facts::hw_id(&stable),
+            inventory_digest: Some(wire::digest::stable(&stable)),
+            inventory: whole.then_some(Inventory { stable, volatile: None }),
+            boot_id: Some(boot.id.clone()),
+            seq: Some(boot.seq),
+            uptime_s: u64::try_from((self.now - boot.started) / SECOND).ok(),
+            ..Default::default()
+        }
+    }
+
+    async fn send(&self, boot: &Boot, request: &CheckinRequest) -> Result<CheckinReply, Refusal> {
+        let work = Checkin {
+            config: Arc::clone(&self.config),
+            now: self.now,
+            url_id: boot.url_id,
+            body: format!("{} {}", boot.id, boot.seq),
+            key: None,
+            said: Said::of(request, &self.config).unwrap(),
+            request: request.clone(),
+        };
+        self.store.writer.write(work).await.unwrap()
+    }
+
+    /// Compares the answer with the truth, and takes it for the truth where the machine is new.
+    async fn judge(&mut self, boot: &Boot, answer: &Result<CheckinReply, Refusal>, outcome: &mut Outcome) {
+        let machine = boot.machine;
+        outcome.story.push(format!("machine {machine} checks in: {answer:?}"));
+        let mut db = self.store.readers.acquire().await.unwrap();
+        // An original client is not told its node.
+        let heard: Option<i64> = sqlx::query_scalar("SELECT id FROM nodes WHERE last_checkin = ?1")
+            .bind(self.now)
+            .fetch_optional(&mut *db)
+            .await
+            .unwrap();
+        let Some(id) = heard else {
+            // No answer: nothing was decided, so a known machine is without its node.
+            outcome.lost |= self.machines[machine].node.is_some();
+            outcome.held |= self.machines[machine].node.is_none();
+            return;
+        };
+        if let Ok(reply) = answer {
+            outcome.held |= reply.state == Some(NodeState::Held);
+        }
+        // Aliases resolved, all in one query: this is asked more often than all else.
+        let known: Vec<(usize, i64)> =
+            self.machines.iter().enumerate().filter_map(|(m, it)| Some((m, it.node?))).collect();
+        let ids = serde_json::json!(known.iter().map(|(_, node)| node).collect::<Vec<_>>()).to_string();
+        let select = "SELECT coalesce(a.node, k.value) FROM json_each(?1) k LEFT JOIN aliases a ON a.alias = k.value ORDER BY k.key";
+        let now: Vec<i64> = sqlx::query_scalar(select).bind(ids).fetch_all(&mut *db).await.unwrap();
+        let nodes = known.iter().map(|(m, _)| *m).zip(now);
+        for (other, node) in nodes {
+            if other != machine {
+                outcome.wrong |= node == id;
+            } else if node != id {
+                outcome.lost = true;
+                let select = "SELECT count(*) FROM events WHERE node = ?1";
+                let told: i64 = sqlx::query_scalar(select).bind(id).fetch_one(&mut *db).await.unwrap();
+                outcome.silent |= told == 0;
+            }
+        }
+        let it = &mut self.machines[machine];
+        it.node = Some(id);
+        let mut told = it.hardware.values();
+        if boot.legacy {
+            // Facter shows no chassis, no TPM and no parts.
+            for (kind, values) in &mut told {
+                if !["uuid", "serial", "board", "mac"].contains(kind) {
+                    values.clear();
+                }
+            }
+        }
+        it.reported = Some(told);
+        it.pending = 0;
+    }
+}
