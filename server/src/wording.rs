@@ -29,6 +29,8 @@ pub fn sentence(entry: &Value) -> String {
             text(&entry["from"]),
             text(&entry["to"])
         )),
+        Some("node-rejoined") => Some(format!("{} came back with other hardware.", text(&entry["node"]))),
+        Some("operator") => Some(join("An operator's command:", &text(entry.get("msg").unwrap_or(&entry["result"])))),
         None if entry["action"] == "reboot" => Some(join("Told to reboot:", &text(&entry["msg"]))),
         _ => None,
     };

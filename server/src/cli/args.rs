@@ -30,6 +30,8 @@ pub enum Command {
     },
     /// Show what happened to all nodes, newest last.
     Log(LogOptions),
+    /// Show whose identity is disputed, and end a dispute.
+    Conflicts(Conflicts),
     /// Manage the images that machines boot.
     Image {
         /// What to do with them.
@@ -92,6 +94,64 @@ pub struct LogOptions {
     /// Print the API's JSON instead; with --follow, one object a line.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Show whose identity is disputed, and end a dispute. Without a remedy: the list.
+#[derive(Debug, ClapArgs)]
+pub struct Conflicts {
+    /// Print the API's JSON instead.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Only say what would come of it.
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+    /// What is to be done.
+    #[command(subcommand)]
+    pub remedy: Option<Remedy>,
+}
+
+/// What ends a dispute. Nodes are named as in `nodes list`, values as `kind=value`.
+#[derive(Debug, Subcommand)]
+pub enum Remedy {
+    /// Say that two nodes are one machine, or two.
+    Resolve {
+        /// The held node.
+        node: String,
+        /// What they are.
+        #[arg(value_parser = ["same", "different"])]
+        verdict: String,
+        /// The node that it is in dispute with.
+        with: String,
+    },
+    /// Make a node an alias of another one.
+    Merge {
+        /// The node that ends.
+        from: String,
+        /// The node that stays.
+        into: String,
+    },
+    /// Take a merge back.
+    Split {
+        /// The alias.
+        name: String,
+    },
+    /// Take a hardware value from a node that no longer has it.
+    Forget {
+        /// The node.
+        name: String,
+        /// The value, such as mac=00-11-22-33-44-55.
+        key: String,
+    },
+    /// Say that hardware went from one node to another.
+    MoveHardware {
+        /// The node that it was at.
+        from: String,
+        /// The node that it is at now.
+        to: String,
+        /// The values, such as mac=00-11-22-33-44-55.
+        #[arg(required = true)]
+        keys: Vec<String>,
+    },
 }
 
 /// Manage the images that machines boot.

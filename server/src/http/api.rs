@@ -168,7 +168,7 @@ fn member(base: &str, mut node: Map<String, Value>) -> Value {
     node.into()
 }
 
-fn page(pairs: &Pairs) -> Result<Page, Failure> {
+pub(crate) fn page(pairs: &Pairs) -> Result<Page, Failure> {
     let limit = number(pairs, "limit")?.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE);
     Ok(Page { start: number(pairs, "start")?.unwrap_or(0), limit })
 }

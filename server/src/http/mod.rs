@@ -11,6 +11,7 @@ pub mod images;
 pub mod ipxe;
 pub mod listen;
 pub mod message;
+pub mod operate;
 pub mod page;
 pub mod problem;
 pub mod query;
@@ -63,6 +64,8 @@ pub fn router(state: State) -> Router {
         .route("/api/collections/images", get(images::list).post(images::add))
         .route("/api/commands/use-image", post(images::choose))
         .route("/api/commands/reinstall-node", post(commands::reinstall_node))
+        .route("/api/commands/{name}", post(operate::command))
+        .route("/api/collections/conflicts", get(operate::disputes))
         .layer(axum::middleware::from_fn(access::local_only));
     let pages = Router::new()
         .route("/", get(page::home))

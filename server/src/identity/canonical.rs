@@ -66,6 +66,20 @@ impl HwInfo {
         Self(entries)
     }
 
+    /// These entries and those of `pairs`.
+    pub fn with<'a>(&self, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut entries: Vec<Entry> = self.0.iter().cloned().chain(Self::canonicalize(pairs).0).collect();
+        entries.sort();
+        entries.dedup();
+        Self(entries)
+    }
+
+    /// These entries but for those of `key` whose value is `gone`.
+    #[must_use]
+    pub fn without(&self, key: &str, gone: impl Fn(&str) -> bool) -> Self {
+        Self(self.0.iter().filter(|e| e.key != key || !gone(&e.value)).cloned().collect())
+    }
+
     /// Only the `fact_…` entries.
     #[must_use]
     pub fn facts(&self) -> Self {

@@ -34,7 +34,7 @@ impl std::fmt::Display for Key {
 }
 
 /// A value that a node claims.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Claim {
     /// The value.
     pub key: Key,

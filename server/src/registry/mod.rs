@@ -4,6 +4,7 @@
 pub mod action;
 pub mod checkin;
 pub mod lookup;
+pub mod operate;
 pub mod reason;
 pub mod reindex;
 pub mod rival;

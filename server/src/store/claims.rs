@@ -149,3 +149,31 @@ pub async fn has_any(db: &mut SqliteConnection, node: i64, keys: &[Key]) -> anyh
                   ON c.node = ?2 AND c.kind = k.value ->> 'kind' AND c.value = k.value ->> 'value')";
     Ok(sqlx::query_scalar(select).bind(json!(keys).to_string()).bind(node).fetch_one(db).await?)
 }
+
+/// Drops what a node had once, so that it leads nowhere any more.
+///
+/// # Errors
+/// When the database fails.
+pub async fn drop_former(db: &mut SqliteConnection, node: i64) -> anyhow::Result<()> {
+    sqlx::query("DELETE FROM claims WHERE node = ?1 AND state = 'former'").bind(node).execute(db).await?;
+    Ok(())
+}
+
+/// Takes a value from a node, its evidence included; a sole contender gets it. False when the node does not have it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn forget(db: &mut SqliteConnection, at: i64, node: i64, key: &Key) -> anyhow::Result<bool> {
+    let delete = "DELETE FROM claims WHERE node = ?1 AND kind = ?2 AND value = ?3";
+    let deleted =
+        sqlx::query(delete).bind(node).bind(&key.kind).bind(&key.value).execute(&mut *db).await?.rows_affected() > 0;
+    if deleted {
+        let group = if key.kind == "mac" { "nic" } else { &key.kind };
+        let delete = "DELETE FROM evidence WHERE node = ?1 AND kind = ?2 AND value = ?3";
+        sqlx::query(delete).bind(node).bind(group).bind(&key.value).execute(&mut *db).await?;
+        if let Some(heir) = sole_contender(&mut *db, key).await? {
+            put(db, at, heir, key, "current", true).await?;
+        }
+    }
+    Ok(deleted)
+}

@@ -1,11 +1,22 @@
 //! Merging one node into another. Its id goes on answering as an alias; a snapshot is kept, so that it can be taken back.
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::SqliteConnection;
 
 use crate::identity::canonical::HwInfo;
 use crate::identity::decide::Decision;
+use crate::identity::keys::{Claim, Key};
 use crate::store::{claims, history, nodes};
+
+/// A merged node as it was.
+#[derive(Debug, Serialize, Deserialize)]
+struct Snapshot {
+    hw_info: HwInfo,
+    dhcp_mac: Option<String>,
+    installed: Option<String>,
+    claims: Vec<Claim>,
+}
 
 /// Merges node `from` into node `into`: claims, log, reports, boots and aliases go over.
 ///
@@ -23,14 +34,10 @@ pub async fn merge(
     else {
         return Ok(());
     };
-    let claims: Vec<_> = claims::of_node(&mut *db, from)
-        .await?
-        .into_iter()
-        .map(|c| json!({"kind": c.kind, "value": c.value, "state": c.state, "matching": c.matching}))
-        .collect();
-    let snapshot = json!({
-        "id": from, "hw_info": loser.hw_info()?, "dhcp_mac": loser.dhcp_mac, "installed": loser.installed, "claims": claims,
-    });
+    let values = claims::of_node(&mut *db, from).await?.into_iter().filter(|c| c.state != "former");
+    let claims = values.map(|c| Claim { key: Key { kind: c.kind, value: c.value }, matching: c.matching }).collect();
+    let (dhcp_mac, installed) = (loser.dhcp_mac.clone(), loser.installed.clone());
+    let snapshot = Snapshot { hw_info: loser.hw_info()?, dhcp_mac, installed, claims };
     // What only the loser knew of is kept, such as an asset tag that iPXE sent.
     let info: HwInfo = loser.hw_info()?.overlaid(&survivor.hw_info()?);
     nodes::set_hardware(&mut *db, into, &info, loser.dhcp_mac.as_deref().filter(|_| survivor.dhcp_mac.is_none()))
@@ -51,9 +58,38 @@ pub async fn merge(
         .bind(into)
         .bind(at)
         .bind(serde_json::to_string(decision)?)
-        .bind(snapshot.to_string())
+        .bind(serde_json::to_string(&snapshot)?)
         .execute(&mut *db)
         .await?;
     let detail = json!({"from": nodes::name(from), "into": nodes::name(into), "decision": decision});
     history::event(db, at, "node-merged", Some(into), &detail).await
+}
+
+/// Makes the alias a node again, with its hardware of then; log and reports stay where they are. Gives its id and that of
+/// the node that it was merged into, or nothing when it is no alias.
+///
+/// # Errors
+/// When the database fails.
+pub async fn split(db: &mut SqliteConnection, at: i64, alias: i64) -> anyhow::Result<Option<(i64, i64)>> {
+    let row: Option<(i64, String, String)> =
+        sqlx::query_as("DELETE FROM aliases WHERE alias = ?1 RETURNING node, decision, snapshot")
+            .bind(alias)
+            .fetch_optional(&mut *db)
+            .await?;
+    let Some((node, decision, snapshot)) = row else { return Ok(None) };
+    let Snapshot { hw_info, dhcp_mac, installed, claims } = serde_json::from_str(&snapshot)?;
+    sqlx::query(
+        "INSERT INTO nodes (id, first_seen, hw_info, dhcp_mac, installed, installed_at, decision)
+         VALUES (?1, ?2, ?3, ?4, ?5, CASE WHEN ?5 IS NULL THEN NULL ELSE ?2 END, ?6)",
+    )
+    .bind(alias)
+    .bind(at)
+    .bind(serde_json::to_string(&hw_info)?)
+    .bind(dhcp_mac)
+    .bind(installed)
+    .bind(decision)
+    .execute(&mut *db)
+    .await?;
+    claims::add(db, at, alias, &claims).await?;
+    Ok(Some((alias, node)))
 }

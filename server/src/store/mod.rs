@@ -4,6 +4,7 @@
 pub mod boots;
 pub mod candidates;
 pub mod claims;
+pub mod conflicts;
 pub mod feed;
 pub mod foreign;
 pub mod history;

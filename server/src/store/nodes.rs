@@ -195,6 +195,36 @@ pub async fn set_contact(db: &mut SqliteConnection, id: i64, contact: &Contact) 
     Ok(())
 }
 
+/// The node counts as installed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_installed(db: &mut SqliteConnection, id: i64, what: &str, at: i64) -> anyhow::Result<()> {
+    let update = "UPDATE nodes SET installed = ?2, installed_at = ?3 WHERE id = ?1 AND installed IS NULL";
+    sqlx::query(update).bind(id).bind(what).bind(at).execute(db).await?;
+    Ok(())
+}
+
+/// Deletes a node with all that belongs to it; false when there is none.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete(db: &mut SqliteConnection, id: i64) -> anyhow::Result<bool> {
+    let deleted = sqlx::query("DELETE FROM nodes WHERE id = ?1").bind(id).execute(db).await?;
+    Ok(deleted.rows_affected() > 0)
+}
+
+/// Notes an operator's word that two nodes are two machines.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_distinct(db: &mut SqliteConnection, at: i64, one: i64, other: i64) -> anyhow::Result<()> {
+    let insert = "INSERT INTO distinct_nodes (one, other, since) VALUES (min(?1, ?2), max(?1, ?2), ?3)
+                  ON CONFLICT (one, other) DO NOTHING";
+    sqlx::query(insert).bind(one).bind(other).bind(at).execute(db).await?;
+    Ok(())
+}
+
 /// The node no longer counts as installed.
 ///
 /// # Errors

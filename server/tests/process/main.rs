@@ -16,5 +16,6 @@ mod limits;
 mod log;
 mod many;
 mod matrix;
+mod matrix_gaps;
 mod page;
 mod support;

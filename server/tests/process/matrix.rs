@@ -1,13 +1,131 @@
-//! The original's test matrix of node identity, item by item, against a running server. Items 1 to 5 (canonical form), 35
-//! (action), 50 and 51 (blacklist) stand beside the pure code that they are about.
+//! The original's test matrix of node identity, item by item, against a running server. [`ITEMS`] says of each item where
+//! it is tested or why it is not; what the original's own tests leave out stands in `matrix_gaps.rs`.
 //!
-//! Out of scope, since this server binds no policies and installs nothing: 8, 30-32, 36-38, 40-42, 58-60, 70, 72, 73, 77.
 //! Deviations: a merged node goes on answering as an alias of the survivor (48, 79); a registered node's check-in merges
 //! unregistered duplicates (82); no two nodes can be given the same matching value, so that fixtures which have such nodes
 //! are made by a change of `match_nodes_on`.
 
 use crate::support::{FOUR_KEYS, Server};
 use serde_json::{Value, json};
+
+/// Where an item is tested, or why it is not.
+enum Item {
+    /// In a test of this file.
+    Here,
+    /// In a unit test beside the code, or in another file: path from the crate's folder and the test's name.
+    At(&'static str, &'static str),
+    /// This server has no such thing.
+    No(&'static str),
+}
+use Item::{At, Here, No};
+
+const POLICIES: &str = "policies, tags, tasks and brokers are out of scope: this server installs nothing";
+const CANONICAL: &str = "src/identity/canonical.rs";
+const CONFIG: &str = "src/config/mod.rs";
+
+/// All items, each once, by first and last number.
+const ITEMS: [(u32, u32, Item); 52] = [
+    (1, 1, At(CANONICAL, "matrix_1_numbered_ports_become_mac")),
+    (2, 2, At(CANONICAL, "matrix_2_macs_are_lower_case_and_sorted")),
+    (3, 3, At(CANONICAL, "matrix_3_keys_are_sorted")),
+    (4, 4, At(CANONICAL, "matrix_4_blank_values_are_dropped")),
+    (5, 5, At(CANONICAL, "matrix_5_hash_form_reads_back")),
+    (6, 7, Here),
+    (8, 8, No(POLICIES)),
+    (9, 14, Here),
+    (15, 15, No("freezing an object is a matter of Ruby")),
+    (16, 29, Here),
+    (30, 32, No(POLICIES)),
+    (33, 34, Here),
+    (35, 35, At("src/registry/action.rs", "matrix_35_the_log_names_the_setting")),
+    (36, 38, No(POLICIES)),
+    (39, 39, Here),
+    (40, 42, No(POLICIES)),
+    (43, 49, Here),
+    (50, 51, At("src/identity/report.rs", "matrix_50_51_blacklisted_facts_are_not_stored")),
+    (52, 57, Here),
+    (58, 60, No(POLICIES)),
+    (61, 61, No("nodes have no hostname before something is installed on them")),
+    (62, 69, Here),
+    (70, 70, No(POLICIES)),
+    (71, 71, Here),
+    (72, 73, No("templates and metadata belong to installation")),
+    (74, 76, Here),
+    (77, 77, No(POLICIES)),
+    (78, 85, Here),
+    (86, 88, No("extension.zip brings unsigned root code to old clients; it is not served")),
+    (89, 107, Here),
+    (108, 108, No(POLICIES)),
+    (109, 109, Here),
+    (110, 110, No(POLICIES)),
+    (111, 112, Here),
+    (113, 113, No(POLICIES)),
+    (114, 119, Here),
+    (120, 120, No("this server speaks HTTP; TLS is for a proxy before it")),
+    (121, 121, Here),
+    (122, 123, No("this server speaks HTTP; TLS is for a proxy before it")),
+    (124, 126, Here),
+    (127, 128, At(CONFIG, "defaults_are_the_originals_but_for_the_agents_interval")),
+    (129, 129, At("src/config/patterns.rs", "names_are_matched_whole")),
+    (130, 130, At("src/config/patterns.rs", "a_bad_expression_is_named")),
+    (131, 131, At("src/config/patterns.rs", "names_are_matched_whole")),
+    (132, 132, At(CONFIG, "defaults_are_the_originals_but_for_the_agents_interval")),
+    (133, 134, At(CONFIG, "wrong_values_are_named")),
+    (135, 135, At(CONFIG, "a_users_facts_block_replaces_its_own_keys_only")),
+    (136, 137, At("tests/process/limits.rs", "a_nodes_own_log_lines_are_kept")),
+    (138, 138, Here),
+    (139, 139, No("the API answers callers on the same machine only; there are no users")),
+    (140, 140, Here),
+    (141, 144, No(POLICIES)),
+];
+
+/// Last item of the matrix.
+const LAST: u32 = 144;
+
+#[test]
+fn each_item_stands_exactly_once_and_its_test_exists() {
+    let mut next = 1;
+    let here = include_str!("matrix.rs");
+    for (first, last, item) in &ITEMS {
+        assert_eq!(*first, next, "items are in order, without gap and overlap");
+        assert!(last >= first);
+        next = last + 1;
+        match item {
+            Here => {
+                for number in *first..=*last {
+                    assert!(tested(here).contains(&number), "no test names item {number}");
+                }
+            }
+            At(file, name) => {
+                let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+                let text = std::fs::read_to_string(&path).unwrap();
+                assert!(text.contains(&format!("fn {name}()")), "{file} has no test {name}");
+            }
+            No(why) => assert!(!why.is_empty()),
+        }
+    }
+    assert_eq!(next, LAST + 1);
+}
+
+/// Numbers in the names of this file's tests: `items_6_to_12_and_69_…`.
+fn tested(text: &str) -> std::collections::BTreeSet<u32> {
+    let mut numbers = std::collections::BTreeSet::new();
+    for name in text.lines().filter_map(|l| l.trim().strip_prefix("async fn item")) {
+        let (mut from, mut before) = (None, None);
+        for word in name.trim_start_matches('s').split('_').skip(1) {
+            match (word, word.parse::<u32>()) {
+                (_, Ok(number)) => {
+                    numbers.extend(from.take().unwrap_or(number)..=number);
+                    before = Some(number);
+                }
+                ("to", _) => from = before,
+                ("and", _) => {}
+                _ => break,
+            }
+        }
+    }
+    numbers
+}
 
 const MAC: &str = "match_nodes_on = [\"mac\"]\n";
 const A: &str = "00-11-22-33-44-aa";
@@ -34,12 +152,13 @@ fn says_microkernel(log: &[Value]) -> bool {
 // B. State predicates
 
 #[tokio::test]
-async fn items_6_to_12_and_69_state_decides_what_boots() {
+async fn items_6_to_12_33_34_39_69_83_109_111_and_112_state_decides_what_boots() {
     let mut server = Server::start(MAC);
     let boot = format!("net0={A}");
     let id = server.boot(&boot).await.unwrap();
     assert!(server.node(id).await.get("facts").is_none(), "6: unregistered");
     assert!(says_microkernel(&server.log(id).await), "10: new");
+    assert_eq!(server.node(id).await["state"]["installed"], false, "34: not protected");
     assert_eq!(server.legacy(id, json!({"macaddress": A})).await, (200, json!({"action": "none"})));
     assert_eq!(server.node(id).await["facts"]["macaddress"], A, "7: registered");
     server.boot(&boot).await.unwrap();
@@ -55,6 +174,7 @@ async fn items_6_to_12_and_69_state_decides_what_boots() {
         server.log(id).await.iter().any(|e| e["msg"].as_str().is_some_and(|m| m.contains("protect_new_nodes"))),
         "35"
     );
+    assert_eq!(server.node(id).await["state"]["installed"], "+protected", "39: untouched by the check-in");
     server.boot(&boot).await.unwrap();
     let newest = &server.log(id).await[0];
     assert_eq!((&newest["task"], &newest["template"]), (&json!("noop"), &json!("boot_local")), "9: both");
@@ -172,6 +292,19 @@ async fn item_27_the_boot_type_identifies_nobody() {
     assert_eq!(server.hw_info(b).await["fact_boot_type"], "pcbios");
 }
 
+// D. Log, and T: what scripts on nodes write into it
+
+#[tokio::test]
+async fn items_29_and_138_log_lines_have_a_severity() {
+    let server = Server::start(MAC);
+    let id = server.boot(&format!("net0={A}")).await.unwrap();
+    assert_eq!(server.text(&format!("/svc/log/{id}?msg=one")).await.0, 204);
+    assert_eq!(server.text(&format!("/svc/log/{id}?msg=two&severity=warn&node_id=99&policy=x")).await.0, 204, "138");
+    let log = server.log(id).await;
+    assert_eq!((&log[0]["msg"], &log[0]["severity"]), (&json!("two"), &json!("warn")), "29: newest first");
+    assert_eq!((&log[1]["msg"], &log[1]["severity"]), (&json!("one"), &json!("info")), "29: the default");
+}
+
 // G. register
 
 #[tokio::test]
@@ -233,11 +366,12 @@ async fn item_49_facts_of_the_first_check_in_are_kept() {
 // I. last_checkin
 
 #[tokio::test]
-async fn items_52_to_56_last_checkin_rises() {
+async fn items_52_to_57_last_checkin_rises() {
     let server = Server::start(MAC);
     let id = server.boot(&format!("net0={A}")).await.unwrap();
     server.boot(&format!("net0={A}")).await.unwrap();
     assert!(server.node(id).await.get("last_checkin").is_none(), "52, 53");
+    assert_eq!(server.node(id).await["state"], json!({"installed": false}), "57");
     let mut times = Vec::new();
     for facts in [json!({"macaddress": A}), json!({"macaddress": A, "x": 1}), json!({"macaddress": A, "x": 1})] {
         assert_eq!(server.legacy(id, facts).await.0, 200);
@@ -246,6 +380,20 @@ async fn items_52_to_56_last_checkin_rises() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     assert!(times.windows(2).all(|w| w[0] < w[1]), "54 to 56: {times:?}");
+}
+
+// K. search
+
+#[tokio::test]
+async fn items_62_and_63_nodes_are_found_by_mac_and_asset() {
+    let server = Server::start(MAC);
+    server.boot(&format!("net0={A}&asset=Rack-7-U12")).await.unwrap();
+    server.boot(&format!("net0={B}&asset=Rack-8")).await.unwrap();
+    for words in [A, "00-11-22-33-44-AA", "00:11:22:33:44:aa", "rack-7-u12", "RACK-7-U12"] {
+        let (status, page) = server.text(&format!("/nodes?q={words}")).await;
+        assert_eq!(status, 200, "{words}");
+        assert!(page.contains("/nodes/node1\"") && !page.contains("/nodes/node2\""), "{words}: {page}");
+    }
 }
 
 // L. Provisioning endpoints
@@ -362,4 +510,102 @@ async fn items_84_and_85_nodeid() {
     assert_eq!(server.get("/svc/nodeid").await.0, 400, "84");
     let id = server.boot(&format!("net0={A}")).await.unwrap();
     assert_eq!(server.get(&format!("/svc/nodeid?net0={A}")).await, (200, json!({"id": id})), "85");
+}
+
+// O. register-node, P. set-node-hw-info, Q. delete-node
+
+/// Sends a command; gives the status and the answer.
+async fn command(server: &Server, name: &str, body: Value) -> (u16, Value) {
+    let request = server.request(reqwest::Method::POST, &format!("/api/commands/{name}"));
+    let response = request.body(body.to_string()).send().await.unwrap();
+    let status = response.status().as_u16();
+    (status, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap())
+}
+
+#[tokio::test]
+async fn items_89_to_98_register_node() {
+    let server = Server::start(FOUR_KEYS);
+    let (status, answer) = command(&server, "register-node", json!({"hw_info": {"net0": A}, "installed": false})).await;
+    assert_eq!((status, &answer["name"]), (202, &json!("node1")), "89, 92: {answer}");
+    let again = json!({"hw_info": {"net0": A}, "installed": true});
+    assert_eq!(command(&server, "register-node", again).await.1["name"], "node1", "90");
+    assert_eq!(server.node(1).await["state"]["installed"], "registered", "91, 92, 96");
+    let (status, _) = command(&server, "register-node", json!({"hw-info": {"net0": A}, "installed": false})).await;
+    assert_eq!(status, 202, "98");
+    assert_eq!(server.node(1).await["state"]["installed"], false, "92");
+    assert_eq!(command(&server, "register-node", json!({"hw_info": {}, "installed": true})).await.0, 422, "93");
+    let many: serde_json::Map<String, Value> =
+        (0..1000).map(|n| (format!("net{n}"), json!(format!("00-11-33-00-{:02x}-{:02x}", n / 256, n % 256)))).collect();
+    assert_eq!(command(&server, "register-node", json!({"hw_info": many, "installed": false})).await.0, 202, "94");
+    for (key, value) in [("serial", "S9"), ("asset", "A9"), ("uuid", "11223344-5566-7788-99aa-bbccddeeff09")] {
+        let body = json!({"hw_info": {key: value}, "installed": true});
+        assert_eq!(command(&server, "register-node", body).await.0, 202, "95: {key}");
+    }
+    for word in ["true", "false"] {
+        let body = json!({"hw_info": {"net0": B}, "installed": word});
+        assert_eq!(command(&server, "register-node", body).await.0, 422, "97");
+    }
+    assert_eq!(server.count().await, 5);
+}
+
+#[tokio::test]
+async fn items_99_to_107_set_node_hw_info() {
+    let server = Server::start(MAC);
+    let id = server.boot(&format!("net0={A}&asset=x")).await.unwrap();
+    let set =
+        async |info: Value| command(&server, "set-node-hw-info", json!({"node": "node1", "hw_info": info})).await.0;
+    let unknown = json!({"node": "node9", "hw_info": {"net0": A}});
+    assert_eq!(command(&server, "set-node-hw-info", unknown).await.0, 404, "99");
+    assert_eq!(set(json!({"serial": "1"})).await, 422, "100");
+    assert_eq!(set(json!({"net0": B})).await, 202);
+    assert_eq!(server.hw_info(id).await, json!({"mac": [B]}), "101, 105: replaces everything");
+    assert_eq!(server.boot(&format!("net0={B}")).await, Ok(id), "and the node is found by it");
+    assert_eq!(set(json!({"mac": [C, A]})).await, 202);
+    assert_eq!(server.hw_info(id).await, json!({"mac": [A, C]}), "102");
+    assert_eq!(set(json!({"mac": [C], "net0": A})).await, 202);
+    assert_eq!(set(json!({"mac": [C], "net0": A})).await, 202, "104");
+    assert_eq!(server.hw_info(id).await, json!({"mac": [A, C]}), "103, 104");
+    let dashed = json!({"node": "node1", "hw-info": {"mac": "00:11:22:33:44:BB"}});
+    assert_eq!(command(&server, "set-node-hw-info", dashed).await.0, 202, "106");
+    assert_eq!(server.hw_info(id).await, json!({"mac": [B]}), "107");
+    assert_ne!(server.boot(&format!("net0={A}")).await, Ok(id), "what was replaced leads nowhere");
+}
+
+#[tokio::test]
+async fn items_114_and_115_delete_node() {
+    let server = Server::start(MAC);
+    server.boot(&format!("net0={A}")).await.unwrap();
+    let trial = json!({"name": "node1", "dry_run": true});
+    assert_eq!(command(&server, "delete-node", trial).await.0, 202);
+    assert_eq!(server.count().await, 1, "a trial changes nothing");
+    assert_eq!(command(&server, "delete-node", json!({"name": "node1"})).await.0, 202, "114");
+    assert_eq!(server.count().await, 0, "114");
+    assert_eq!(command(&server, "delete-node", json!({"name": "node1"})).await.0, 202, "115");
+    assert_eq!(server.boot(&format!("net0={A}")).await, Ok(2), "ids are never used again");
+}
+
+// R. Bootstrap, T. access
+
+#[tokio::test]
+async fn items_116_to_119_121_124_to_126_and_140_bootstrap() {
+    let server = Server::start(MAC);
+    let port = server.url.rsplit(':').next().unwrap().to_owned();
+    for (query, ports, url) in [
+        ("", 4, port.as_str()),
+        ("?nic_max=7", 7, port.as_str()),
+        ("?http_port=8002", 4, "8002"),
+        ("?nic_max=2&http_port=8001", 2, "8001"),
+    ] {
+        let (status, script) = server.text(&format!("/api/microkernel/bootstrap{query}")).await;
+        assert_eq!(status, 200, "140");
+        let asks = script.lines().filter(|l| l.starts_with("dhcp net")).count();
+        assert_eq!(asks, ports, "116, 117, 125: {query}: {script}");
+        assert!(script.contains(&format!("127.0.0.1:{url}/svc/boot?")), "118, 121, 124: {query}: {script}");
+        assert!(script.contains("set tries:uint32 0"), "119");
+    }
+    for bad in ["-80", "65536", "6a", "0"] {
+        let (status, problem) = server.get(&format!("/api/microkernel/bootstrap?http_port={bad}")).await;
+        let words = "The http_port parameter must be an integer between 1 and 65535";
+        assert_eq!((status, &problem["error"]), (400, &json!(words)), "126: {bad}");
+    }
 }

@@ -1,0 +1,59 @@
+//! What operators do to nodes: `/api/collections/conflicts`, and `POST /api/commands/NAME`, where `"dry_run": true` in the
+//! body only says what would come of it.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State as Handle};
+use axum::http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use crate::http::problem::Failure;
+use crate::http::query::Pairs;
+use crate::http::{State, api, commands};
+use crate::registry::Refusal;
+use crate::registry::operate::{NAMES, Operate, Operation};
+use crate::store::{conflicts, nodes, now_ms};
+
+/// `GET /api/collections/conflicts`; `limit` and `start` as for nodes.
+///
+/// # Errors
+/// For a bad parameter.
+pub async fn disputes(Handle(state): Handle<State>, Query(pairs): Query<Pairs>) -> Result<Json<Value>, Failure> {
+    let (total, items) = conflicts::page(&state.store.readers, api::page(&pairs)?).await?;
+    Ok(Json(json!({"total": total, "items": items})))
+}
+
+/// Carries out the command with this name.
+///
+/// # Errors
+/// For an unknown name, a body that is not the command's, or what the command refuses.
+pub async fn command(
+    Handle(state): Handle<State>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<Value>), Failure> {
+    if !NAMES.contains(&name.as_str()) {
+        let error = format!("there is no command {name:?}");
+        return Err(Refusal::new(404, "no_such_command", error, format!("There are {}.", NAMES.join(", "))).into());
+    }
+    let mut fields: Map<String, Value> = commands::read(&body, "a JSON object")?;
+    let dry_run = match fields.remove("dry_run").or_else(|| fields.remove("dry-run")) {
+        None => false,
+        Some(Value::Bool(dry_run)) => dry_run,
+        Some(other) => return Err(bad_body(&name, &format!("dry_run is {other}; it must be true or false")).into()),
+    };
+    fields.insert("command".to_owned(), name.clone().into());
+    let operation: Operation = serde_json::from_value(fields.into()).map_err(|e| bad_body(&name, &e.to_string()))?;
+    let work = Operate { config: state.config.clone(), now: now_ms(), operation, dry_run };
+    let done = state.store.writer.write(work).await??;
+    let mut answer = json!({"result": done.result, "dry_run": dry_run});
+    if let (Some(id), Some(answer)) = (done.node, answer.as_object_mut()) {
+        answer.insert("name".into(), nodes::name(id).into());
+    }
+    Ok((StatusCode::ACCEPTED, Json(answer)))
+}
+
+fn bad_body(name: &str, why: &str) -> Refusal {
+    let error = format!("the body is no {name}: {why}");
+    Refusal::new(422, "bad_command", error, "docs/IDENTITY.md has an example of each command.")
+}

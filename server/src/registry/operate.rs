@@ -1,0 +1,191 @@
+//! What operators do to nodes by hand: each in one transaction, as a trial on request, and written down as an event.
+
+mod hardware;
+mod sameness;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use sqlx::{Connection as _, SqliteConnection};
+
+use crate::config::Config;
+use crate::registry::Refusal;
+use crate::store::nodes::{self, Node};
+use crate::store::writer::Work;
+use crate::store::{history, merge};
+
+/// A command, by its name in `/api/commands/NAME`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Operation {
+    /// Makes a node before its machine was ever seen, or says whether a known one is installed.
+    RegisterNode {
+        /// Hardware values, as iPXE or facts name them.
+        #[serde(alias = "hw-info")]
+        hw_info: Map<String, Value>,
+        /// It boots from its own disk.
+        installed: bool,
+    },
+    /// Replaces all hardware values of a node.
+    SetNodeHwInfo {
+        /// Name of the node.
+        #[serde(alias = "name")]
+        node: String,
+        /// Hardware values, as iPXE or facts name them.
+        #[serde(alias = "hw-info")]
+        hw_info: Map<String, Value>,
+    },
+    /// Deletes a node with its history. The machine becomes a new node when it is seen again.
+    DeleteNode {
+        /// Name of the node.
+        name: String,
+    },
+    /// Two nodes are one machine: the first becomes an alias of the second.
+    Merge {
+        /// Name of the node that ends.
+        from: String,
+        /// Name of the node that stays.
+        into: String,
+    },
+    /// Takes a merge back: the alias is a node of its own again.
+    Split {
+        /// Name of the alias.
+        name: String,
+    },
+    /// Ends a dispute.
+    Resolve {
+        /// Name of the held node.
+        node: String,
+        /// Name of the node that it is in dispute with.
+        with: String,
+        /// `same` or `different`.
+        verdict: Sameness,
+    },
+    /// A node no longer has a hardware value.
+    Forget {
+        /// Name of the node.
+        name: String,
+        /// The value, as `kind=value`.
+        key: String,
+    },
+    /// Hardware went from one node to another.
+    MoveHardware {
+        /// Values that moved, as `kind=value`.
+        keys: Vec<String>,
+        /// Name of the node that they were at.
+        from: String,
+        /// Name of the node that they are at now.
+        to: String,
+    },
+}
+
+/// An operator's word about two nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sameness {
+    /// One machine.
+    Same,
+    /// Two machines.
+    Different,
+}
+
+/// Names of all commands.
+pub const NAMES: [&str; 8] =
+    ["delete-node", "forget", "merge", "move-hardware", "register-node", "resolve", "set-node-hw-info", "split"];
+
+/// A command with what it needs.
+#[derive(Debug)]
+pub struct Operate {
+    /// Settings in force.
+    pub config: Arc<Config>,
+    /// Milliseconds since 1970.
+    pub now: i64,
+    /// What is to be done.
+    pub operation: Operation,
+    /// Only say what would come of it.
+    pub dry_run: bool,
+}
+
+/// What came of a command: a sentence, and the node that it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// The node, if one is left.
+    pub node: Option<i64>,
+    /// What was done.
+    pub result: String,
+}
+
+impl Done {
+    fn new(node: impl Into<Option<i64>>, result: impl Into<String>) -> Self {
+        Self { node: node.into(), result: result.into() }
+    }
+}
+
+impl Work for Operate {
+    type Output = Result<Done, Refusal>;
+
+    async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<Self::Output> {
+        let mut trial = db.begin().await?;
+        let done = self.carry_out(&mut trial).await?;
+        let Ok(done) = done else {
+            trial.rollback().await?;
+            return Ok(done);
+        };
+        if self.dry_run {
+            trial.rollback().await?;
+            return Ok(Ok(done));
+        }
+        let detail = json!({"operation": self.operation, "result": done.result});
+        history::event(&mut trial, self.now, "operator", done.node, &detail).await?;
+        if let Some(id) = done.node {
+            let entry = json!({"event": "operator", "msg": done.result});
+            history::log(&mut trial, self.now, id, "info", &entry).await?;
+        }
+        trial.commit().await?;
+        Ok(Ok(done))
+    }
+}
+
+impl Operate {
+    async fn carry_out(&self, db: &mut SqliteConnection) -> anyhow::Result<Result<Done, Refusal>> {
+        match &self.operation {
+            Operation::RegisterNode { hw_info, installed } => self.register(db, hw_info, *installed).await,
+            Operation::SetNodeHwInfo { node, hw_info } => self.set_hardware(db, node, hw_info).await,
+            Operation::DeleteNode { name } => self.delete(db, name).await,
+            Operation::Merge { from, into } => self.merge(db, from, into).await,
+            Operation::Split { name } => self.split(db, name).await,
+            Operation::Resolve { node, with, verdict: Sameness::Same } => self.merge(db, node, with).await,
+            Operation::Resolve { node, with, verdict: Sameness::Different } => self.differ(db, node, with).await,
+            Operation::Forget { name, key } => self.forget(db, name, key).await,
+            Operation::MoveHardware { keys, from, to } => self.move_hardware(db, keys, from, to).await,
+        }
+    }
+
+    async fn delete(&self, db: &mut SqliteConnection, name: &str) -> anyhow::Result<Result<Done, Refusal>> {
+        // As in the original, a node that is not there is as good as deleted.
+        let Some(id) = nodes::parse_name(name) else {
+            return Ok(Ok(Done::new(None, format!("there is no node {name:?}; nothing was changed"))));
+        };
+        if !nodes::delete(db, id).await? {
+            return Ok(Ok(Done::new(None, format!("there is no node {name:?}; nothing was changed"))));
+        }
+        Ok(Ok(Done::new(None, format!("{name} was deleted with its history"))))
+    }
+}
+
+/// The node with this name, which may be an alias.
+async fn find(db: &mut SqliteConnection, name: &str) -> anyhow::Result<Result<Node, Refusal>> {
+    let id = match nodes::parse_name(name) {
+        Some(id) => nodes::resolve(&mut *db, id).await?,
+        None => None,
+    };
+    let node = match id {
+        Some(id) => Node::get(db, id).await?,
+        None => None,
+    };
+    Ok(node.ok_or_else(|| {
+        let error = format!("there is no node {name:?}");
+        Refusal::new(404, "no_such_node", error, "List them with `mk-server nodes list`.")
+    }))
+}

@@ -1,0 +1,161 @@
+//! Commands about hardware values: register, set, forget, move.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+use sqlx::SqliteConnection;
+
+use crate::identity::canonical::{FACT_PREFIX, HwInfo, KEYS};
+use crate::identity::evidence::Evidence;
+use crate::identity::keys::{self, Claim, Key};
+use crate::identity::report::Context;
+use crate::registry::Refusal;
+use crate::registry::lookup::Lookup;
+use crate::registry::operate::{Done, Operate, find};
+use crate::store::writer::Work as _;
+use crate::store::{candidates, claims, nodes};
+
+type Outcome = anyhow::Result<Result<Done, Refusal>>;
+
+impl Operate {
+    pub(super) async fn register(
+        &self,
+        db: &mut SqliteConnection,
+        hw_info: &Map<String, Value>,
+        installed: bool,
+    ) -> Outcome {
+        let info = match read(hw_info) {
+            Ok(info) => info,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let known = info.clone();
+        let lookup = Lookup { config: self.config.clone(), now: self.now, info, dhcp_mac: None, booting: false };
+        let found = match lookup.run(&mut *db).await? {
+            Ok(found) => found,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if installed {
+            nodes::set_installed(db, found.id, "registered", self.now).await?;
+        } else {
+            nodes::release(db, found.id).await?;
+        }
+        let state = if installed { "installed" } else { "not installed" };
+        let values = Vec::<String>::from(known).join(", ");
+        Ok(Ok(Done::new(found.id, format!("{} is the machine with {values}, {state}", nodes::name(found.id)))))
+    }
+
+    pub(super) async fn set_hardware(
+        &self,
+        db: &mut SqliteConnection,
+        name: &str,
+        hw_info: &Map<String, Value>,
+    ) -> Outcome {
+        let (node, info) = match (find(&mut *db, name).await?, read(hw_info)) {
+            (Err(refusal), _) | (_, Err(refusal)) => return Ok(Err(refusal)),
+            (Ok(node), Ok(info)) => (node, info),
+        };
+        let is_virtual = nodes::is_virtual(&mut *db, node.id).await? == Some(true);
+        let context = Context { is_virtual, ..Context::default() };
+        let values = keys::claims(&info, &self.config.match_nodes_on, &context);
+        if keys::matching(&values).is_empty() {
+            let Refusal { problem, .. } = Refusal::no_match_value(&self.config.match_nodes_on);
+            return Ok(Err(Refusal { status: 422, problem }));
+        }
+        let old = claims::of_node(&mut *db, node.id).await?;
+        let kinds: BTreeSet<String> = old.into_iter().map(|c| c.kind).collect();
+        claims::replace(&mut *db, self.now, node.id, &values, &kinds).await?;
+        claims::drop_former(&mut *db, node.id).await?;
+        candidates::learn(&mut *db, node.id, &Evidence::of_info(&info, None, &context), is_virtual).await?;
+        nodes::set_hardware(db, node.id, &info, None).await?;
+        let values = Vec::<String>::from(info).join(", ");
+        Ok(Ok(Done::new(node.id, format!("{} is the machine with {values} from now on", nodes::name(node.id)))))
+    }
+
+    pub(super) async fn forget(&self, db: &mut SqliteConnection, name: &str, key: &str) -> Outcome {
+        let (node, key) = match (find(&mut *db, name).await?, self.key(key)) {
+            (Err(refusal), _) | (_, Err(refusal)) => return Ok(Err(refusal)),
+            (Ok(node), Ok(key)) => (node, key),
+        };
+        let name = nodes::name(node.id);
+        if !claims::forget(&mut *db, self.now, node.id, &key).await? {
+            return Ok(Ok(Done::new(node.id, format!("{name} does not have {key}; nothing was changed"))));
+        }
+        let info = node.hw_info()?;
+        let left = info.without(&key.kind, |value| self.comparable(&key.kind, value).as_ref() == Some(&key));
+        nodes::set_hardware(db, node.id, &left, None).await?;
+        Ok(Ok(Done::new(node.id, format!("{name} no longer has {key}"))))
+    }
+
+    pub(super) async fn move_hardware(
+        &self,
+        db: &mut SqliteConnection,
+        keys: &[String],
+        from: &str,
+        to: &str,
+    ) -> Outcome {
+        let target = match find(&mut *db, to).await? {
+            Ok(node) => node,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let mut moved = Vec::new();
+        for text in keys {
+            let key = match self.key(text) {
+                Ok(key) => key,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            if let Err(refusal) = self.forget(&mut *db, from, text).await? {
+                return Ok(Err(refusal));
+            }
+            let matching = key.is_fact() || self.config.match_nodes_on.contains(&key.kind);
+            claims::add(&mut *db, self.now, target.id, &[Claim { key: key.clone(), matching }]).await?;
+            moved.push(key);
+        }
+        let pairs: Vec<(String, String)> = moved.iter().map(|k| (k.kind.clone(), k.value.clone())).collect();
+        let info = target.hw_info()?.with(pairs.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+        nodes::set_hardware(db, target.id, &info, None).await?;
+        let list = moved.iter().map(Key::to_string).collect::<Vec<_>>().join(", ");
+        Ok(Ok(Done::new(target.id, format!("{list} went from {from} to {}", nodes::name(target.id)))))
+    }
+
+    /// A key as an operator writes it.
+    fn key(&self, text: &str) -> Result<Key, Refusal> {
+        let key = text.split_once('=').and_then(|(kind, value)| self.comparable(kind, value));
+        key.ok_or_else(|| {
+            let error = format!("{text:?} is no hardware value");
+            let kinds = KEYS.join(", ");
+            Refusal::new(
+                422,
+                "bad_key",
+                error,
+                format!("Write KIND=VALUE with a kind of {kinds} or {FACT_PREFIX}NAME."),
+            )
+        })
+    }
+
+    fn comparable(&self, kind: &str, value: &str) -> Option<Key> {
+        let info = HwInfo::canonicalize([(kind, value)]);
+        keys::judged(&info, &Context::default()).into_iter().next().map(|(key, _)| key)
+    }
+}
+
+/// Hardware values out of a command.
+fn read(hw_info: &Map<String, Value>) -> Result<HwInfo, Refusal> {
+    let refuse = |error: String| {
+        let remedy = "Send {\"hw_info\": {\"net0\": \"00:11:22:33:44:55\", \"serial\": \"…\"}}.";
+        Refusal::new(422, "bad_hw_info", error, remedy)
+    };
+    let mut pairs: Vec<(&str, String)> = Vec::new();
+    for (key, value) in hw_info {
+        let values = match value {
+            Value::Array(list) => list.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        for value in values {
+            let text =
+                value.as_str().ok_or_else(|| refuse(format!("hw_info has {value} for {key}; it must be text")))?;
+            pairs.push((key, text.to_owned()));
+        }
+    }
+    let info = HwInfo::canonicalize(pairs.iter().map(|(k, v)| (*k, v.as_str())));
+    if info.is_empty() { Err(refuse("hw_info has no hardware value".to_owned())) } else { Ok(info) }
+}

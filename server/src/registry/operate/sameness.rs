@@ -1,0 +1,73 @@
+//! Commands about which nodes are one machine: merge, split, resolve.
+
+use sqlx::SqliteConnection;
+use wire::checkin::NodeState;
+
+use crate::identity::decide::{Decision, Verdict};
+use crate::registry::Refusal;
+use crate::registry::operate::{Done, Operate, find, merge};
+use crate::store::nodes::{self, Node};
+
+type Outcome = anyhow::Result<Result<Done, Refusal>>;
+
+/// Row of decisions that an operator made.
+const BY_HAND: u8 = 0;
+
+impl Operate {
+    pub(super) async fn merge(&self, db: &mut SqliteConnection, from: &str, into: &str) -> Outcome {
+        let (loser, survivor) = match self.two(&mut *db, from, into).await? {
+            Ok(two) => two,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let verdict = Verdict::Node { id: survivor.id, merge: vec![loser.id], conflict: Vec::new(), held: false };
+        let decision = Decision { row: BY_HAND, verdict, evidence: Vec::new() };
+        merge::merge(&mut *db, self.now, loser.id, survivor.id, &decision).await?;
+        let (from, into) = (nodes::name(loser.id), nodes::name(survivor.id));
+        Ok(Ok(Done::new(survivor.id, format!("{from} is {into}; `mk-server split {from}` takes it back"))))
+    }
+
+    pub(super) async fn split(&self, db: &mut SqliteConnection, name: &str) -> Outcome {
+        let alias = match nodes::parse_name(name) {
+            Some(id) => merge::split(&mut *db, self.now, id).await?,
+            None => None,
+        };
+        let Some((alias, node)) = alias else {
+            let error = format!("{name} was not merged into another node");
+            let remedy = "`mk-server nodes show NODE` lists the aliases of a node.";
+            return Ok(Err(Refusal::new(404, "no_such_alias", error, remedy)));
+        };
+        nodes::set_distinct(db, self.now, alias, node).await?;
+        let (alias_name, name) = (nodes::name(alias), nodes::name(node));
+        Ok(Ok(Done::new(alias, format!("{alias_name} is a node of its own again, and another machine than {name}"))))
+    }
+
+    pub(super) async fn differ(&self, db: &mut SqliteConnection, node: &str, with: &str) -> Outcome {
+        let (held, other) = match self.two(&mut *db, node, with).await? {
+            Ok(two) => two,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        nodes::set_distinct(&mut *db, self.now, held.id, other.id).await?;
+        let verdict = Verdict::Node { id: held.id, merge: Vec::new(), conflict: Vec::new(), held: false };
+        let decision = Decision { row: BY_HAND, verdict, evidence: Vec::new() };
+        nodes::set_state(db, held.id, NodeState::Normal, None, &decision).await?;
+        let (held, other) = (nodes::name(held.id), nodes::name(other.id));
+        Ok(Ok(Done::new(nodes::parse_name(&held), format!("{held} and {other} are two machines"))))
+    }
+
+    async fn two(
+        &self,
+        db: &mut SqliteConnection,
+        one: &str,
+        other: &str,
+    ) -> anyhow::Result<Result<(Node, Node), Refusal>> {
+        let (first, second) = match (find(&mut *db, one).await?, find(db, other).await?) {
+            (Ok(first), Ok(second)) => (first, second),
+            (Err(refusal), _) | (_, Err(refusal)) => return Ok(Err(refusal)),
+        };
+        if first.id == second.id {
+            let error = format!("{one} and {other} are the same node");
+            return Ok(Err(Refusal::new(422, "same_node", error, "Name two nodes.")));
+        }
+        Ok(Ok((first, second)))
+    }
+}
