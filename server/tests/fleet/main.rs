@@ -28,6 +28,8 @@ const MACHINES: usize = 8;
 const PER_DATABASE: u64 = 50;
 /// Fleets that are worked on at a time.
 const WORKERS: usize = 2;
+/// Cases after which the progress is told.
+const CHUNK: usize = 10_000;
 /// Stories that a failure tells.
 const STORIES: usize = 5;
 
@@ -172,14 +174,17 @@ fn each_machine_stays_the_node_that_it_is() {
         });
     } else {
         let next = Arc::new(AtomicU64::new(1));
-        let workers: Vec<_> = (0..WORKERS)
-            .map(|_| {
-                let (next, folder) = (Arc::clone(&next), folder.clone());
-                std::thread::spawn(move || runtime().block_on(work(cases.div_ceil(WORKERS), next, &folder)))
-            })
-            .collect();
-        for worker in workers {
-            tally.merge(worker.join().unwrap());
+        while tally.cases() < u64::try_from(cases).unwrap() {
+            let workers: Vec<_> = (0..WORKERS)
+                .map(|_| {
+                    let (next, folder) = (Arc::clone(&next), folder.clone());
+                    std::thread::spawn(move || runtime().block_on(work(CHUNK.min(cases) / WORKERS, next, &folder)))
+                })
+                .collect();
+            for worker in workers {
+                tally.merge(worker.join().unwrap());
+            }
+            println!("{} of {cases} cases, {} went wrong", tally.cases(), tally.failures.len());
         }
     }
     println!("{} cases in {:.0} s\n{}", tally.cases(), began.elapsed().as_secs_f64(), tally.table());

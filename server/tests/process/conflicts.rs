@@ -184,3 +184,70 @@ async fn a_boot_over_a_usb_port_makes_no_lasting_node() {
     assert_eq!(refusal.1["code"], "no_match_value", "from now on it is no evidence");
     assert_eq!(id(&Boot::new(3).send(&server, &with_dongle(2, B)).await), 3);
 }
+
+/// A server on which node2 is held against node1.
+async fn with_a_copy() -> (Server, Boot, Value) {
+    let server = Server::start("");
+    let mut copy = Boot::new(2);
+    assert_eq!(id(&Boot::new(1).send(&server, &report(&machine(1, &[A]))).await), 1);
+    let mut running = report(&machine(1, &[A]));
+    running["uptime_s"] = json!(600);
+    assert_eq!(copy.send(&server, &running).await.1["state"], "held");
+    (server, copy, running)
+}
+
+fn said(server: &Server, args: &[&str]) -> String {
+    let output = server.cli(args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn a_dispute_is_shown_and_ended_by_the_command_line() {
+    let (server, mut copy, running) = with_a_copy().await;
+    let list = said(&server, &["conflicts"]);
+    for words in ["node2: two machines speak as node1", "mac=00-11-22-33-44-aa", "conflicts resolve node2 same node1"] {
+        assert!(list.contains(words), "{words}: {list}");
+    }
+    let trial = said(&server, &["conflicts", "resolve", "node2", "same", "node1", "--dry-run"]);
+    assert!(trial.starts_with("Trial only"), "{trial}");
+    assert_eq!(server.count().await, 2, "a trial changes nothing");
+    said(&server, &["conflicts", "resolve", "node2", "different", "node1"]);
+    assert_eq!(said(&server, &["conflicts"]), "No node's identity is disputed.\n");
+    let answer = copy.send(&server, &running).await;
+    assert_eq!((id(&answer), &answer.1["state"]), (2, &json!("normal")), "the word of the operator holds: {answer:?}");
+    assert!(server.log(2).await.iter().any(|e| e["event"] == "operator"), "and stands in the log");
+}
+
+#[tokio::test]
+async fn a_merge_by_hand_can_be_taken_back() {
+    let (server, _, _) = with_a_copy().await;
+    said(&server, &["conflicts", "merge", "node2", "node1"]);
+    assert_eq!((server.count().await, server.node(2).await["name"].clone()), (1, json!("node1")));
+    said(&server, &["conflicts", "split", "node2"]);
+    assert_eq!((server.count().await, server.node(2).await["name"].clone()), (2, json!("node2")));
+    assert_eq!(server.hw_info(2).await["mac"], json!([A]), "with the hardware that it had");
+    let refused = server.cli(&["conflicts", "split", "node2"]);
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("was not merged"));
+}
+
+#[tokio::test]
+async fn hardware_of_a_machine_that_is_gone_is_given_to_the_one_that_has_it() {
+    let server = Server::start("");
+    assert_eq!(id(&Boot::new(1).send(&server, &report(&machine(1, &[A, B]))).await), 1);
+    assert_eq!(id(&Boot::new(2).send(&server, &report(&machine(2, &[B, C]))).await), 2);
+    let states = async |node: i64| {
+        let claims = server.node(node).await["identity"]["claims"].as_array().unwrap().clone();
+        let of = |mac: &str| claims.iter().find(|c| c["value"] == mac).map(|c| c["state"].clone());
+        (of(A), of(B))
+    };
+    said(&server, &["conflicts", "forget", "node1", "mac=00:11:22:33:44:BB"]);
+    assert_eq!(states(1).await, (Some(json!("current")), None));
+    assert_eq!(states(2).await.1, Some(json!("current")), "the sole contender has it now");
+    assert_eq!(server.hw_info(1).await["mac"], json!([A]));
+    said(&server, &["conflicts", "move-hardware", "node1", "node2", "mac=00-11-22-33-44-aa"]);
+    assert_eq!((states(1).await.0, states(2).await.0), (None, Some(json!("current"))));
+    assert_eq!(server.boot(&format!("net0={A}")).await, Ok(2));
+    let refused = server.cli(&["conflicts", "forget", "node1", "colour=blue"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no hardware value"));
+}

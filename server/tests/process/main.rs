@@ -16,6 +16,8 @@ mod limits;
 mod log;
 mod many;
 mod matrix;
+mod matrix_commands;
 mod matrix_gaps;
+mod matrix_items;
 mod page;
 mod support;
