@@ -17,9 +17,9 @@ pub(crate) const LINES_IN_FAILURE: usize = 25;
 /// Between two turns of the spinner.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 /// `bench`: starts of each kind of machine, by turns.
-pub(crate) const BENCH_BOOTS: usize = 5;
+pub(crate) const BENCH_BOOTS: usize = 3;
 /// `bench`: a machine boots and checks in. One with too little memory never does.
-pub(crate) const BENCH_BOOT: Duration = Duration::from_secs(120);
+pub(crate) const BENCH_BOOT: Duration = Duration::from_secs(180);
 /// `bench`: image builds of each kind, by turns.
 pub(crate) const BENCH_BUILDS: usize = 3;
 /// `bench`: inventories of each kind, by turns.

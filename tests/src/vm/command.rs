@@ -287,6 +287,16 @@ mod tests {
     }
 
     #[test]
+    fn only_a_counted_guest_has_a_clock_of_instructions() {
+        let machine = Machine::example(1, 512, 1);
+        let boot = Boot { medium: Medium::Cd("/i.iso".into()), firmware: Firmware::Bios };
+        let files =
+            Files { dir: "/d".into(), uefi: None, qmp_fd: 3, serial_fd: 4, qmp_socket: None, forwards: Vec::new() };
+        let counts = |accel| arguments(&machine, &boot, accel, &files).contains(&"-icount".into());
+        assert_eq!([Accel::Counted, Accel::Tcg, Accel::Kvm].map(counts), [true, false, false]);
+    }
+
+    #[test]
     fn every_slot_and_disk_has_its_file() {
         let line = shown(|_, _, _| {});
         for part in ["/d/array.smbios", "/d/slot0.smbios", "/d/slot1.smbios", "/d/disk0.raw", "/d/disk1.raw"] {

@@ -11,6 +11,9 @@ use xshell::{Shell, cmd};
 use super::timing::seconds;
 use crate::{place, programs};
 
+/// Writes the folder `iso` as `out.iso`, which boots BIOS from CD.
+pub(crate) const MKISOFS: &str = "xorriso -as mkisofs -quiet -l -J -R -V base -no-emul-boot -boot-load-size 4 \
+    -boot-info-table -b boot/isolinux/isolinux.bin -c boot/isolinux/boot.cat -o out.iso iso";
 /// Where the image has its extensions.
 const EXTENSIONS: &str = "tmp/builtin/optional";
 
@@ -73,9 +76,7 @@ impl Ancestor<'_> {
             shell(&sh, "mv ../core.gz ../iso/boot/corepure64.gz; rm -rf ../iso/cde ../iso/boot/efi*"),
         )?;
         sh.change_dir(&self.dir);
-        let options = "-quiet -l -J -R -V base -no-emul-boot -boot-load-size 4 -boot-info-table \
-             -b boot/isolinux/isolinux.bin -c boot/isolinux/boot.cat -o out.iso iso";
-        step("write the ISO (mkisofs)", shell(&sh, &format!("xorriso -as mkisofs {options}")))?;
+        step("write the ISO (mkisofs)", shell(&sh, MKISOFS))?;
         Ok(Built { steps, iso: bytes(&self.dir.join("out.iso"))?, initrd: bytes(&iso.join("boot/corepure64.gz"))? })
     }
 
@@ -94,7 +95,8 @@ impl Ancestor<'_> {
     }
 }
 
-fn shell<'a>(sh: &'a Shell, script: &str) -> xshell::Cmd<'a> {
+/// A script that ends at its first failure.
+pub(crate) fn shell<'a>(sh: &'a Shell, script: &str) -> xshell::Cmd<'a> {
     cmd!(sh, "sh -ec {script}")
 }
 

@@ -32,10 +32,11 @@ pub(crate) struct Machine {
 /// Memory of the machines whose start is timed, in MiB.
 pub(crate) const MEMORY_MIB: u32 = 512;
 
-/// A running server with an image that knows it.
+/// A running server, and room for guests.
 pub(crate) struct Lab {
     dir: PathBuf,
-    iso: PathBuf,
+    /// The server's URL as guests reach it.
+    pub(crate) url: String,
     server: Program,
     sender: Sender<Event>,
     events: Receiver<Event>,
@@ -51,37 +52,45 @@ pub(crate) struct Guest {
 }
 
 impl Lab {
-    /// Starts a server in `dir` and tells a copy of the image about it.
+    /// Starts a server; everything lies in `dir`.
     ///
     /// # Errors
-    /// The server does not start, or the image cannot be customized.
-    pub(crate) fn new(dir: PathBuf, image: &Path) -> anyhow::Result<Self> {
+    /// The server does not start.
+    pub(crate) fn new(dir: PathBuf) -> anyhow::Result<Self> {
         place::clear(&dir)?;
         let (sender, events) = channel();
         let (server, url) = serve(&dir, &sender, &events)?;
-        let iso = dir.join("boot.iso");
-        images::customize(image, &guests_url(&url)?, &iso)?;
-        Ok(Self { dir, iso, server, sender, events, count: 0 })
+        Ok(Self { dir, url: guests_url(&url)?, server, sender, events, count: 0 })
     }
 
-    /// Boots the image until a line has `until` in it; nothing when it has not come in time, or cannot come any more.
+    /// A copy of an image that knows the server.
+    ///
+    /// # Errors
+    /// The image cannot be customized.
+    pub(crate) fn image(&self, built: &Path) -> anyhow::Result<PathBuf> {
+        let iso = self.dir.join("boot.iso");
+        images::customize(built, &self.url, &iso)?;
+        Ok(iso)
+    }
+
+    /// Boots an ISO until its console says that it has checked in; nothing when that has not come in time, or cannot come any more.
     ///
     /// # Errors
     /// The guest ends by itself, or cannot be started.
     pub(crate) fn boot(
         &mut self,
+        iso: &Path,
         machine: Machine,
         accel: &str,
-        until: &str,
         more: &[String],
     ) -> anyhow::Result<Option<Guest>> {
-        let program = self.start(machine, accel, more)?;
+        let program = self.start(iso, machine, accel, more)?;
         let mut guest = Guest { program, console: Vec::new() };
         let deadline = Instant::now() + limits::BENCH_BOOT;
         loop {
             match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Event::Line(Source::Guest, line)) => {
-                    let (seen, lost) = (line.contains(until), HOPELESS.iter().any(|words| line.contains(words)));
+                    let (seen, lost) = (line.contains(CHECKED_IN), HOPELESS.iter().any(|words| line.contains(words)));
                     guest.console.push(line);
                     if seen {
                         return Ok(Some(guest));
@@ -91,7 +100,7 @@ impl Lab {
                     }
                 }
                 Ok(Event::Ended(Source::Guest)) => {
-                    bail!("the guest has ended without {until:?}; its last lines:\n{}", guest.last_lines())
+                    bail!("the guest has ended without {CHECKED_IN:?}; its last lines:\n{}", guest.last_lines())
                 }
                 Ok(Event::Ended(Source::Server)) => {
                     bail!("the server has ended; its log is {}", place::shown(&self.dir.join("server.log")))
@@ -105,7 +114,7 @@ impl Lab {
         Ok(None)
     }
 
-    fn start(&mut self, machine: Machine, accel: &str, more: &[String]) -> anyhow::Result<Program> {
+    fn start(&mut self, iso: &Path, machine: Machine, accel: &str, more: &[String]) -> anyhow::Result<Program> {
         self.count += 1;
         let mac = format!("52:54:00:be:7c:{:02x}", self.count);
         let spec = json!({
@@ -115,7 +124,7 @@ impl Lab {
         });
         let file = self.dir.join("machine.json");
         fs::write(&file, spec.to_string()).with_context(|| format!("cannot write {}", file.display()))?;
-        let mut arguments: Vec<OsString> = vec!["run".into(), "--iso".into(), self.iso.clone().into()];
+        let mut arguments: Vec<OsString> = vec!["run".into(), "--iso".into(), iso.into()];
         arguments.extend(["--machine".into(), file.into(), "--accel".into(), accel.into()]);
         arguments.extend(["--serial".into(), self.dir.join(format!("console{}.log", self.count)).into()]);
         arguments.extend(more.iter().map(OsString::from));

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use xshell::cmd;
 
 use super::Inputs;
-use super::guest::{CHECKED_IN, Lab, MEMORY_MIB, Machine, free_port};
+use super::guest::{Lab, MEMORY_MIB, Machine, free_port};
 use super::table::{Detail, Findings, Goal, Line, Samples};
 use crate::images::Variant;
 use crate::{limits, programs};
@@ -30,10 +30,11 @@ const PSS: &str = "for d in /proc/[0-9]*; do case $(readlink $d/exe) in */mk-age
 /// # Errors
 /// No guest checks in, or the debug image cannot be asked.
 pub(crate) fn run(inputs: &Inputs) -> anyhow::Result<Findings> {
-    let mut lab = Lab::new(inputs.dir.join("memory"), &inputs.image(Variant::Production)?)?;
+    let mut lab = Lab::new(inputs.dir.join("memory"))?;
+    let iso = lab.image(&inputs.image(Variant::Production)?)?;
     let floor = least(TRIED_MIB, |memory_mib| {
         let machine = Machine { nic: "virtio", memory_mib };
-        let guest = lab.boot(machine, "tcg", CHECKED_IN, &[])?;
+        let guest = lab.boot(&iso, machine, "tcg", &[])?;
         let registered = guest.is_some();
         eprintln!("    {memory_mib} MiB: {}", if registered { "registers" } else { "does not register" });
         guest.map_or(Ok(()), |guest| lab.stop(guest))?;
@@ -82,11 +83,12 @@ fn least((from, to, step): (u32, u32, u32), mut works: impl FnMut(u32) -> anyhow
 
 /// PSS in KiB and name of each process of the agent, asked for over ssh in a debug image.
 fn processes(inputs: &Inputs) -> anyhow::Result<Vec<(f64, String)>> {
-    let mut lab = Lab::new(inputs.dir.join("pss"), &inputs.image(Variant::Debug)?)?;
+    let mut lab = Lab::new(inputs.dir.join("pss"))?;
+    let iso = lab.image(&inputs.image(Variant::Debug)?)?;
     let port = free_port()?;
     let forward = ["--forward".to_owned(), format!("{port}:22")];
     let machine = Machine { nic: "virtio", memory_mib: MEMORY_MIB };
-    let guest = lab.boot(machine, "tcg", CHECKED_IN, &forward)?.context("the debug image has not checked in")?;
+    let guest = lab.boot(&iso, machine, "tcg", &forward)?.context("the debug image has not checked in")?;
     let text = ask(port, &inputs.dir.join("ssh-key"), PSS)?;
     lab.stop(guest)?;
     lab.close()?;

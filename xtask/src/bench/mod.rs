@@ -10,6 +10,7 @@ mod environment;
 mod guest;
 mod inventory;
 mod memory;
+mod shell;
 mod size;
 mod table;
 mod timing;
