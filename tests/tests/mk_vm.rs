@@ -77,6 +77,7 @@ fn the_awaited_text_ends_the_guest_with_success() {
     assert!(fs::read_to_string(log).unwrap().contains(HELLO));
 }
 
+/// The script waits for Enter, which `--answer` types.
 #[test]
 fn a_network_boot_gets_its_script_by_dhcp_and_http() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -84,13 +85,14 @@ fn a_network_boot_gets_its_script_by_dhcp_and_http() {
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let length = stream.read(&mut [0; 4096]).unwrap();
-        let script = format!("#!ipxe\necho {HELLO}\nshell\n");
+        let script = format!("#!ipxe\necho {HELLO}\necho -n name:\nread name\necho welcome ${{name}}\nshell\n");
         write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{script}", script.len()).unwrap();
         length
     });
     let mut command = Command::new(env!("CARGO_BIN_EXE_mk-vm"));
-    command.args(["run", "--accel", "tcg", "--memory", "128", "--cpus", "1", "--until", HELLO, "--timeout", "120"]);
-    let output = command.args(["--bootfile", &url]).stdin(Stdio::null()).output().unwrap();
+    command.args(["run", "--accel", "tcg", "--memory", "128", "--cpus", "1", "--until", "welcome"]);
+    command.args(["--timeout", "120", "--answer", "name:=Ann", "--bootfile", &url]);
+    let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(server.join().unwrap() > 0);
 }
@@ -143,6 +145,10 @@ fn what_is_missing_or_wrong_is_named() {
     let output = run(&dir.path().join("no.iso"), &[]);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && error.contains("no.iso"), "{error}");
+
+    let output = run(&image, &["--forward", "22"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("--forward") && error.contains("colon"), "{error}");
 
     let spec = dir.path().join("spec.json");
     fs::write(&spec, r#"{"memory_mib": 128, "cpus": 1, "disks": [{"bus": "floppy"}]}"#).unwrap();

@@ -6,8 +6,10 @@ use wire::error::Problem;
 
 /// Retries of the bootstrap script; it waits one second longer before each.
 const TRIES: u32 = 60;
-/// Seconds before a script starts over or gives up, so that its message can be read.
-const READING_PAUSE_S: u32 = 30;
+/// Seconds before a script starts over, so that its message can be read.
+const READING_PAUSE_S: u32 = 10;
+/// Variable by which a script tells the bootstrap script that called it to ask again.
+const ASK_AGAIN: &str = "razor_ask_again";
 
 /// A microkernel to boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,10 +52,12 @@ pub fn boot_local(title: &str, sanboot: bool) -> String {
     format!("#!ipxe\necho {}: booting from its own disk\nsleep 3\n{disk}exit 0\n", harmless(title))
 }
 
-/// Shows why nothing can be booted, and fails, so that the bootstrap script tries again.
+/// Shows why nothing can be booted, and lets the bootstrap script ask again. It does not fail: iPXE would add that it
+/// could not boot, and the bootstrap script that nobody answered.
 #[must_use]
 pub fn nothing_to_boot(title: &str, problem: &Problem) -> String {
-    format!("#!ipxe\necho {}\n{}sleep {READING_PAUSE_S}\nexit 1\n", harmless(title), shown(problem))
+    let (title, shown) = (harmless(title), shown(problem));
+    format!("#!ipxe\necho {title}\n{shown}sleep {READING_PAUSE_S}\nset {ASK_AGAIN} yes\nexit 0\n")
 }
 
 /// Shows why the machine was not recognised, then goes on with `then`, a script of its own.
@@ -87,12 +91,12 @@ pub fn bootstrap(base: &str, nic_max: u32) -> String {
         macs.join("&")
     );
     format!(
-        "#!ipxe\necho Razor Microkernel: asking {base} what to boot\nset tries:uint32 0\nset maxtries:uint32 {TRIES}\n\
+        "#!ipxe\necho Razor Microkernel: asking {base} what to boot\nset tries:int32 0\nset maxtries:int32 {TRIES}\n\
          :retry\nisset ${{ip}} || goto net0\nset dhcp_mac ${{mac:hexhyp}}\ngoto chain\n{ports}\
          :net{nic_max}\necho No port got an address by DHCP\ngoto error\n\
-         :chain\nchain {base}/svc/boot?{query} || goto why\ngoto done\n\
+         :chain\nclear {ASK_AGAIN} ||\nchain {base}/svc/boot?{query} || goto why\ngoto done\n\
          :why\nchain {base}/svc/boot/why?{query} || goto error\n\
-         :done\necho Going on with the next boot device\nexit\n\
+         :done\nisset ${{{ASK_AGAIN}}} && goto chain ||\necho Going on with the next boot device\nexit\n\
          :error\niseq ${{tries}} ${{maxtries}} && goto failed ||\ninc tries\n\
          echo No answer from {base}; try ${{tries}} of ${{maxtries}} follows in ${{tries}} seconds\n\
          sleep ${{tries}}\ngoto retry\n\
@@ -103,7 +107,8 @@ pub fn bootstrap(base: &str, nic_max: u32) -> String {
 
 /// Text that iPXE prints as it is: printable ASCII without the characters that it gives a meaning to.
 fn harmless(text: &str) -> String {
-    text.chars().map(|c| if matches!(c, ' '..='~') && !matches!(c, '$' | '&' | '|' | '#') { c } else { '?' }).collect()
+    let plain = |c: char| matches!(c, ' '..='~') && !matches!(c, '$' | '&' | '|' | '#' | ';');
+    text.chars().map(|c| if plain(c) { c } else { '?' }).collect()
 }
 
 #[cfg(test)]
@@ -121,6 +126,16 @@ mod tests {
         );
         let query = script.lines().find(|l| l.starts_with("chain") && l.contains("/svc/boot?")).unwrap();
         assert!(query.ends_with("serial=${serial:uristring}&asset=${asset:uristring} || goto why"), "{query}");
+    }
+
+    #[test]
+    fn a_script_with_nothing_to_boot_is_asked_for_again() {
+        let script = nothing_to_boot("node1", &Problem::new("no_image", "none", "add one"));
+        assert!(script.ends_with("\nset razor_ask_again yes\nexit 0\n"), "{script}");
+        let bootstrap = bootstrap("http://h", 1);
+        let chain = bootstrap.find("\n:chain\nclear razor_ask_again ||\nchain http://h/svc/boot?").unwrap();
+        let done = bootstrap.find("\n:done\nisset ${razor_ask_again} && goto chain ||\n").unwrap();
+        assert!(chain < done, "{bootstrap}");
     }
 
     #[test]
@@ -154,6 +169,9 @@ mod tests {
         fn no_text_breaks_out_of_its_line(code in ".*", error in ".*") {
             let script = refused(&Problem::new(&code, error, "r"), "#!ipxe\nboot\n");
             proptest::prop_assert_eq!(script.lines().count(), 5);
+            // Words that end a command, so that the next word begins another one.
+            let ends = script.split_whitespace().any(|word| matches!(word, ";" | "&&" | "||"));
+            proptest::prop_assert!(!ends, "{}", script);
             let variable = script.contains("${");
             proptest::prop_assert!(!variable);
         }

@@ -91,7 +91,7 @@ fn checkin_url(server: &Server) -> String {
     format!("razor.checkin=http://10.0.2.2:{}/svc/checkin/1", server.port)
 }
 
-/// A new machine gets the microkernel with its id on the kernel line. New nodes count as installed here, so its check-in
+/// A server without an image says so on the machine's screen, and is asked again. A new machine gets the microkernel with its id on the kernel line. New nodes count as installed here, so its check-in
 /// makes it reboot; the server knows it again and sends it to its own disk. Gives the console's position behind that.
 fn boots_from_the_network_and_then_its_disk(
     lab: &Lab,
@@ -100,13 +100,6 @@ fn boots_from_the_network_and_then_its_disk(
     firmware: Firmware,
 ) -> (Server, Guest, u64) {
     let server = lab.serve_with(0, "protect_new_nodes = true\n");
-    for variant in ["debug", "production"] {
-        server.ask(&["image", "add", built::image(variant).unwrap().to_str().unwrap()]);
-    }
-    let images = server.ask(&["image", "list"]);
-    let name = images.split_whitespace().find(|word| word.contains("production")).expect("the image is listed");
-    server.ask(&["image", "use", name]);
-
     let mut machine = Machine::example(seed, 1024, 2);
     machine.nics.truncate(1);
     machine.disks.retain(|disk| disk.bus == Bus::Virtio);
@@ -114,7 +107,13 @@ fn boots_from_the_network_and_then_its_disk(
     let script = Medium::Network(format!("http://10.0.2.2:{}/api/microkernel/bootstrap", server.port));
     let guest = Guest::start(&Options { may_reboot: true, ..options(&machine, script, firmware) }).unwrap();
 
-    let from = guest.console().wait_for(&checkin_url(&server), 0, limits::CHECK_IN).unwrap();
+    let from = guest.console().wait_for("no_image: this server has no microkernel image", 0, limits::CHECK_IN).unwrap();
+    server.ask(&["image", "add", built::image("production").unwrap().to_str().unwrap()]);
+    let images = server.ask(&["image", "list"]);
+    let name = images.split_whitespace().find(|word| word.contains("production")).expect("the image is listed");
+    server.ask(&["image", "use", name]);
+    let from = guest.console().wait_for(&checkin_url(&server), from, limits::CHECK_IN).unwrap();
+    assert!(guest.console().find("Could not boot", 0).is_none(), "a server that has no image yet is waited for");
     let node = server.await_node(&guest);
     assert_eq!(node["name"], "node1");
     let mode = if firmware == Firmware::Uefi { "efi" } else { "pcbios" };
