@@ -1,6 +1,6 @@
-//! Memory modules, disks, PCI and USB devices, NUMA nodes.
+//! Memory modules, disks, USB devices, NUMA nodes.
 
-use wire::inventory::{Disk, Health, PciDevice, Stable, Volatile};
+use wire::inventory::{Disk, Health, Stable, Volatile};
 
 use crate::describe::{Column, Section, code, join, text, word};
 use crate::human;
@@ -96,69 +96,6 @@ fn health(health: &Health) -> String {
     let used = health.used_percent.map(|p| format!("{p} % used"));
     let errors = health.media_errors.filter(|n| *n > 0).map(|n| format!("{n} media errors"));
     join(&[verdict.as_ref(), hours.as_ref(), heat.as_ref(), used.as_ref(), errors.as_ref()])
-}
-
-/// Columns of [`pci`].
-const PCI: [Column; 6] = [code("PCI"), text("What"), code("Id"), text("Driver"), text("Lanes"), text("NUMA node")];
-
-/// PCI functions. Bridges that only connect others are left out.
-pub(super) fn pci(stable: &Stable, volatile: &Volatile) -> Section {
-    let cells = |d: &PciDevice| {
-        let lanes = d.link_width.filter(|n| *n > 0).map(|n| match d.max_link_width {
-            Some(max) if max > n => format!("x{n} of x{max}"),
-            _ => format!("x{n}"),
-        });
-        let speed = volatile.pci_link_mts.get(&d.address).map(|mts| format!("{mts} MT/s"));
-        vec![
-            d.address.clone(),
-            class(&d.class).to_owned(),
-            d.id.clone(),
-            word(d.driver.as_ref()),
-            join(&[lanes.as_ref(), speed.as_ref()]),
-            d.numa.map(|n| n.to_string()).unwrap_or_default(),
-        ]
-    };
-    let shown = stable.pci.iter().filter(|d| !d.class.starts_with("06"));
-    Section {
-        id: "pci",
-        title: "PCI devices",
-        noun: "Address",
-        columns: PCI.to_vec(),
-        rows: shown.map(cells).collect(),
-        detail: true,
-    }
-}
-
-/// A PCI class code in words, for the classes that servers have.
-fn class(code: &str) -> &'static str {
-    let known = [
-        ("0101", "IDE controller"),
-        ("0104", "RAID controller"),
-        ("0106", "SATA controller"),
-        ("0107", "SAS controller"),
-        ("0108", "NVMe controller"),
-        ("01", "storage controller"),
-        ("0200", "Ethernet controller"),
-        ("0207", "InfiniBand controller"),
-        ("02", "network controller"),
-        ("0300", "VGA controller"),
-        ("0302", "GPU"),
-        ("03", "display controller"),
-        ("04", "multimedia device"),
-        ("05", "memory controller"),
-        ("07", "communication controller"),
-        ("0806", "IOMMU"),
-        ("08", "system device"),
-        ("0c03", "USB controller"),
-        ("0c05", "SMBus controller"),
-        ("0c07", "IPMI interface"),
-        ("0c", "serial bus controller"),
-        ("0b", "co-processor"),
-        ("10", "encryption controller"),
-        ("11", "signal processor"),
-        ("12", "accelerator"),
-    ];
-    known.iter().find(|(prefix, _)| code.starts_with(prefix)).map_or("device", |(_, name)| name)
 }
 
 /// USB devices; hubs that only connect others are left out.

@@ -7,6 +7,7 @@
 mod hardware;
 mod machine;
 mod network;
+mod pci;
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -193,7 +194,7 @@ fn components(stable: &Stable, volatile: &Volatile) -> Vec<Section> {
         hardware::disks(stable, volatile),
         network::nics(stable, volatile),
         network::neighbours(stable, volatile),
-        hardware::pci(stable, volatile),
+        pci::pci(stable, volatile),
         hardware::usb(stable),
         hardware::numa(stable),
     ]

@@ -81,7 +81,7 @@ fn log_row(entry: &Value, nodes: bool) -> Markup {
             @if nodes {
                 @let name = word("node");
                 td role="cell" data-label="Node" class=[name.is_empty().then_some("none")] {
-                    a href=(format!("/nodes/{name}")) { (name) }
+                    a.whole href=(format!("/nodes/{name}")) { (name) }
                 }
             }
             td role="cell" data-label="Severity" { span class=(kind) { (said(word("severity"))) } }

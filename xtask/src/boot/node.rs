@@ -54,9 +54,9 @@ impl Client {
         added.with_context(|| format!("the server does not take the image {}", place::shown(iso)))
     }
 
-    /// Where a node is found with a browser or curl.
+    /// Where a node is seen with a browser.
     pub(crate) fn address(&self, name: &str) -> String {
-        format!("{}/api/collections/nodes/{name}", self.url)
+        format!("{}/nodes/{name}", self.url)
     }
 
     fn json(&self, arguments: &[&str]) -> anyhow::Result<Value> {
