@@ -2,11 +2,13 @@
 //! at any time.
 
 use std::fs::{self, File, TryLockError};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
+use crate::limits::HASH_BUFFER;
 use crate::output;
 
 /// The cache folder: the one given, else `$XDG_CACHE_HOME/razor-mk`, else `~/.cache/razor-mk`.
@@ -47,18 +49,44 @@ pub fn sealed(path: &Path) -> Option<Vec<u8>> {
     fs::read(path).ok().filter(|bytes| sha256(bytes) == seal.trim())
 }
 
-/// Marks a part in the cache as finished, by its digest beside it.
+/// The digest of a finished part in the cache, if it is there and as it was when it was [`seal`]ed.
+#[must_use]
+pub fn sealed_digest(path: &Path) -> Option<String> {
+    let seal = fs::read_to_string(seal_of(path)).ok()?;
+    digest(path).ok().filter(|digest| digest == seal.trim())
+}
+
+/// Marks a part in the cache as finished, by its digest beside it; gives the digest.
 ///
 /// # Errors
 /// The digest cannot be written.
-pub fn seal(path: &Path, bytes: &[u8]) -> Result<()> {
-    output::write(&seal_of(path), format!("{}\n", sha256(bytes)).as_bytes())
+pub fn seal(path: &Path, bytes: &[u8]) -> Result<String> {
+    let digest = sha256(bytes);
+    output::write(&seal_of(path), format!("{digest}\n").as_bytes())?;
+    Ok(digest)
 }
 
 fn seal_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".sha256");
     name.into()
+}
+
+/// SHA-256 of a file in hexadecimal digits.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn digest(path: &Path) -> Result<String> {
+    let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; HASH_BUFFER];
+    loop {
+        let len = file.read(&mut buffer).with_context(|| format!("cannot read {}", path.display()))?;
+        if len == 0 {
+            return Ok(hex(&hasher.finalize()));
+        }
+        hasher.update(&buffer[..len]);
+    }
 }
 
 /// SHA-256 in lower-case hexadecimal digits.
@@ -127,9 +155,10 @@ mod tests {
         assert_eq!(sealed(&path), None);
         seal(&path, b"whole").unwrap();
         assert_eq!(sealed(&path).unwrap(), b"whole");
+        assert_eq!(sealed_digest(&path).unwrap(), sha256(b"whole"));
         for damage in ["", "whol", "Whole"] {
             fs::write(&path, damage).unwrap();
-            assert_eq!(sealed(&path), None, "{damage:?}");
+            assert_eq!((sealed(&path), sealed_digest(&path)), (None, None), "{damage:?}");
         }
     }
 }

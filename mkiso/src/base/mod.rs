@@ -64,33 +64,42 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("cannot make a base of {:?}; debian is what can be assembled from packages", args.base);
     }
     let iso = debian(&args.config, &args.lock, args.update_lock, args.cache.as_deref())?;
-    output::copy(&iso, &args.out)?;
+    output::copy(&iso.path, &args.out)?;
     println!("{}", args.out.display());
     Ok(())
+}
+
+/// A base ISO that has been found whole.
+#[derive(Debug, Clone)]
+pub struct Iso {
+    /// Where it is.
+    pub path: PathBuf,
+    /// SHA-256 in hexadecimal digits.
+    pub sha256: String,
 }
 
 /// The Debian base ISO in the cache, made now unless the same inputs made it before.
 ///
 /// # Errors
 /// What failed, on what, and what to do.
-pub fn debian(config_path: &Path, lock_path: &Path, update: bool, cache: Option<&Path>) -> Result<PathBuf> {
+pub fn debian(config_path: &Path, lock_path: &Path, update: bool, cache: Option<&Path>) -> Result<Iso> {
     let cache = cache::folder(cache)?;
     let _held = cache::hold(&cache)?;
     let config = Config::read(config_path)?;
     let apt = || apt::Apt::new(&cache.join("apt"), &config.debian);
     let update_command = update_command(config_path, lock_path);
     let lock = locked(&config, lock_path, update, apt, &update_command)?;
-    let iso = cache.join("base").join(format!("{}.iso", key(&config, &lock)?));
-    if cache::sealed(&iso).is_some() {
-        return Ok(iso);
+    let path = cache.join("base").join(format!("{}.iso", key(&config, &lock)?));
+    if let Some(sha256) = cache::sealed_digest(&path) {
+        return Ok(Iso { path, sha256 });
     }
     let store = fetch::Store::new(&cache);
     store.fetch(apt, &lock.packages, &update_command)?;
     let files = assemble::assemble(&assemble::Inputs { config: &config, lock: &lock, store: &store, cache: &cache })?;
-    iso::write(&files, &iso, lock.taken)?;
-    let bytes = std::fs::read(&iso).with_context(|| format!("cannot read {}", iso.display()))?;
-    cache::seal(&iso, &bytes)?;
-    Ok(iso)
+    iso::write(&files, &path, lock.taken)?;
+    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let sha256 = cache::seal(&path, &bytes)?;
+    Ok(Iso { path, sha256 })
 }
 
 /// What the lock says of the Debian base; packages are taken where there is no lock or a new one is wanted.

@@ -13,8 +13,8 @@ const AUTO: &str = "auto";
 /// The word for the base that is assembled from Debian packages.
 const DEBIAN: &str = "debian";
 
-/// The base's ISO. Says in one line which it is and why.
-pub fn base(args: &Args, config: &Config) -> Result<PathBuf> {
+/// The base's ISO, with its SHA-256 where it is known already. Says in one line which it is and why.
+pub fn base(args: &Args, config: &Config) -> Result<(PathBuf, Option<String>)> {
     let lock_path = args.lock.clone().unwrap_or_else(|| config.beside("image.lock"));
     let (name, reason) = if args.base == AUTO {
         choose(Lock::read(&lock_path)?.base.as_deref(), &lock_path)
@@ -23,11 +23,12 @@ pub fn base(args: &Args, config: &Config) -> Result<PathBuf> {
     };
     eprintln!("base: {name} ({reason})");
     if name == DEBIAN {
-        crate::base::debian(&args.config, &lock_path, false, args.cache.as_deref())
+        let iso = crate::base::debian(&args.config, &lock_path, false, args.cache.as_deref())?;
+        Ok((iso.path, Some(iso.sha256)))
     } else {
         let path = PathBuf::from(&name);
         ensure!(path.exists(), "there is no base {name}: name {AUTO}, {DEBIAN}, or the file of a Core ISO");
-        Ok(path)
+        Ok((path, None))
     }
 }
 

@@ -95,11 +95,13 @@ pub fn run(args: &Args) -> Result<()> {
     let content = content(args)?;
     let agent = input::read(&args.agent, "agent")?;
     elf::check_static(&agent).with_context(|| format!("the agent {} cannot run in the image", args.agent.display()))?;
-    let base = choose::base(args, &config)?;
+    let (base, known) = choose::base(args, &config)?;
     let source = Source::find(config.folder())?;
     let stem = format!("razor-mk-{}-{}", source.version, args.variant.name());
-    let (digest, built) =
-        beside_each_other(|| outputs::digest(&base), || Build::prepare(args, &config, source, &base, agent))?;
+    let (digest, built) = beside_each_other(
+        || known.map_or_else(|| cache::digest(&base), Ok),
+        || Build::prepare(args, &config, source, &base, agent),
+    )?;
     let slot = content.to_slot(config.site_slot())?;
     let iso = built?.write(Outputs::new(&args.out, &stem)?, &slot, digest?)?;
     eprintln!("built {} in {:.2} s", iso.display(), start.elapsed().as_secs_f32());

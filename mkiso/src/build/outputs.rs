@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -10,9 +10,8 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use super::beside_each_other;
-use crate::cache::hex;
+use crate::cache::{digest, hex};
 use crate::interrupt;
-use crate::limits::HASH_BUFFER;
 use crate::output::{full_or, temp_folder_in};
 
 /// Files that are being made.
@@ -160,23 +159,6 @@ impl Outputs {
     /// Where the file of an earlier build is kept.
     fn former(&self, suffix: &str) -> PathBuf {
         self.temp.path().join(format!("former.{suffix}"))
-    }
-}
-
-/// SHA-256 of a file in hexadecimal digits.
-///
-/// # Errors
-/// The file cannot be read.
-pub fn digest(path: &Path) -> Result<String> {
-    let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; HASH_BUFFER];
-    loop {
-        let len = file.read(&mut buffer).with_context(|| format!("cannot read {}", path.display()))?;
-        if len == 0 {
-            return Ok(hex(&hasher.finalize()));
-        }
-        hasher.update(&buffer[..len]);
     }
 }
 
