@@ -98,6 +98,24 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_cannot_move_the_cursor() {
+        let evil = "a\u{1b}[2J\u{7}\r\nb";
+        let document = json!({
+            "name": "node1", "identity": {"state": "held", "reason": {"error": evil, "remedy": evil},
+                "claims": [{"kind": "serial", "value": evil, "state": "current", "matching": true}]},
+            "agent": {"version": evil, "variant": evil, "image": evil, "units": [{"name": evil, "state": evil, "last_exit": evil}]},
+            "inventory": {"stable": {
+                "system": {"manufacturer": evil, "serial": evil, "uuid": evil},
+                "disks": [{"key": evil, "model": evil, "serial": evil}],
+                "nics": [{"key": evil, "mac": evil, "lldp": {"neighbours": [{"port": evil, "system_name": evil}]}}],
+                "site": {"rack": evil}
+            }}
+        });
+        let text = node(document).unwrap();
+        assert!(text.contains("\u{fffd}[2J") && !text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+    }
+
+    #[test]
     fn a_node_that_only_booted_is_shown() {
         let document = json!({"name": "node1", "first_seen": "2026-11-22T01:02:03Z", "identity": {"state": "normal", "aliases": []}});
         assert!(node(document).unwrap().contains("first check-in"));
