@@ -410,7 +410,7 @@ async fn items_116_to_119_121_124_to_126_and_140_bootstrap() {
         let asks = script.lines().filter(|l| l.starts_with("dhcp net")).count();
         assert_eq!(asks, ports, "116, 117, 125: {query}: {script}");
         assert!(script.contains(&format!("127.0.0.1:{url}/svc/boot?")), "118, 121, 124: {query}: {script}");
-        assert!(script.contains("set tries:uint32 0"), "119");
+        assert!(script.contains("set tries:int32 0"), "119");
     }
     for bad in ["-80", "65536", "6a", "0"] {
         let (status, problem) = server.get(&format!("/api/microkernel/bootstrap?http_port={bad}")).await;
