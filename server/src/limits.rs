@@ -67,7 +67,7 @@ pub const MAX_REBOOTS: i64 = 3;
 pub const REBOOTS_FORGOTTEN_MS: i64 = 60 * 60 * 1000;
 /// Check-in intervals after which a silent boot no longer counts as alive.
 pub const ALIVE_INTERVALS: i64 = 3;
-/// Most nodes that are weighed since a machine has parts of theirs.
+/// Most nodes that may have a part in common for it to say anything.
 pub const MAX_RELATIVES: i64 = 16;
 
 /// Largest image that is accepted, in bytes.

@@ -174,6 +174,8 @@ impl Verdict {
 struct Judged<'a> {
     candidate: &'a Candidate,
     compared: Comparison,
+    /// Both have a fact of the site's own, which outweighs what firmware says.
+    same_fact: bool,
     vetoed: bool,
 }
 
@@ -181,12 +183,19 @@ fn judge<'a>(candidates: &'a [Candidate], machine: &Evidence) -> Vec<Judged<'a>>
     let judge = |candidate: &'a Candidate| {
         let compared = Comparison::of(&candidate.evidence, machine);
         let nics_changed = candidate.evidence.values(Group::Nic) != machine.values(Group::Nic);
-        // A fact of the site's own that both have outweighs what firmware says.
         let same_fact = candidate.shared.iter().any(Key::is_fact);
         let vetoed = candidate.ruled_out || (!same_fact && compared.vetoes(nics_changed));
-        Judged { candidate, compared, vetoed }
+        Judged { candidate, compared, same_fact, vetoed }
     };
-    candidates.iter().map(judge).collect()
+    let mut judged: Vec<Judged> = candidates.iter().map(judge).collect();
+    // Where one node is clearly the machine, another that has less in common in every respect gave it a part, or shares
+    // its vendor's faults; little may be known of it, so that a veto of its own would not come about.
+    let clear = judged.iter().filter(|j| !j.vetoed && j.candidate.link != Link::Hint && j.compared.is_clear());
+    let clear: Vec<Comparison> = clear.map(|j| j.compared.clone()).collect();
+    for other in judged.iter_mut().filter(|j| !j.same_fact) {
+        other.vetoed |= clear.iter().any(|c| other.compared.is_outdone_by(c));
+    }
+    judged
 }
 
 /// V: those that it may be, by the strongest link that any of them has.

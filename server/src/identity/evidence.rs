@@ -177,9 +177,26 @@ impl Comparison {
     /// ports are not the same.
     #[must_use]
     pub fn vetoes(&self, nics_changed: bool) -> bool {
-        let differs = |group| self.differ.contains(&group);
-        (self.differ.len() >= 2 && self.differ.len() > self.agree.len())
-            || (differs(Group::Dimm) && differs(Group::Disk) && nics_changed)
+        let parts = [Group::Board, Group::Dimm, Group::Disk].iter().filter(|g| self.differ.contains(g)).count();
+        let kept = [Group::Dimm, Group::Disk].iter().any(|g| self.agree.contains(g));
+        // Numbers may all be copies of the vendor's; two parts are not replaced at once along with the ports.
+        (self.differ.len() >= 2 && self.differ.len() > self.agree.len()) || (parts >= 2 && !kept && nics_changed)
+    }
+
+    /// True when all that speaks for this node speaks for the other one too, and more speaks against it, not ports alone.
+    #[must_use]
+    pub fn is_outdone_by(&self, other: &Self) -> bool {
+        let within = |few: &[Group], many: &[Group]| few.iter().all(|g| many.contains(g));
+        self.differ.iter().any(|g| *g != Group::Nic)
+            && within(&self.agree, &other.agree)
+            && within(&other.differ, &self.differ)
+            && other.differ.len() < self.differ.len()
+    }
+
+    /// True when two groups beside the ports agree, and more agree than differ.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        self.agree.iter().filter(|g| **g != Group::Nic).count() >= 2 && self.agree.len() > self.differ.len()
     }
 
     /// True when the machine is the node with a part replaced: its parts are there, and its enclosure or its numbers say
@@ -195,7 +212,9 @@ impl Comparison {
         let beside_board = [Group::Chassis, Group::Dimm, Group::Disk];
         let untouched = whole && beside_board.iter().all(|g| !self.differ.contains(g));
         let board_replaced = enclosure && (sets >= 2 || untouched);
-        let ports_replaced = sets >= 1 && numbers >= 2 && self.differ.iter().all(|g| *g == Group::Nic);
+        // Vendors copy uuid and serial alike, but seldom the board's serial too.
+        let enough = sets + numbers >= 3 && numbers >= 1 && (sets >= 1 || agrees(Group::Board));
+        let ports_replaced = enough && self.differ.iter().all(|g| *g == Group::Nic);
         board_replaced || ports_replaced
     }
 }
@@ -270,6 +289,11 @@ mod tests {
         assert!(!compared(&[Serial, Chassis], &[Uuid, Board]).vetoes(true), "a tie");
         assert!(compared(&[Uuid, Serial, Board, Chassis], &[Dimm, Disk]).vetoes(true), "a clone of all numbers");
         assert!(!compared(&[Uuid, Serial, Board, Chassis], &[Dimm, Disk]).vetoes(false), "the same ports");
+        assert!(
+            compared(&[Uuid, Serial, Chassis], &[Board, Disk, Nic]).vetoes(true),
+            "a neighbour with the same numbers"
+        );
+        assert!(!compared(&[Serial, Chassis, Disk], &[Uuid, Board, Nic]).vetoes(true), "a new board");
     }
 
     #[test]
@@ -289,6 +313,7 @@ mod tests {
         let other_disks = compared(&[Serial, Dimm], &[Uuid, Board, Nic, Disk]);
         assert!(!Comparison { same: vec![Dimm], ..other_disks }.rejoins(), "but other disks");
         assert!(!compared(&[Uuid, Serial], &[Nic]).rejoins(), "cloned numbers alone");
+        assert!(compared(&[Uuid, Serial, Board], &[Nic]).rejoins(), "the board itself");
         assert!(!compared(&[Uuid, Serial, Dimm], &[Nic, Disk]).rejoins(), "more than the ports differs");
     }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use sqlx::{FromRow, SqliteConnection};
 
 use crate::identity::decide::{Candidate, Link};
-use crate::identity::evidence::{Evidence, Group, SETS};
+use crate::identity::evidence::{Evidence, Group};
 use crate::identity::keys::Key;
 use crate::limits::MAX_RELATIVES;
 
@@ -105,13 +105,16 @@ async fn by_key(db: &mut SqliteConnection, search: &Search<'_>) -> anyhow::Resul
     Ok(select.bind(json!(keys).to_string()).fetch_all(db).await?)
 }
 
-/// Nodes that have one of the modules, disks or ports. A value that many have tells nothing.
+/// Nodes that have the board, or one of the modules, disks or ports. A value that many have tells nothing.
 async fn by_parts(db: &mut SqliteConnection, parts: &Evidence) -> anyhow::Result<Vec<i64>> {
-    let values = parts.iter().filter(|(group, _)| SETS.contains(group));
+    let values = parts.iter().filter(|(group, _)| group.is_set() || *group == Group::Board);
     let values: Vec<_> = values.map(|(group, value)| json!({"kind": group.word(), "value": value})).collect();
     let select = sqlx::query_scalar(
-        "SELECT DISTINCT e.node FROM json_each(?1) k
-         JOIN evidence e ON e.kind = k.value ->> 'kind' AND e.value = k.value ->> 'value' ORDER BY e.node LIMIT ?2",
+        "WITH part AS MATERIALIZED (
+            SELECT k.value ->> 'kind' AS kind, k.value ->> 'value' AS value FROM json_each(?1) k
+            WHERE (SELECT count(*) FROM (SELECT 1 FROM evidence x
+                   WHERE x.kind = k.value ->> 'kind' AND x.value = k.value ->> 'value' LIMIT ?2 + 1)) <= ?2)
+         SELECT DISTINCT e.node FROM part JOIN evidence e ON e.kind = part.kind AND e.value = part.value ORDER BY e.node",
     );
     Ok(select.bind(json!(values).to_string()).bind(MAX_RELATIVES).fetch_all(db).await?)
 }

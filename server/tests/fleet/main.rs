@@ -79,6 +79,7 @@ impl Tally {
         count.add(outcome);
         let bad = if outcome.several { outcome.wrong || outcome.silent } else { !outcome.is_right() };
         if !outcome.apart && bad {
+            eprintln!("{change:?} in fleet {} went wrong", world.number());
             let marks = format!("wrong {} lost {} held {}", outcome.wrong, outcome.lost, outcome.held);
             self.failures.push(format!("{change:?}: {marks}: {}\n  {}", world.describe(), outcome.story.join("\n  ")));
         }

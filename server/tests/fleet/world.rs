@@ -125,6 +125,11 @@ impl World {
         world
     }
 
+    /// The fleet's number, which repeats all that happens to it.
+    pub(crate) fn number(&self) -> u64 {
+        self.fleet
+    }
+
     /// What the fleet is, for a person.
     pub(crate) fn describe(&self) -> String {
         format!("fleet {}, match_nodes_on {:?}, {:?}", self.fleet, self.config.match_nodes_on, self.model)
@@ -190,7 +195,7 @@ impl World {
             }
         }
         let mut outcome = Outcome {
-            apart: order.iter().any(|m| !self.is_told_apart(*m)),
+            apart: order.iter().any(|m| !self.is_told_apart(*m, change == Change::VirtualInterfaces)),
             several: order.iter().any(|m| self.machines[*m].pending > 1),
             ..Outcome::default()
         };
@@ -211,9 +216,21 @@ impl World {
         outcome
     }
 
-    /// True when at least three kinds of its values are its own alone, and known to the server if the machine is.
-    fn is_told_apart(&self, machine: usize) -> bool {
+    /// True when at least three kinds of its values are its own alone, and known to the server if the machine is; and no
+    /// machine with two of the same numbers is known without parts, nor is this one: original clients report none.
+    fn is_told_apart(&self, machine: usize, legacy: bool) -> bool {
         let it = &self.machines[machine];
+        let values = it.hardware.values();
+        let alike = |other: &Machine| {
+            let Some(told) = &other.reported else { return false };
+            let numbers = ["uuid", "serial", "board", "chassis"];
+            let same = numbers.iter().filter(|k| values[*k].iter().any(|v| !is_junk(v) && told[*k].contains(v)));
+            let partless = told["dimm"].iter().chain(&told["disk"]).all(|v| is_junk(v));
+            (legacy || partless) && same.count() >= 2
+        };
+        if self.machines.iter().enumerate().any(|(other, them)| other != machine && alike(them)) {
+            return false;
+        }
         let known = it.reported.as_ref();
         let own = it.hardware.values().into_iter().filter(|(kind, values)| {
             values.iter().any(|value| {

@@ -142,6 +142,23 @@ fn row_6_takes_in_a_node_that_this_boot_made_by_a_port_that_proves_nothing() {
 }
 
 #[test]
+fn a_donor_of_which_little_is_known_gives_way_to_the_machine_itself() {
+    let mut little = evidence(&[(Group::Nic, "mine"), (Group::Uuid, "other")]);
+    let donor = Candidate { evidence: little.clone(), ..candidate(2, true) };
+    let clear = Candidate { evidence: machine(), ..candidate(3, true) };
+    assert_eq!(after(None, &[donor.clone(), clear.clone()]), (6, node(3, &[], &[])));
+    assert_eq!(after(None, std::slice::from_ref(&donor)), (6, node(2, &[], &[])), "alone it may be the machine");
+    little.add(Group::Disk, ["mine".to_owned()]);
+    let gave_more = Candidate { evidence: little.clone(), ..candidate(2, true) };
+    assert_eq!(after(None, &[gave_more, clear]).1, node(3, &[], &[]), "a disk as well");
+    little.add(Group::Serial, ["mine".to_owned()]);
+    let rival = Candidate { evidence: little, ..candidate(2, true) };
+    let renumbered = same_in(&[Group::Uuid, Group::Dimm, Group::Nic, Group::Disk, Group::Board]);
+    let both = [rival, Candidate { evidence: renumbered, ..candidate(3, true) }];
+    assert_eq!(after(None, &both).1, Verdict::Ambiguous { nodes: vec![2, 3], held_as: None }, "a number of its own");
+}
+
+#[test]
 fn a_held_machine_stays_the_same_node() {
     let held = Candidate { held: true, ..candidate(9, true) };
     let got = after(None, &[candidate(2, true), candidate(3, true), held]);
