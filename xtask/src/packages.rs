@@ -65,8 +65,6 @@ const PACKAGES: &[Package] = &[
     Package { name: "iproute2", proof: "ip", why: "lays cables between network namespaces", jobs: TESTS },
     Package { name: "dnsmasq-base", proof: "dnsmasq", why: "DHCP and DNS server for the agent's network", jobs: TESTS },
     Package { name: "binutils", proof: "readelf", why: "proves that the agent is static", jobs: TESTS },
-    Package { name: "iproute2", proof: "ip", why: "virtual cables of the network tests", jobs: TESTS },
-    Package { name: "dnsmasq-base", proof: "dnsmasq", why: "DHCP and DNS of the network tests", jobs: TESTS },
     Package { name: "chromium", proof: "chromium", why: "looks at the server's pages", jobs: TESTS },
 ];
 
@@ -156,6 +154,8 @@ mod tests {
         assert!(!names(Job::Boot).contains(&"mtools"));
         assert!(names(Job::Test).contains(&"mtools"));
         assert!(missing(Job::Test, |_| true).is_empty());
+        let distinct = PACKAGES.iter().map(|p| p.name).collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(distinct.len(), PACKAGES.len(), "a package stands twice");
     }
 
     #[test]

@@ -254,7 +254,7 @@ impl Unit {
         match answer.and_then(|answer| verdict::checkin(&url, &answer)) {
             Ok(reply) => Ok((sealed, reply)),
             Err(failure) => {
-                if failure.lost {
+                if failure.lost || (sealed.repeated && !failure.answered()) {
                     self.lost.keep(sealed);
                 }
                 Err(failure)

@@ -8,6 +8,8 @@ use wire::routes::JSON;
 
 /// Most characters of foreign text that are repeated in a problem.
 const QUOTE: usize = 120;
+/// Most characters of each part of a server's own problem: whole sentences of ours, and no flood of a stranger's.
+const SAID: usize = 600;
 /// A proxy got no whole answer from the server behind it.
 const GATEWAY_LOST: [u16; 2] = [502, 504];
 
@@ -44,6 +46,12 @@ impl Failure {
     pub(super) fn new(code: &str, error: String, remedy: &str) -> Self {
         let problem = Problem::new(code, error, remedy);
         Self { problem, final_word: false, status: None, unreached: false, lost: false, retry_after: None }
+    }
+
+    /// The server itself spoke about this request: it is settled, if not well. An error of the server's (500 and above)
+    /// settles nothing.
+    pub(super) fn answered(&self) -> bool {
+        self.status.is_some_and(|status| status < 500)
     }
 
     /// The same with a few words more.
@@ -104,9 +112,9 @@ fn json_body(url: &str, answer: &Answer) -> Result<(), Failure> {
 fn refusal(url: &str, answer: &Answer) -> Failure {
     let status = answer.status;
     if let Some(problem) = serde_json::from_slice::<Problem>(&answer.body).ok().filter(|_| is_json(answer)) {
-        let error = format!("{url} refused the check-in (HTTP {status}): {}", problem.error);
-        let failure = Failure::new("", String::new(), "");
-        return Failure { problem: Problem { error, ..problem }, final_word: status < 500, ..failure };
+        let error = format!("{url} refused the check-in (HTTP {status}): {}", cut(&problem.error, SAID));
+        let failure = Failure::new(&quote(&problem.code), error, &cut(&problem.remedy, SAID));
+        return Failure { final_word: status < 500, ..failure };
     }
     let said = if answer.body.is_empty() { "without a word".to_owned() } else { start_of(&answer.body) };
     let remedy = match status {
@@ -119,7 +127,11 @@ fn refusal(url: &str, answer: &Answer) -> Failure {
 }
 
 fn not_ours(url: &str, answer: &Answer, why: &serde_json::Error) -> Failure {
-    let text = format!("{url} answered with JSON that is no reply of ours ({why}): {}", start_of(&answer.body));
+    let text = format!(
+        "{url} answered with JSON that is no reply of ours ({}): {}",
+        quote(&why.to_string()),
+        start_of(&answer.body)
+    );
     let failure =
         Failure::new("not_our_server", text, "Another service answers at this address: correct the server's URL.");
     Failure { status: Some(answer.status), ..failure }
@@ -138,9 +150,14 @@ fn start_of(body: &[u8]) -> String {
 
 /// Foreign text without control characters, cut.
 fn quote(text: &str) -> String {
+    cut(text, QUOTE)
+}
+
+/// At most `most` characters of foreign text, without control characters.
+fn cut(text: &str, most: usize) -> String {
     let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut out: String = clean.clone().take(QUOTE).collect();
-    if clean.count() > QUOTE {
+    let mut out: String = clean.clone().take(most).collect();
+    if clean.count() > most {
         out.push('…');
     }
     out
@@ -161,6 +178,14 @@ mod tests {
         for (status, lost) in [(400, false), (409, false), (500, false), (502, true), (503, false), (504, true)] {
             assert_eq!(checkin("u", &answer(status, "text/html", "")).unwrap_err().lost, lost, "{status}");
         }
+    }
+
+    #[test]
+    fn only_a_verdict_settles_a_request_that_is_repeated() {
+        for (status, settled) in [(400, true), (409, true), (500, false), (503, false)] {
+            assert_eq!(checkin("u", &answer(status, "text/html", "")).unwrap_err().answered(), settled, "{status}");
+        }
+        assert!(!Failure::new("connect", String::new(), "").answered());
     }
 
     #[test]
@@ -215,6 +240,22 @@ mod tests {
             "{}",
         ] {
             assert_eq!(hello("u", &answer(200, JSON, other)).unwrap_err().problem.code, "not_our_server", "{other}");
+        }
+    }
+
+    #[test]
+    fn a_flood_in_json_is_cut_and_harmless_wherever_it_stands() {
+        let flood = format!("\u{1b}[2J{}", "x".repeat(1_000_000));
+        let text = |json: serde_json::Value| json.to_string();
+        for given in [
+            answer(400, JSON, &text(serde_json::json!({"code": flood, "error": flood, "remedy": flood}))),
+            answer(503, JSON, &text(serde_json::json!({"code": flood, "error": flood, "remedy": flood}))),
+            answer(200, JSON, &text(serde_json::json!({"action": "none", "id": flood}))),
+            answer(200, JSON, &text(serde_json::json!({"action": "none", "config": flood}))),
+        ] {
+            let Problem { code, error, remedy, .. } = checkin("u", &given).unwrap_err().problem;
+            let all = format!("{code}{error}{remedy}");
+            assert!(all.len() < 4 * SAID && !all.contains('\u{1b}'), "{} bytes", all.len());
         }
     }
 

@@ -15,9 +15,10 @@ pub fn checkin(arrival: &Arrival) -> Decision {
 }
 
 impl Arrival<'_> {
-    /// Another boot spoke as this node after the one that speaks now had begun: two machines.
+    /// Another boot spoke as this node after the one that speaks now had begun: two machines. A silence below zero says
+    /// only that the server's clock was put back.
     fn speaks_elsewhere(&self, candidate: &Candidate) -> bool {
-        candidate.silence_ms.zip(self.uptime_ms).is_some_and(|(silence, uptime)| silence < uptime)
+        candidate.silence_ms.zip(self.uptime_ms).is_some_and(|(silence, uptime)| (0..uptime).contains(&silence))
     }
 
     /// Another boot speaks as this node, or did so until lately.

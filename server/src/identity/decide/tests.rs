@@ -245,6 +245,8 @@ fn row_11_who_spoke_while_this_machine_was_up_is_another() {
     assert_eq!(at(4_000, own(2, true), std::slice::from_ref(&speaking)), (7, node(2, &[], &[])), "a reboot");
     let before = Candidate { held: true, ..candidate(9, true) };
     assert_eq!(at(10_000, None, &[speaking.clone(), before]), (11, held(Some(9))), "held before");
+    let put_back = Candidate { silence_ms: Some(-5_000), ..candidate(2, true) };
+    assert_eq!(at(10_000, own(2, true), &[put_back]), (7, node(2, &[], &[])), "the server's clock was put back");
     let mine = Own { proven: true, held: true, ..own(9, false).unwrap() };
     assert_eq!(at(10_000, Some(mine), &[speaking, candidate(9, false)]), (11, held(Some(9))));
 }

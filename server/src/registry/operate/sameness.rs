@@ -23,7 +23,7 @@ impl Operate {
         let decision = Decision { row: BY_HAND, verdict, evidence: Vec::new() };
         merge::merge(&mut *db, self.now, loser.id, survivor.id, &decision).await?;
         let (from, into) = (nodes::name(loser.id), nodes::name(survivor.id));
-        Ok(Ok(Done::new(survivor.id, format!("{from} is {into}; `mk-server split {from}` takes it back"))))
+        Ok(Ok(Done::new(survivor.id, format!("{from} is {into}; `mk-server conflicts split {from}` takes it back"))))
     }
 
     pub(super) async fn split(&self, db: &mut SqliteConnection, name: &str) -> Outcome {
