@@ -126,9 +126,12 @@ impl Outputs {
     }
 
     fn replace_all(&self) -> Result<()> {
-        let mut done = Vec::new();
+        // All of them before the first is replaced: a refusal in between would leave a mixed set.
         for suffix in &self.suffixes {
             ensure!(self.digests.contains_key(&self.name(suffix)), "{} was not finished", self.name(suffix));
+        }
+        let mut done = Vec::new();
+        for suffix in &self.suffixes {
             if let Err(error) = self.replace(suffix) {
                 done.into_iter().for_each(|suffix: &String| self.put_back(suffix));
                 return Err(error);
