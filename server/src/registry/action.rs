@@ -19,13 +19,17 @@ pub struct Action {
 /// Nothing is to be done.
 pub const NONE: Action = Action { word: "none", reboots: 0, log: None };
 
-/// The action for a node with this `installed`, after `reboots` in a row and a silence.
+/// The action for a node with this `installed`, after `reboots` in a row and a silence. A `held` node is left alone, and its
+/// count stays: a dispute that lasts for one check-in says nothing about where the machine boots from.
 ///
 /// A network boot that was sent to the node's own disk does not begin the count anew: what the firmware boots next may
 /// be the microkernel again, from a medium that stayed in the machine, and the node would reboot for ever.
 #[must_use]
-pub fn choose(installed: Option<&str>, reboots: i64, silence_ms: i64) -> Action {
+pub fn choose(installed: Option<&str>, held: bool, reboots: i64, silence_ms: i64) -> Action {
     let Some(installed) = installed else { return NONE };
+    if held {
+        return Action { reboots, ..NONE };
+    }
     let reboots = if silence_ms >= REBOOTS_FORGOTTEN_MS { 0 } else { reboots };
     if reboots >= MAX_REBOOTS {
         let log = (reboots == MAX_REBOOTS).then(|| {
@@ -53,7 +57,7 @@ mod tests {
     fn words(silence_ms: i64) -> (Vec<&'static str>, usize) {
         let (mut reboots, mut words, mut loops) = (0, Vec::new(), 0);
         for _ in 0..6 {
-            let action = choose(Some("linux"), reboots, silence_ms);
+            let action = choose(Some("linux"), false, reboots, silence_ms);
             reboots = action.reboots;
             words.push(action.word);
             loops += usize::from(
@@ -65,12 +69,21 @@ mod tests {
 
     #[test]
     fn nodes_without_anything_installed_are_left_alone() {
-        assert_eq!(choose(None, 2, 0), NONE);
+        assert_eq!(choose(None, false, 2, 0), NONE);
     }
 
     #[test]
     fn reboots_are_limited_and_said_once() {
         assert_eq!(words(60_000), (vec!["reboot", "reboot", "reboot", "none", "none", "none"], 1));
+    }
+
+    #[test]
+    fn a_dispute_does_not_begin_the_count_anew() {
+        let held = choose(Some("linux"), true, 2, 60_000);
+        assert_eq!((held.word, held.reboots, held.log), ("none", 2, None));
+        let after = choose(Some("linux"), false, held.reboots, 60_000);
+        assert_eq!((after.word, after.reboots), ("reboot", 3));
+        assert_eq!(choose(Some("linux"), true, MAX_REBOOTS + 1, 60_000).reboots, MAX_REBOOTS + 1);
     }
 
     #[test]
@@ -80,7 +93,7 @@ mod tests {
 
     #[test]
     fn matrix_35_the_log_names_the_setting() {
-        let (_, log) = choose(Some(PROTECTED), 0, 0).log.unwrap();
+        let (_, log) = choose(Some(PROTECTED), false, 0, 0).log.unwrap();
         assert!(log["msg"].as_str().unwrap().contains("protect_new_nodes"), "{log}");
     }
 }

@@ -216,7 +216,7 @@ impl Checkin {
         let held = settled.as_ref().is_some_and(|s| s.state == NodeState::Held);
         let action = node.as_ref().map_or(action::NONE, |n| {
             let silence_ms = n.last_checkin.map_or(0, |last| self.now - last);
-            action::choose(n.installed.as_deref().filter(|_| !held), n.reboots, silence_ms)
+            action::choose(n.installed.as_deref(), held, n.reboots, silence_ms)
         });
         let digest = self.request.inventory_digest.as_ref();
         // A held node reports each time, so that the dispute ends as soon as the hardware is elsewhere.
