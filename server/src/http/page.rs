@@ -1,6 +1,6 @@
 //! `/nodes` and below: the pages for operators, and what they load. `/` leads there.
 
-use axum::extract::{Path, Query as Pairs, State as Handle};
+use axum::extract::{Path, Query as Pairs, RawQuery, State as Handle};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use serde::Deserialize;
@@ -122,8 +122,8 @@ pub async fn nodes(Handle(state): Handle<State>, Pairs(asked): Pairs<Asked>) -> 
 ///
 /// # Errors
 /// When there is no such node.
-pub async fn node(Handle(state): Handle<State>, Path(name): Path<String>) -> Result<Response, Shown> {
-    let id = match current(&state, &name, "").await? {
+pub async fn node(Handle(state): Handle<State>, Path(name): Path<String>, query: RawQuery) -> Result<Response, Shown> {
+    let id = match current(&state, &name, "", query).await? {
         Ok(id) => id,
         Err(elsewhere) => return Ok(elsewhere.into_response()),
     };
@@ -141,9 +141,10 @@ pub async fn node(Handle(state): Handle<State>, Path(name): Path<String>) -> Res
 pub async fn log(
     Handle(state): Handle<State>,
     Path(name): Path<String>,
+    query: RawQuery,
     Pairs(asked): Pairs<Asked>,
 ) -> Result<Response, Shown> {
-    let id = match current(&state, &name, "/log").await? {
+    let id = match current(&state, &name, "/log", query).await? {
         Ok(id) => id,
         Err(elsewhere) => return Ok(elsewhere.into_response()),
     };
@@ -171,9 +172,10 @@ fn log_of(node: Option<i64>, part: Part, limit: i64) -> Wanted {
 pub async fn reports(
     Handle(state): Handle<State>,
     Path(name): Path<String>,
+    query: RawQuery,
     Pairs(asked): Pairs<Asked>,
 ) -> Result<Response, Shown> {
-    let id = match current(&state, &name, "/reports").await? {
+    let id = match current(&state, &name, "/reports", query).await? {
         Ok(id) => id,
         Err(elsewhere) => return Ok(elsewhere.into_response()),
     };
@@ -182,11 +184,16 @@ pub async fn reports(
     Ok(shown(page::reports(&name, page, &reports, OffsetDateTime::now_utc())))
 }
 
-/// The node of that name; for an alias, the way to the page of the node that it was merged into.
-async fn current(state: &State, name: &str, below: &str) -> Result<Result<i64, Redirect>, Failure> {
+/// The node of that name; for an alias, the way to the same page of the node that it was merged into.
+async fn current(state: &State, name: &str, below: &str, asked: RawQuery) -> Result<Result<i64, Redirect>, Failure> {
     let id = api::find(state, name).await?;
     let proper = names::name(id);
-    Ok(if proper == name { Ok(id) } else { Err(Redirect::temporary(&format!("/nodes/{proper}{below}"))) })
+    if proper == name {
+        return Ok(Ok(id));
+    }
+    let RawQuery(query) = asked;
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    Ok(Err(Redirect::temporary(&format!("/nodes/{proper}{below}{query}"))))
 }
 
 /// `GET /assets/style.css`.

@@ -53,3 +53,18 @@ async fn foreign_names_and_pages_are_refused() {
     assert_eq!(command.status().as_u16(), 403);
     assert_eq!(server.node(1).await["state"]["installed"], "+protected", "nothing was done");
 }
+
+#[tokio::test]
+async fn the_page_of_an_alias_leads_to_the_node_with_all_that_was_asked() {
+    let server = Server::start("");
+    for mac in ["00-11-22-33-44-aa", "00-11-22-33-44-bb"] {
+        server.boot(&format!("net0={mac}")).await.unwrap();
+    }
+    assert!(server.cli(&["conflicts", "merge", "node2", "node1"]).status.success());
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    for below in ["", "?x=1", "/log", "/log?before=7.9", "/reports?start=100"] {
+        let answer = client.get(format!("{}/nodes/node2{below}", server.url)).send().await.unwrap();
+        let location = answer.headers().get("location").map(|l| l.to_str().unwrap());
+        assert_eq!((answer.status().as_u16(), location), (307, Some(format!("/nodes/node1{below}").as_str())));
+    }
+}
