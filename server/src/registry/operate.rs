@@ -107,18 +107,25 @@ pub struct Operate {
     pub dry_run: bool,
 }
 
-/// What came of a command: a sentence, and the node that it is about.
+/// What came of a command: a sentence, and the nodes that it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
     /// The node, if one is left.
     pub node: Option<i64>,
+    /// Another one whose log tells it too.
+    pub other: Option<i64>,
     /// What was done.
     pub result: String,
 }
 
 impl Done {
     fn new(node: impl Into<Option<i64>>, result: impl Into<String>) -> Self {
-        Self { node: node.into(), result: result.into() }
+        Self { node: node.into(), other: None, result: result.into() }
+    }
+
+    /// It is about this node as well.
+    fn and(self, other: i64) -> Self {
+        Self { other: Some(other), ..self }
     }
 }
 
@@ -138,8 +145,8 @@ impl Work for Operate {
         }
         let detail = json!({"operation": self.operation, "result": done.result});
         history::event(&mut trial, self.now, "operator", done.node, &detail).await?;
-        if let Some(id) = done.node {
-            let entry = json!({"event": "operator", "msg": done.result});
+        let entry = json!({"event": "operator", "msg": done.result});
+        for id in done.node.into_iter().chain(done.other) {
             history::log(&mut trial, self.now, id, "info", &entry).await?;
         }
         trial.commit().await?;

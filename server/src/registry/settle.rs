@@ -224,8 +224,12 @@ async fn learn(db: &mut SqliteConnection, speaker: &Speaker<'_>, node: &Node, al
         nodes::set_hardware(&mut *db, node.id, &info, None).await?;
     }
     for (key, heir) in claims::replace(&mut *db, now, node.id, all, &report.speaks_of).await? {
-        let detail = json!({"key": key.to_string(), "from": nodes::name(node.id), "to": nodes::name(heir)});
-        history::event(&mut *db, now, "hardware-moved", Some(heir), &detail).await?;
+        let (from, to) = (nodes::name(node.id), nodes::name(heir));
+        let entry = json!({"event": "hardware-moved", "key": key.to_string(), "from": from, "to": to});
+        for id in [node.id, heir] {
+            history::log(&mut *db, now, id, "info", &entry).await?;
+        }
+        history::event(&mut *db, now, "hardware-moved", Some(heir), &entry).await?;
     }
     candidates::learn(&mut *db, node.id, &report.evidence, report.context.is_virtual).await?;
     let ports = report.evidence.values(Group::Nic).into_iter().flatten();

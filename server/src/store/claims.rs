@@ -140,6 +140,15 @@ pub async fn held_rival(db: &mut SqliteConnection, node: i64) -> anyhow::Result<
     Ok(sqlx::query_scalar(select).bind(node).fetch_one(db).await?)
 }
 
+/// The nodes that have a value now, or contest it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn holders(db: &mut SqliteConnection, key: &Key) -> anyhow::Result<Vec<i64>> {
+    let select = "SELECT node FROM claims WHERE kind = ?1 AND value = ?2 AND state <> 'former' ORDER BY node";
+    Ok(sqlx::query_scalar(select).bind(&key.kind).bind(&key.value).fetch_all(db).await?)
+}
+
 /// True when the node has one of these values, now or once.
 ///
 /// # Errors

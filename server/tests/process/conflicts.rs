@@ -78,6 +78,11 @@ async fn a_port_moved_into_a_new_machine_is_contested_until_the_donor_reports() 
     assert_eq!(claim(server.node(1).await), Some(json!("former")));
     assert_eq!(claim(server.node(2).await), Some(json!("current")));
     assert_eq!(server.boot(&format!("net0={B}")).await, Ok(2));
+    for node in ["node1", "node2"] {
+        let told = said(&server, &["nodes", "log", node]);
+        let moved = format!("Hardware moved: mac={B} was at node1 and is now at node2.");
+        assert_eq!(told.matches(&moved).count(), 1, "both are told, once: {told}");
+    }
 }
 
 #[tokio::test]
@@ -250,4 +255,33 @@ async fn hardware_of_a_machine_that_is_gone_is_given_to_the_one_that_has_it() {
     assert_eq!(server.boot(&format!("net0={A}")).await, Ok(2));
     let refused = server.cli(&["conflicts", "forget", "node1", "colour=blue"]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("no hardware value"));
+    for node in [1, 2] {
+        let told = server.log(node).await;
+        assert!(told.iter().any(|e| e["msg"].as_str().is_some_and(|m| m.contains("went from node1"))), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_the_node_does_not_have_is_not_moved() {
+    let server = Server::start("");
+    for (n, mac) in [(1, A), (2, B), (3, C)] {
+        assert_eq!(id(&Boot::new(n).send(&server, &report(&machine(n, &[mac]))).await), i64::from(n));
+    }
+    let refused = |args: &[&str]| {
+        let output = server.cli(args);
+        assert!(!output.status.success(), "{args:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    // The operator mistyped the node: the MAC is at node3.
+    let value = format!("mac={C}");
+    let text = refused(&["conflicts", "move-hardware", "node1", "node2", &format!("mac={A}"), &value]);
+    assert!(text.contains(&format!("node1 does not have {value}")) && text.contains("node3 has it"), "{text}");
+    let text = refused(&["conflicts", "move-hardware", "node1", "node2", "mac=00-11-22-33-44-dd"]);
+    assert!(text.contains("No node has it"), "{text}");
+    let text = refused(&["conflicts", "move-hardware", "node1", "node1", &format!("mac={A}")]);
+    assert!(text.contains("same node"), "{text}");
+    for (node, mac) in [(1, A), (2, B), (3, C)] {
+        assert_eq!(server.hw_info(node).await["mac"], json!([mac]), "nothing was changed");
+        assert_eq!(server.boot(&format!("net0={mac}")).await, Ok(node));
+    }
 }

@@ -12,8 +12,9 @@ use crate::identity::report::Context;
 use crate::registry::Refusal;
 use crate::registry::lookup::Lookup;
 use crate::registry::operate::{Done, Operate, find};
+use crate::store::nodes::{self, Node};
 use crate::store::writer::Work as _;
-use crate::store::{candidates, claims, nodes};
+use crate::store::{candidates, claims};
 
 type Outcome = anyhow::Result<Result<Done, Refusal>>;
 
@@ -77,13 +78,24 @@ impl Operate {
             (Ok(node), Ok(key)) => (node, key),
         };
         let name = nodes::name(node.id);
-        if !claims::forget(&mut *db, self.now, node.id, &key).await? {
-            return Ok(Ok(Done::new(node.id, format!("{name} does not have {key}; nothing was changed"))));
+        let result = if self.take(db, node.id, &key).await? {
+            format!("{name} no longer has {key}")
+        } else {
+            format!("{name} does not have {key}; nothing was changed")
+        };
+        Ok(Ok(Done::new(node.id, result)))
+    }
+
+    /// Takes a value from a node; false when the node does not have it.
+    async fn take(&self, db: &mut SqliteConnection, id: i64, key: &Key) -> anyhow::Result<bool> {
+        if !claims::forget(&mut *db, self.now, id, key).await? {
+            return Ok(false);
         }
-        let info = node.hw_info()?;
-        let left = info.without(&key.kind, |value| self.comparable(&key.kind, value).as_ref() == Some(&key));
-        nodes::set_hardware(db, node.id, &left, None).await?;
-        Ok(Ok(Done::new(node.id, format!("{name} no longer has {key}"))))
+        if let Some(node) = Node::get(&mut *db, id).await? {
+            let same = |value: &str| self.comparable(&key.kind, value).as_ref() == Some(key);
+            nodes::set_hardware(db, id, &node.hw_info()?.without(&key.kind, same), None).await?;
+        }
+        Ok(true)
     }
 
     pub(super) async fn move_hardware(
@@ -93,18 +105,20 @@ impl Operate {
         from: &str,
         to: &str,
     ) -> Outcome {
-        let target = match find(&mut *db, to).await? {
-            Ok(node) => node,
+        let (donor, target) = match self.two(&mut *db, from, to).await? {
+            Ok(two) => two,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        let from = nodes::name(donor.id);
         let mut moved = Vec::new();
         for text in keys {
             let key = match self.key(text) {
                 Ok(key) => key,
                 Err(refusal) => return Ok(Err(refusal)),
             };
-            if let Err(refusal) = self.forget(&mut *db, from, text).await? {
-                return Ok(Err(refusal));
+            // A value that it does not have may be the true holder's, which the target would then contest.
+            if !self.take(&mut *db, donor.id, &key).await? {
+                return Ok(Err(not_there(&mut *db, &from, &key).await?));
             }
             let matching = key.is_fact() || self.config.match_nodes_on.contains(&key.kind);
             claims::add(&mut *db, self.now, target.id, &[Claim { key: key.clone(), matching }]).await?;
@@ -114,7 +128,8 @@ impl Operate {
         let info = target.hw_info()?.with(pairs.iter().map(|(k, v)| (k.as_str(), v.as_str())));
         nodes::set_hardware(db, target.id, &info, None).await?;
         let list = moved.iter().map(Key::to_string).collect::<Vec<_>>().join(", ");
-        Ok(Ok(Done::new(target.id, format!("{list} went from {from} to {}", nodes::name(target.id)))))
+        let result = format!("{list} went from {from} to {}", nodes::name(target.id));
+        Ok(Ok(Done::new(target.id, result).and(donor.id)))
     }
 
     /// A key as an operator writes it.
@@ -136,6 +151,17 @@ impl Operate {
         let info = HwInfo::canonicalize([(kind, value)]);
         keys::judged(&info, &Context::default()).into_iter().next().map(|(key, _)| key)
     }
+}
+
+/// Refuses to move what is not there, and says where it is.
+async fn not_there(db: &mut SqliteConnection, from: &str, key: &Key) -> anyhow::Result<Refusal> {
+    let holders: Vec<String> = claims::holders(db, key).await?.into_iter().map(nodes::name).collect();
+    let remedy = match holders.as_slice() {
+        [] => format!("No node has it. `mk-server nodes show {from}` lists what {from} is known by."),
+        [one] => format!("{one} has it; name that one if it was there. Nothing was changed."),
+        several => format!("{} have it; name the one that it was at. Nothing was changed.", several.join(" and ")),
+    };
+    Ok(Refusal::new(422, "no_such_value", format!("{from} does not have {key}"), remedy))
 }
 
 /// Hardware values out of a command.

@@ -38,7 +38,8 @@ impl Operate {
         };
         nodes::set_distinct(db, self.now, alias, node).await?;
         let (alias_name, name) = (nodes::name(alias), nodes::name(node));
-        Ok(Ok(Done::new(alias, format!("{alias_name} is a node of its own again, and another machine than {name}"))))
+        let result = format!("{alias_name} is a node of its own again, and another machine than {name}");
+        Ok(Ok(Done::new(alias, result).and(node)))
     }
 
     pub(super) async fn differ(&self, db: &mut SqliteConnection, node: &str, with: &str) -> Outcome {
@@ -50,11 +51,11 @@ impl Operate {
         let verdict = Verdict::Node { id: held.id, merge: Vec::new(), conflict: Vec::new(), held: false };
         let decision = Decision { row: BY_HAND, verdict, evidence: Vec::new() };
         nodes::set_state(db, held.id, NodeState::Normal, None, &decision).await?;
-        let (held, other) = (nodes::name(held.id), nodes::name(other.id));
-        Ok(Ok(Done::new(nodes::parse_name(&held), format!("{held} and {other} are two machines"))))
+        let result = format!("{} and {} are two machines", nodes::name(held.id), nodes::name(other.id));
+        Ok(Ok(Done::new(held.id, result).and(other.id)))
     }
 
-    async fn two(
+    pub(super) async fn two(
         &self,
         db: &mut SqliteConnection,
         one: &str,
