@@ -19,12 +19,18 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()
         fs::create_dir_all(folder)?;
         // Two processes may write one file; each has a temporary one of its own.
         let temp = folder.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temp)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temp, path)
+        fill(&temp, bytes, mode).and_then(|()| fs::rename(&temp, path)).inspect_err(|_| {
+            // Where all of this is memory, half a file would stay there and be in the way. It may not have been made.
+            let _: io::Result<()> = fs::remove_file(&temp);
+        })
     };
     put().with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn fill(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 #[cfg(test)]
@@ -42,6 +48,16 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failure_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.json");
+        fs::create_dir(&path).unwrap();
+        replace(&path, b"new", 0o600).unwrap_err();
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["state.json"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! in `/run`, so that they outlive a restart of the unit and end with the boot.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -34,14 +35,22 @@ impl Speaker {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let boot_id = fs::read_to_string(BOOT_ID).with_context(|| format!("cannot read {BOOT_ID}"))?.trim().to_owned();
         let path = dir.join(KEY);
-        let pkcs8 = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(_) => make(&path).with_context(|| format!("cannot make the key {}", path.display()))?,
+        // Only a boot that has no key yet makes one: the server would refuse another key until the next boot. What is
+        // there and cannot be read is an error, after which the supervisor starts the unit again.
+        let pkcs8 = match there(fs::read(&path), &path)? {
+            Some(bytes) => bytes,
+            None => make(&path).with_context(|| format!("cannot make the key {}", path.display()))?,
         };
         let key = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|why| {
             anyhow::anyhow!("{} is no Ed25519 key: {why}; delete it and it is made anew", path.display())
         })?;
-        let number = fs::read_to_string(dir.join(NUMBER)).ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0);
+        let path = dir.join(NUMBER);
+        let number = match there(fs::read_to_string(&path), &path)? {
+            Some(text) => text.trim().parse().with_context(|| {
+                format!("{} is no number: {text:.20?}; the server knows the last one, so reboot", path.display())
+            })?,
+            None => 0,
+        };
         Ok(Self { dir: dir.to_owned(), key, number, boot_id })
     }
 
@@ -63,6 +72,15 @@ impl Speaker {
     }
 }
 
+/// What was read, if the file is there.
+fn there<T>(read: io::Result<T>, path: &Path) -> anyhow::Result<Option<T>> {
+    match read {
+        Ok(content) => Ok(Some(content)),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(why) => Err(why).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
 fn make(path: &Path) -> anyhow::Result<Vec<u8>> {
     let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
         .map_err(|_| anyhow::anyhow!("the kernel gives no random numbers"))?;
@@ -72,7 +90,7 @@ fn make(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use ring::signature::{ED25519, UnparsedPublicKey};
 
@@ -103,10 +121,21 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_key_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(KEY), "x").unwrap();
-        let error = Speaker::load(dir.path()).err().unwrap().to_string();
-        assert!(error.contains(KEY), "{error}");
+    fn what_is_there_is_never_replaced_but_named() {
+        type Harm = fn(&Path);
+        let cases: [(&str, Harm); 4] = [
+            (KEY, |path| fs::write(path, "x").unwrap()),
+            // A link to itself: there, and never readable.
+            (KEY, |path| symlink(path, path).unwrap()),
+            (NUMBER, |path| symlink(path, path).unwrap()),
+            (NUMBER, |path| fs::write(path, "many").unwrap()),
+        ];
+        for (file, harm) in cases {
+            let dir = tempfile::tempdir().unwrap();
+            harm(&dir.path().join(file));
+            let error = format!("{:#}", Speaker::load(dir.path()).err().unwrap());
+            assert!(error.contains(file), "{error}");
+            assert!(Speaker::load(dir.path()).is_err(), "and stays as it is");
+        }
     }
 }
