@@ -133,12 +133,17 @@ pub(crate) const CHECKIN_CONNECT: Duration = Duration::from_secs(5);
 pub(crate) const CHECKIN_EXCHANGE: Duration = Duration::from_secs(30);
 /// Wait after the first failed check-in; it doubles with each further one.
 pub(crate) const CHECKIN_RETRY: Duration = Duration::from_secs(1);
+/// A request whose answer was lost is sent again unchanged for so long: a slow server's whole time and one repeat.
+pub(crate) const CHECKIN_REPEAT: Duration = Duration::from_secs(60);
 /// Longest wait between two attempts while no server answers.
 pub(crate) const CHECKIN_RETRY_MAX: Duration = Duration::from_secs(60);
 /// Longest wait that a server is granted when it asks for one by Retry-After.
 pub(crate) const CHECKIN_RETRY_ASKED: Duration = Duration::from_secs(300);
 /// Shortest time between two check-ins that are due to changes on the node, such as a link that comes and goes.
 pub(crate) const CHECKIN_GAP: Duration = Duration::from_secs(1);
+/// So many waits in a row are cut short by changes on the node: a cable that is plugged in is a link, then an address,
+/// then a name server's answer.
+pub(crate) const CHECKIN_HURRIES: u32 = 4;
 /// A clock that differs this much from the server's is reported.
 pub(crate) const CLOCK_OFF: Duration = Duration::from_secs(300);
 /// Volatile parts of the inventory are sent this often.

@@ -23,6 +23,7 @@ mod nic;
 mod random;
 mod settings;
 mod state;
+mod text;
 mod tree;
 mod units;
 

@@ -4,6 +4,7 @@
 //! configuration, requests to the supervisor. No answer means no action; the unit never restarts the machine by itself.
 //! Decisions are pure and each in a file of its own; this file only joins them.
 
+mod ask;
 mod clock;
 mod compose;
 mod doctor;
@@ -25,7 +26,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use wire::checkin::{CheckinReply, CheckinRequest};
+use wire::checkin::CheckinReply;
 use wire::error::Problem;
 
 use crate::init::client::{self, Request};
@@ -36,16 +37,16 @@ use crate::state::{Checkin, Published as _, RUN_DIR, ServerHint, uptime};
 use crate::tree::Tree;
 use crate::{facts, log};
 
-use compose::{Ledger, Parts, View};
+use compose::{Ledger, View};
 pub(crate) use doctor::doctor;
 use gather::Gatherer;
 use key::Speaker;
 use outbox::Outbox;
-use pace::Pace;
+use pace::{Hurries, Pace};
 pub(crate) use pushed::Pushed;
 use reply::{Effects, Power};
 use route::Route;
-use sealed::{Lost, Sealed};
+use sealed::Sealed;
 use transport::{Timeouts, Transport};
 use verdict::Failure;
 use watch::{Inputs, Watch};
@@ -74,12 +75,14 @@ struct Unit {
     route: Route,
     ledger: Ledger,
     outbox: Outbox,
-    lost: Lost,
+    /// The request whose answer was lost.
+    lost: Option<Sealed>,
     pushed: Pushed,
     /// Commands that were carried out.
     done: BTreeSet<u64>,
     /// What the next wait has added to it once.
     skew: bool,
+    hurries: Hurries,
     /// To be done after the next attempt to check in, which reports it.
     power: Option<Power>,
     state: Checkin,
@@ -111,9 +114,10 @@ impl Unit {
             route: Route::default(),
             ledger: Ledger::default(),
             outbox: Outbox::default(),
-            lost: Lost::default(),
+            lost: None,
             done: BTreeSet::new(),
             skew: true,
+            hurries: Hurries::default(),
             power: None,
             state: Checkin::default(),
             published: None,
@@ -181,14 +185,17 @@ impl Unit {
             if current != seen {
                 seen = current;
                 let matters = self.state.failures > 0 || self.view().await.fingerprint != sent.fingerprint;
-                if matters {
+                if matters && self.hurries.take() {
                     tokio::time::sleep(CHECKIN_GAP.saturating_sub(begun.elapsed())).await;
                     return Ok(());
                 }
             }
             tokio::select! {
                 changed = self.watch.next() => changed.context("cannot hear of changes")?,
-                () = tokio::time::sleep_until(end) => return Ok(()),
+                () = tokio::time::sleep_until(end) => {
+                    self.hurries.waited();
+                    return Ok(());
+                }
             }
         }
     }
@@ -199,112 +206,15 @@ impl Unit {
         View::of(inventory, self.pushed.excluded().as_ref())
     }
 
-    /// Asks the servers one after the other until one answers.
-    async fn round(&mut self, inputs: &Inputs, view: &View) -> Round {
-        // Later rounds and repeated attempts are routine: nobody wants to read of each.
-        if ![CHECKED_IN, RETRYING].contains(&self.state.stage.as_str()) {
-            self.say("checking in");
-        }
-        self.outbox.problems(self.settings.problems.iter().cloned());
-        self.outbox.problems(crate::state::Net::read().map(|n| n.problems).unwrap_or_default());
-        let order: Vec<ServerHint> = self.route.order(&inputs.servers).into_iter().cloned().collect();
-        let mut failures: Vec<Option<Failure>> = vec![None; order.len()];
-        // All as the kernel would first: on a machine in several networks, one dead server must not delay the next.
-        let each = Some(inputs.ports.as_slice()).filter(|ports| ports.len() > 1);
-        'all: for ports in std::iter::once::<&[String]>(&[]).chain(each) {
-            for (hint, failure) in order.iter().zip(&mut failures) {
-                if failure.as_ref().is_some_and(|f| !f.unreached) {
-                    continue;
-                }
-                let why = match self.attempt(hint, view, ports).await {
-                    Ok((sealed, reply)) => return self.answered(hint, view, sealed, &reply),
-                    Err(why) => failure.insert(why),
-                };
-                self.route.failed(hint, why.status);
-                if why.final_word {
-                    break 'all;
-                }
-            }
-        }
-        let failures: Vec<Failure> = failures.into_iter().flatten().collect();
-        // Another round is held back only if all servers ask for that.
-        let asked = failures.iter().map(|f| f.retry_after).min().flatten();
-        self.failed(RETRYING, all_failed(failures.into_iter().map(|f| f.problem)), asked)
-    }
-
-    async fn attempt(
+    /// This server answered, after those before it had failed.
+    fn answered(
         &mut self,
         hint: &ServerHint,
         view: &View,
-        ports: &[String],
-    ) -> Result<(Sealed, CheckinReply), Failure> {
-        if self.route.must_greet(hint) {
-            let (url, answer) = self.transport()?.hello(&hint.url, ports).await;
-            verdict::hello(&url, &answer?)?;
-            self.route.greeted(hint);
-        }
-        let url = self.route.url(hint);
-        let sealed = match self.lost.take(&hint.url) {
-            Some(sealed) => sealed,
-            None => self
-                .seal(hint, view)
-                .map_err(|why| Failure::new("local", format!("{why:#}"), "See the state of /run on this node."))?,
-        };
-        let answer = self.transport()?.post(&url, &sealed.body, &sealed.signed, ports).await;
-        match answer.and_then(|answer| verdict::checkin(&url, &answer)) {
-            Ok(reply) => Ok((sealed, reply)),
-            Err(failure) => {
-                if failure.lost || (sealed.repeated && !failure.answered()) {
-                    self.lost.keep(sealed);
-                }
-                Err(failure)
-            }
-        }
-    }
-
-    /// The next request to this server.
-    fn seal(&mut self, hint: &ServerHint, view: &View) -> anyhow::Result<Sealed> {
-        let parts = self.ledger.parts(&hint.url, view, Instant::now());
-        let number = self.speaker.next_number()?;
-        let body = serde_json::to_vec(&self.request(view, parts, number))?;
-        Ok(Sealed {
-            server: hint.url.clone(),
-            signed: self.speaker.sign(&body),
-            body,
-            parts,
-            fingerprint: view.fingerprint.clone(),
-            told: self.outbox.pending().clone(),
-            repeated: false,
-        })
-    }
-
-    fn transport(&mut self) -> Result<&mut Transport, Failure> {
-        self.transport.as_mut().map_err(|why| why.clone())
-    }
-
-    fn request(&self, view: &View, parts: Parts, number: u64) -> CheckinRequest {
-        let mut inventory = parts.inventory.then(|| view.inventory.clone());
-        if let Some(inventory) = inventory.as_mut().filter(|_| !parts.volatile) {
-            inventory.volatile = None;
-        }
-        CheckinRequest {
-            hw_id: wire::facts::hw_id(&view.inventory.stable),
-            facts: parts.facts.then(|| view.facts.clone()),
-            inventory,
-            inventory_digest: Some(view.digest.clone()),
-            boot_id: Some(self.speaker.boot_id.clone()),
-            seq: Some(number),
-            uptime_s: Some(Duration::from_secs_f64(uptime()).as_secs()),
-            clock_s: outbox::clock(),
-            agent: Some(outbox::agent(&self.settings.image)),
-            enrolment: self.settings.site.enrolment.clone(),
-            config: Some(self.pushed.state()),
-            results: self.outbox.pending().results.clone(),
-            problems: self.outbox.pending().problems.clone(),
-        }
-    }
-
-    fn answered(&mut self, hint: &ServerHint, view: &View, sealed: Sealed, reply: &CheckinReply) -> Round {
+        sealed: Sealed,
+        reply: &CheckinReply,
+        failed: &[Problem],
+    ) -> Round {
         let Sealed { parts, fingerprint, told, repeated, .. } = sealed;
         self.route.answered(hint, reply.id);
         self.ledger.answered(&hint.url, &fingerprint, parts, reply.send_inventory, Instant::now());
@@ -317,7 +227,8 @@ impl Unit {
             self.compare_clocks(reply);
         }
         self.configure(reply);
-        self.note(hint, reply);
+        self.outbox.problems(failed.iter().cloned());
+        self.note(hint, reply, failed);
         match self.apply(effects, reply.interval) {
             Round::Wait(_) if more => Round::Again,
             round => round,
@@ -375,7 +286,7 @@ impl Unit {
         self.state.warning = warning;
     }
 
-    fn note(&mut self, hint: &ServerHint, reply: &CheckinReply) {
+    fn note(&mut self, hint: &ServerHint, reply: &CheckinReply, failed: &[Problem]) {
         let state = &mut self.state;
         state.node_id = reply.id.or(state.node_id);
         state.node_name = reply.name.clone().or(state.node_name.take());
@@ -388,7 +299,8 @@ impl Unit {
         state.action = Some(reply.action.clone());
         let name = state.node_name.clone().unwrap_or_else(|| "this node".to_owned());
         let held = state.reason.as_ref().map(|r| format!(", but {r}")).unwrap_or_default();
-        let text = format!("checked in as {name} with {} ({}){held}", hint.url, hint.source);
+        let others: String = failed.iter().map(|p| format!("; {}", p.error)).collect();
+        let text = format!("checked in as {name} with {} ({}){held}{others}", hint.url, hint.source);
         if text != self.logged {
             tracing::info!("{text}");
             self.logged = text;
@@ -439,20 +351,4 @@ impl Unit {
         }
         self.published = Some(self.state.clone());
     }
-}
-
-/// Nobody can be asked.
-fn no_server() -> Problem {
-    Problem::new(
-        "no_server",
-        "nothing says where the server is: no razor.server on the kernel line, no site configuration, nothing by DHCP or DNS",
-        "Give razor.server=URL on the kernel line, DHCP next-server or option 224, or a DNS name razor.",
-    )
-}
-
-/// One problem of all that the servers' failures are.
-fn all_failed(mut problems: impl Iterator<Item = Problem>) -> Problem {
-    let Some(first) = problems.next() else { return no_server() };
-    let rest: Vec<String> = problems.map(|p| p.error).collect();
-    if rest.is_empty() { first } else { Problem { error: format!("{}; {}", first.error, rest.join("; ")), ..first } }
 }

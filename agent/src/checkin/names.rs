@@ -43,12 +43,16 @@ impl Names {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned(), addresses.clone());
         Ok(addresses)
     }
+
+    /// What a host was last resolved to.
+    pub(super) fn known(&self, host: &str) -> Vec<IpAddr> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(host).cloned().unwrap_or_default()
+    }
 }
 
 impl Resolve for Names {
     fn resolve(&self, name: Name) -> Resolving {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name.as_str()).cloned();
-        let addresses = known.unwrap_or_default().into_iter().map(|ip| SocketAddr::new(ip, 0));
+        let addresses = self.known(name.as_str()).into_iter().map(|ip| SocketAddr::new(ip, 0));
         Box::pin(std::future::ready(Ok(Box::new(addresses) as Addrs)))
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wire::limits::{DEFAULT_INTERVAL_S, DEFAULT_SKEW_S, MAX_INTERVAL_S, MIN_INTERVAL_S};
 
-use crate::limits::{CHECKIN_RETRY, CHECKIN_RETRY_ASKED, CHECKIN_RETRY_MAX};
+use crate::limits::{CHECKIN_HURRIES, CHECKIN_RETRY, CHECKIN_RETRY_ASKED, CHECKIN_RETRY_MAX};
 
 /// How often a node checks in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,31 @@ pub(super) fn after_failure(failures: u32, asked: Option<Duration>, random: u64)
     let wait = CHECKIN_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(CHECKIN_RETRY_MAX);
     let asked = asked.unwrap_or_default().min(CHECKIN_RETRY_ASKED);
     (wait / 2 + share(wait / 2, random)).max(asked + share(asked / 4, random))
+}
+
+/// Waits that changes on the node may still cut short. A wait that runs its whole time gives all of them back, so that a
+/// port that flaps for hours costs a few requests more in each wait and not one a second.
+#[derive(Debug)]
+pub(super) struct Hurries(u32);
+
+impl Default for Hurries {
+    fn default() -> Self {
+        Self(CHECKIN_HURRIES)
+    }
+}
+
+impl Hurries {
+    /// Takes one, if there is one left.
+    pub(super) fn take(&mut self) -> bool {
+        let left = self.0.checked_sub(1);
+        self.0 = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    /// A wait ran its whole time.
+    pub(super) fn waited(&mut self) {
+        *self = Self::default();
+    }
 }
 
 /// A random share of a duration.
@@ -84,6 +109,15 @@ mod tests {
         // Evenly spread they would be 22 a second.
         let busiest = arrivals.iter().skip(300).max();
         assert!(busiest < Some(&60), "{busiest:?} nodes in one second after five minutes");
+    }
+
+    #[test]
+    fn only_a_whole_wait_gives_hurries_back() {
+        let mut hurries = Hurries::default();
+        let taken = |hurries: &mut Hurries| (0..100).filter(|_| hurries.take()).count();
+        assert_eq!((taken(&mut hurries), taken(&mut hurries)), (CHECKIN_HURRIES as usize, 0));
+        hurries.waited();
+        assert!(hurries.take());
     }
 
     proptest! {

@@ -20,12 +20,12 @@ pub(super) struct Route {
 }
 
 impl Route {
-    /// The servers in the order in which they are asked: the one that answered last, then the others, best first.
+    /// The servers in the order in which they are asked: those that the operator named, then those that were guessed,
+    /// and among both the one that answered last first. So a guess only stands in until a named server answers again.
     pub(super) fn order<'a>(&self, hints: &'a [ServerHint]) -> Vec<&'a ServerHint> {
-        let is_current = |hint: &ServerHint| Some(&hint.url) == self.current.as_ref();
-        let (mut first, rest): (Vec<_>, Vec<_>) = hints.iter().partition(|hint| is_current(hint));
-        first.extend(rest);
-        first
+        let mut order: Vec<&ServerHint> = hints.iter().collect();
+        order.sort_by_key(|hint| (hint.guessed, Some(&hint.url) != self.current.as_ref()));
+        order
     }
 
     /// Where this server is sent a check-in: with the id that it gave, else with the boot line's, else without.
@@ -79,13 +79,16 @@ mod tests {
     }
 
     #[test]
-    fn the_one_that_answered_comes_first_and_the_rest_in_order() {
-        let hints = [hint("http://a", None, false), hint("http://b", None, true), hint("http://c", None, true)];
+    fn named_servers_come_before_guesses_and_the_one_that_answered_before_its_like() {
+        let hints =
+            [("a", false), ("b", false), ("c", true), ("d", true)].map(|(url, guessed)| hint(url, None, guessed));
         let mut route = Route::default();
         let order = |route: &Route| route.order(&hints).iter().map(|h| h.url.clone()).collect::<Vec<_>>().join(" ");
-        assert_eq!(order(&route), "http://a http://b http://c");
-        route.answered(&hints[2], None);
-        assert_eq!(order(&route), "http://c http://a http://b");
+        assert_eq!(order(&route), "a b c d");
+        for (answered, expected) in [(3, "a b d c"), (1, "b a c d")] {
+            route.answered(&hints[answered], None);
+            assert_eq!(order(&route), expected);
+        }
     }
 
     #[test]

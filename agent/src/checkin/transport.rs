@@ -126,6 +126,11 @@ impl Transport {
         (url, answer)
     }
 
+    /// The addresses to which the host name in this URL led when it was last asked; none if it has an address itself.
+    pub(super) fn addresses(&self, url: &str) -> Vec<IpAddr> {
+        Url::parse(url).ok().and_then(|url| Some(self.names.known(url.domain()?))).unwrap_or_default()
+    }
+
     fn allowed(&self, url: &str) -> Result<Url, Failure> {
         let parsed = Url::parse(url).map_err(|why| {
             let remedy = format!("Write it as http://10.0.0.1:{HTTP_PORT}.");
@@ -213,11 +218,11 @@ impl Transport {
                 .body(body.to_vec()),
         };
         let mut response = ask.send().await.map_err(|why| failed(&why, timeouts))?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let (status, headers, peer) = (response.status().as_u16(), response.headers().clone(), response.remote_addr());
         let body = body(request, &mut response, |why| failed(why, timeouts)).await?;
         let header = |name| text(&headers, name);
         let (location, retry_after) = (header(LOCATION), header(RETRY_AFTER));
-        Ok(Answer { status, content_type: header(CONTENT_TYPE), location, retry_after, body })
+        Ok(Answer { peer, status, content_type: header(CONTENT_TYPE), location, retry_after, body })
     }
 }
 

@@ -1,27 +1,46 @@
 //! What an HTTP answer means. Pure: status, headers and body go in; a reply or a [`Failure`] comes out.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use wire::checkin::{CheckinReply, Hello};
 use wire::error::Problem;
 use wire::routes::JSON;
 
+use crate::text::cut;
+
 /// Most characters of foreign text that are repeated in a problem.
 const QUOTE: usize = 120;
 /// Most characters of each part of a server's own problem: whole sentences of ours, and no flood of a stranger's.
 const SAID: usize = 600;
+/// Our server has taken another request under this number: status and code.
+const REPLAY: (u16, &str) = (409, "replay");
 /// A proxy got no whole answer from the server behind it.
 const GATEWAY_LOST: [u16; 2] = [502, 504];
 
 /// An HTTP answer whose body was read in full.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Answer {
+    /// Where it came from.
+    pub(super) peer: Option<SocketAddr>,
     pub(super) status: u16,
     pub(super) content_type: Option<String>,
     pub(super) location: Option<String>,
     /// Seconds, or a date, before which nobody should ask again.
     pub(super) retry_after: Option<String>,
     pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    /// Its status and kind, for people.
+    pub(super) fn head(&self) -> String {
+        format!("HTTP {}, {}", self.status, self.kind())
+    }
+
+    /// The kind of its body.
+    fn kind(&self) -> String {
+        quote(self.content_type.as_deref().unwrap_or("no content type"))
+    }
 }
 
 /// Why there is no reply.
@@ -54,6 +73,11 @@ impl Failure {
         self.status.is_some_and(|status| status < 500)
     }
 
+    /// The server has taken a request under this number, and it was not this one.
+    pub(super) fn is_replay(&self) -> bool {
+        (self.status, self.problem.code.as_str()) == (Some(REPLAY.0), REPLAY.1)
+    }
+
     /// The same with a few words more.
     pub(super) fn with_more(mut self, words: &str) -> Self {
         self.problem.error.push_str(words);
@@ -65,7 +89,11 @@ impl Failure {
 pub(super) fn checkin(url: &str, answer: &Answer) -> Result<CheckinReply, Failure> {
     json_body(url, answer)?;
     let reply: CheckinReply = serde_json::from_slice(&answer.body).map_err(|why| not_ours(url, answer, &why))?;
-    Ok(reply)
+    // Both are shown on screens and logged, and a reason quotes what other machines say of themselves.
+    let reason = reply
+        .reason
+        .map(|Problem { code, error, remedy }| Problem::new(&quote(&code), cut(&error, SAID), cut(&remedy, SAID)));
+    Ok(CheckinReply { name: reply.name.as_deref().map(quote), reason, ..reply })
 }
 
 /// Whether a server that was only guessed is one of ours.
@@ -89,8 +117,7 @@ fn json_body(url: &str, answer: &Answer) -> Result<(), Failure> {
     let status = answer.status;
     let mut failure = match status {
         200..300 if !is_json(answer) => {
-            let kind = answer.content_type.as_deref().unwrap_or("no content type");
-            let text = format!("{url} answered with {}, not {JSON}: {}", quote(kind), start_of(&answer.body));
+            let text = format!("{url} answered with {}, not {JSON}: {}", answer.kind(), start_of(&answer.body));
             Failure::new("not_json", text, "Another web server answers at this address: correct the server's URL.")
         }
         200..300 => return Ok(()),
@@ -148,19 +175,9 @@ fn start_of(body: &[u8]) -> String {
     format!("`{}`", quote(text.trim()))
 }
 
-/// Foreign text without control characters, cut.
+/// A little of a foreign text.
 fn quote(text: &str) -> String {
     cut(text, QUOTE)
-}
-
-/// At most `most` characters of foreign text, without control characters.
-fn cut(text: &str, most: usize) -> String {
-    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut out: String = clean.clone().take(most).collect();
-    if clean.count() > most {
-        out.push('…');
-    }
-    out
 }
 
 #[cfg(test)]
@@ -177,6 +194,30 @@ mod tests {
     fn only_a_proxy_can_lose_an_answer_with_a_status() {
         for (status, lost) in [(400, false), (409, false), (500, false), (502, true), (503, false), (504, true)] {
             assert_eq!(checkin("u", &answer(status, "text/html", "")).unwrap_err().lost, lost, "{status}");
+        }
+    }
+
+    #[test]
+    fn name_and_reason_of_a_reply_are_fit_to_be_shown() {
+        let reason = Problem::new("\u{9b}2J", "serial \u{202e}X\n<0>panic".repeat(200), "\u{1b}[1A".repeat(1000));
+        let reply = serde_json::json!({"action": "none", "name": "node7\u{1b}[2J\nnode8", "reason": reason});
+        let reply = checkin("u", &answer(200, JSON, &reply.to_string())).unwrap();
+        let reason = reply.reason.unwrap().to_string();
+        assert_eq!(reply.name.as_deref(), Some("node7 [2J node8"));
+        assert!(reason.starts_with("serial  X <0>panic") && reason.len() < 3 * SAID, "{reason}");
+        assert!(!reason.contains(['\u{1b}', '\u{9b}', '\u{202e}', '\n']), "{reason}");
+    }
+
+    #[test]
+    fn a_replay_is_our_servers_word_only() {
+        let said = |code: &str| format!("{{\"code\":\"{code}\",\"error\":\"e\",\"remedy\":\"r\"}}");
+        for (status, kind, body, replay) in [
+            (409, JSON, said("replay"), true),
+            (409, JSON, said("wrong_key"), false),
+            (400, JSON, said("replay"), false),
+            (409, "text/html", said("replay"), false),
+        ] {
+            assert_eq!(checkin("u", &answer(status, kind, &body)).unwrap_err().is_replay(), replay, "{status} {body}");
         }
     }
 

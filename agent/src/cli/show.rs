@@ -9,6 +9,7 @@ use wire::error::Problem;
 use crate::init::client::{self, Reply, Request};
 use crate::settings::Settings;
 use crate::state::{Checkin, Devices, Extensions, Net, Port, Published as _, Units, uptime};
+use crate::text::plain;
 
 /// Lines of a failed unit that are shown with it.
 const LAST_LINES: usize = 3;
@@ -59,7 +60,7 @@ impl Snapshot {
     pub(super) fn status(&self) -> String {
         let mut out = String::new();
         let mut line = |name: &str, text: String| {
-            let _: Result<(), _> = writeln!(out, "{:<11} {text}", format!("{name}:"));
+            let _: Result<(), _> = writeln!(out, "{:<11} {}", format!("{name}:"), plain(&text));
         };
         let image = &self.settings.image;
         line("image", or_dash([&image.version, &image.variant, &image.base].map(String::as_str).join(" ").trim()));
@@ -88,7 +89,7 @@ impl Snapshot {
         let mut out = format!("{:<12} {:<9} {:>8} {:>8}  {}\n", "UNIT", "STATE", "PID", "RESTARTS", "LAST END");
         for Unit { name, state, restarts, last_exit } in &self.units.units {
             let pid = self.units.pids.get(name).map_or("-".to_owned(), ToString::to_string);
-            let last = last_exit.as_deref().unwrap_or("-");
+            let last = plain(last_exit.as_deref().unwrap_or("-"));
             let _: Result<(), _> = writeln!(out, "{name:<12} {state:<9} {pid:>8} {restarts:>8}  {last}");
         }
         out
@@ -101,12 +102,13 @@ impl Snapshot {
             (None, Some(id)) => format!("node{id}"),
             (None, None) => return "not known to a server yet".to_owned(),
         };
-        match (state, reason) {
-            (None | Some(NodeState::Normal), _) => name,
-            (Some(NodeState::Held), Some(reason)) => format!("{name}, held: {reason}"),
-            (Some(NodeState::Held), None) => format!("{name}, held"),
-            (Some(NodeState::Pending), _) => format!("{name}, waits for approval"),
-        }
+        let state = match state {
+            None | Some(NodeState::Normal) => "",
+            Some(NodeState::Held) => ", held",
+            Some(NodeState::Pending) => ", waits for approval",
+        };
+        let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        format!("{name}{state}{reason}")
     }
 
     fn server(&self) -> String {
@@ -135,13 +137,14 @@ impl Snapshot {
         let extensions = self.extensions.extensions.iter();
         let extensions = extensions.filter_map(|e| Some(format!("{} is not loaded: {}", e.name, e.error.as_ref()?)));
         let units = self.units.units.iter().filter(|u| is_bad(u)).map(|u| self.bad_unit(u));
-        settings.chain(checkin).chain(ports).chain(modules).chain(findings).chain(extensions).chain(units).collect()
+        let all = settings.chain(checkin).chain(ports).chain(modules).chain(findings).chain(extensions);
+        all.map(|text| plain(&text)).chain(units).collect()
     }
 
     fn bad_unit(&self, unit: &Unit) -> String {
         let lines = self.last_lines.iter().find(|(name, _)| *name == unit.name).map(|(_, lines)| lines.as_slice());
-        let lines: String = lines.unwrap_or_default().iter().map(|l| format!("\n            | {l}")).collect();
-        let last = unit.last_exit.as_deref().unwrap_or("no reason is known");
+        let lines: String = lines.unwrap_or_default().iter().map(|l| format!("\n            | {}", plain(l))).collect();
+        let last = plain(unit.last_exit.as_deref().unwrap_or("no reason is known"));
         format!("unit {} keeps ending ({last}): `mk-agent logs {}`{lines}", unit.name, unit.name)
     }
 }
@@ -235,7 +238,7 @@ mod tests {
     fn each_trouble_is_named_and_makes_the_node_unwell() {
         let problem = || Problem::new("x", "it is broken", "Mend it.");
         type Harm = fn(&mut Snapshot, Problem);
-        let cases: [(&str, Harm); 7] = [
+        let cases: [(&str, Harm); 8] = [
             ("it is broken (x). Mend it.", |s, p| s.checkin.warning = Some(p)),
             ("it is broken (x). Mend it.", |s, p| s.checkin.error = Some(p)),
             ("it is broken (x). Mend it.", |s, p| s.units.problems.push(p)),
@@ -245,6 +248,9 @@ mod tests {
             ("node7, held: it is broken", |s, p| {
                 (s.checkin.state, s.checkin.reason) = (Some(NodeState::Held), Some(p));
             }),
+            ("node7, waits for approval: it is broken", |s, p| {
+                (s.checkin.state, s.checkin.reason) = (Some(NodeState::Pending), Some(p));
+            }),
         ];
         for (text, harm) in cases {
             let mut node = well();
@@ -253,6 +259,25 @@ mod tests {
             assert!(status.contains(text), "no {text:?} in\n{status}");
             assert!(!node.is_well(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_others_say_steers_no_terminal_and_begins_no_line() {
+        let evil = "\u{1b}[2J\u{9b}2J\u{202e}\nnode:       node1";
+        let mut node = well();
+        node.checkin.node_name = Some(evil.to_owned());
+        node.checkin.reason = Some(Problem::new(evil, evil, evil));
+        node.checkin.error = node.checkin.reason.clone();
+        node.net.search = vec![evil.to_owned()];
+        node.net.ports[0].error = Some(evil.to_owned());
+        node.net.servers[0].source = evil.to_owned();
+        node.devices.failed.insert(evil.to_owned(), evil.to_owned());
+        node.units.units[0].state = "failed".to_owned();
+        node.units.units[0].last_exit = Some(evil.to_owned());
+        node.last_lines = vec![("net".to_owned(), vec![evil.to_owned()])];
+        let status = node.status();
+        assert!(!status.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{status:?}");
+        assert_eq!(status.lines().filter(|l| l.starts_with("node:")).count(), 1, "{status}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::font;
 use super::snapshot::{Snapshot, whole};
 use super::trouble::{Tone, headline, node_name, troubles};
 use crate::state::Port;
+use crate::text::plain;
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +63,7 @@ struct Page {
 
 impl Page {
     fn add(&mut self, style: Style, text: &str) {
-        let text = cut(&printable(text), self.width);
+        let text = cut(&plain(text), self.width);
         self.lines.push(Line { style, text });
     }
 
@@ -216,11 +217,6 @@ fn duration(seconds: u64) -> String {
         (0, h, m, _) => format!("{h} h {m} min"),
         (d, h, _, _) => format!("{d} d {h} h"),
     }
-}
-
-/// What a server or a firmware says may hold anything: nothing of it may steer the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn cut(text: &str, width: usize) -> String {

@@ -9,6 +9,7 @@ use nix::libc;
 use super::snapshot::Snapshot;
 use super::trouble::{node_name, troubles};
 use crate::state::Port;
+use crate::text::plain;
 
 /// Names of the terminals to which the kernel sends its messages.
 const CONSOLES: &str = "/sys/class/tty/console/active";
@@ -33,7 +34,7 @@ impl Serial {
 
     /// Writes one line.
     pub(super) fn say(&mut self, text: &str) {
-        let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let text = plain(text);
         for line in &mut self.lines {
             _ = line.write(format!("razor: {text}\r\n").as_bytes());
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::limits::{LOG_LINE, SMALL_STACK, TAIL_LINES};
 use crate::log;
+use crate::text::plain;
 
 /// Last lines by unit, shared with the threads that read them.
 #[derive(Clone, Default)]
@@ -61,7 +62,7 @@ fn each_line(mut from: impl BufRead, mut take: impl FnMut(&str)) {
             Err(_) => return,
             Ok(_) => {
                 let text = String::from_utf8_lossy(&bytes);
-                let line: String = text.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+                let line = plain(text.trim_end());
                 if !line.is_empty() {
                     take(&line);
                 }

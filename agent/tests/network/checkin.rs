@@ -10,7 +10,7 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::{Value, json};
 
 use crate::sandbox::{eventually, possible};
-use crate::server::{Seen, Server, machine, none};
+use crate::server::{Seen, Server, machine, none, refuse};
 
 #[test]
 fn the_first_check_in_is_whole_and_signed_and_the_next_one_short() {
@@ -148,4 +148,35 @@ fn a_server_that_always_has_another_command_is_answered_once_a_second() {
     let (seen, seconds) = (server.seen.lock().unwrap().len(), begin.elapsed().as_secs());
     println!("{seen} requests in {seconds} s");
     assert!(seen as u64 <= seconds + 4, "{seen} requests in {seconds} s");
+}
+
+/// How long a port flaps.
+const FLAPS: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_port_that_flaps_does_not_undo_the_back_off() {
+    if !possible(&["unshare"]) {
+        return;
+    }
+    let server = Server::answering(TcpListener::bind("127.0.0.1:0").unwrap(), |_, stream| {
+        refuse(stream, "500 Oops", "internal");
+    });
+    let place = machine(&[(&server.url(), false)]);
+    let _unit = place.start("checkin");
+    server.request(0);
+    let net = place.state("net");
+    let end = Instant::now() + FLAPS;
+    for flap in 0.. {
+        if Instant::now() >= end {
+            break;
+        }
+        let mut now = net.clone();
+        now["ports"][0]["addresses"][0] = format!("10.9.0.{}/24", 5 + flap % 2).into();
+        place.publish("net", &now);
+        thread::sleep(Duration::from_millis(300));
+    }
+    let times = server.times();
+    println!("asked after {times:?} ms");
+    // The first, four that were due to a change, and then one after 8 seconds or more.
+    assert!((3..=6).contains(&times.len()), "{times:?}");
 }

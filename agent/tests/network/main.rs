@@ -6,6 +6,7 @@
 mod checkin;
 mod dhcp;
 mod lies;
+mod names;
 mod port;
 mod sandbox;
 mod server;

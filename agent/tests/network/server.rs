@@ -102,6 +102,13 @@ pub(crate) fn say(mut stream: &TcpStream, reply: &str) {
     let _ = write!(stream, "HTTP/1.1 200 OK\r\n{kind}\r\nContent-Length: {}\r\n\r\n{reply}", reply.len());
 }
 
+/// A refusal in our own form, with this status line and code.
+pub(crate) fn refuse(mut stream: &TcpStream, status: &str, code: &str) {
+    let problem = json!({"code": code, "error": "the test says so", "remedy": "None."}).to_string();
+    let kind = "Content-Type: application/json\r\nConnection: close";
+    let _ = write!(stream, "HTTP/1.1 {status}\r\n{kind}\r\nContent-Length: {}\r\n\r\n{problem}", problem.len());
+}
+
 fn read(stream: &TcpStream) -> Option<Seen> {
     let mut reader = BufReader::new(stream);
     let mut lines = Vec::new();

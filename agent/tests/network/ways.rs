@@ -45,7 +45,8 @@ fn a_dhcp_server_that_comes_late_is_waited_for_without_a_flood() {
     assert!(status.contains("waiting for a DHCP server"), "{status}");
     let doctor = place.prints("doctor");
     assert!(doctor.starts_with("link        ok      up on eth0\naddress     FAILED  "), "{doctor}");
-    assert!(doctor.contains("Next step: ") && doctor.lines().count() == 3, "{doctor}");
+    assert!(doctor.contains("Next step: ") && doctor.lines().count() == 4, "{doctor}");
+    assert!(doctor.ends_with("verdict     FAILED  address\n"), "{doctor}");
 
     let _dnsmasq = cable.dnsmasq(&place.path("leases"), &[RANGE]);
     eventually("address", || address(&place));
@@ -133,13 +134,18 @@ fn a_name_server_that_is_silent_fails_or_lies_is_named() {
     let wrong = dns(|reply| record(reply, Ipv4Addr::new(10, 9, 0, 77)));
     says(&["mk.lab.example", "(by DNS 10.9.0.77): no "]);
     let doctor = place.prints("doctor");
-    assert!(doctor.contains("\nconnection  FAILED  "), "{doctor}");
+    assert!(doctor.contains("\nname        ok      10.9.0.77\nconnection  FAILED  "), "{doctor}");
     drop(wrong);
     let listener = within(&cable.server, || TcpListener::bind("10.9.0.1:8150").unwrap());
     let server = Server::on(listener, vec![none(&json!({"interval": 600}))]);
     let _right = dns(|reply| record(reply, Ipv4Addr::new(10, 9, 0, 1)));
     eventually("check-in", || (place.state("checkin")["stage"] == "checked in").then_some(()));
     let doctor = place.prints("doctor");
+    for step in
+        ["name        ok      10.9.0.1", "connection  ok      to 10.9.0.1:8150", "http        ok      HTTP 200, "]
+    {
+        assert!(doctor.contains(&format!("\n{step}")), "{step} is not in {doctor}");
+    }
     assert!(doctor.contains("\ngreeting    ok ") && doctor.contains("\ncheck-in    ok      as node7 "), "{doctor}");
     assert!(!doctor.contains("FAILED"), "{doctor}");
     assert!(server.request(0).line.starts_with("POST "), "asked with an inventory only where the name leads at last");
