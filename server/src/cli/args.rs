@@ -32,6 +32,8 @@ pub enum Command {
     Log(LogOptions),
     /// Show whose identity is disputed, and end a dispute.
     Conflicts(Conflicts),
+    /// Say which node a machine is, or would be, by which evidence, and why not another. Changes nothing.
+    Explain(ExplainArgs),
     /// Manage the images that machines boot.
     Image {
         /// What to do with them.
@@ -152,6 +154,23 @@ pub enum Remedy {
         #[arg(required = true)]
         keys: Vec<String>,
     },
+}
+
+/// Say which node a machine is, or would be, by which evidence, and why not another. Changes nothing.
+#[derive(Debug, ClapArgs)]
+pub struct ExplainArgs {
+    /// A node, for the last decision about it; or values such as mac=00-11-22-33-44-55 serial=S1, for what a boot of such a
+    /// machine would lead to.
+    #[arg(required = true, value_name = "NODE|KIND=VALUE")]
+    pub what: Vec<String>,
+    /// What would become of the node's machine with this change, at its next boot and check-in; may be given several times.
+    /// +mac=00-11-22-33-44-55: the part goes in; -disk=SERIAL: it comes out; board=new: replaced; serial=none: gone. Kinds:
+    /// mac, uuid, serial, board, chassis, tpm, dimm, disk.
+    #[arg(long, value_name = "CHANGE", allow_hyphen_values = true)]
+    pub what_if: Vec<String>,
+    /// Print the API's JSON instead.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Manage the images that machines boot.

@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod client;
+pub mod explain;
 pub mod identity;
 pub mod images;
 pub mod log;
@@ -36,6 +37,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Command::Nodes { command } => nodes::run(&Client::new(&args.server)?, command).await,
             Command::Log(options) => log::run(&Client::new(&args.server)?, None, &options).await,
             Command::Conflicts(conflicts) => identity::run(&Client::new(&args.server)?, conflicts).await,
+            Command::Explain(question) => explain::run(&Client::new(&args.server)?, question).await,
             Command::Image { command } => images::run(&Client::new(&args.server)?, command).await,
         }
     })

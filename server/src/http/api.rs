@@ -173,7 +173,7 @@ pub(crate) fn page(pairs: &Pairs) -> Result<Page, Failure> {
     Ok(Page { start: number(pairs, "start")?.unwrap_or(0), limit })
 }
 
-fn value<'a>(pairs: &'a Pairs, name: &str) -> Option<&'a str> {
+pub(super) fn value<'a>(pairs: &'a Pairs, name: &str) -> Option<&'a str> {
     pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 

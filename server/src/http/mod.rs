@@ -7,6 +7,7 @@ pub mod body;
 pub mod boot;
 pub mod checkin;
 pub mod commands;
+pub mod explain;
 pub mod images;
 pub mod ipxe;
 pub mod listen;
@@ -66,6 +67,7 @@ pub fn router(state: State) -> Router {
         .route("/api/commands/reinstall-node", post(commands::reinstall_node))
         .route("/api/commands/{name}", post(operate::command))
         .route("/api/collections/conflicts", get(operate::disputes))
+        .route("/api/explain", get(explain::explain))
         .layer(axum::middleware::from_fn(access::local_only));
     let pages = Router::new()
         .route("/", get(page::home))

@@ -134,7 +134,9 @@ impl Evidence {
         self.0.iter().flat_map(|(group, values)| values.iter().map(|v| (*group, v.as_str())))
     }
 
-    fn fit(mut self, context: &Context) -> Self {
+    /// Without what is not a virtual machine's own, where it is one.
+    #[must_use]
+    pub fn fit(mut self, context: &Context) -> Self {
         if context.is_virtual {
             self.0.retain(|group, _| ON_VIRTUAL.contains(group));
         }

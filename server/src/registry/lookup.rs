@@ -49,24 +49,18 @@ impl Work for Lookup {
     type Output = Result<Found, Refusal>;
 
     async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<Self::Output> {
-        let foreign_macs = foreign::among(&mut *db, &self.info).await?;
-        let context = Context { foreign_macs, ..Context::default() };
-        let claims = keys::claims(&self.info, &self.config.match_nodes_on, &context);
-        let keys = keys::matching(&claims);
-        if keys.is_empty() {
-            return Ok(Err(Refusal::no_match_value(&self.config.match_nodes_on)));
-        }
-        let evidence = Evidence::of_info(&self.info, None, &context);
-        let weak = keys::weak_macs(&self.info, &self.config.match_nodes_on, &context);
-        let search = Search { keys: &keys, weak: &weak, boot_id: None, now: self.now, own: None, parts: None };
-        let decision = decide::boot(&candidates::find(&mut *db, &search).await?, &evidence);
+        let found = match self.weigh(&mut *db).await? {
+            Ok(found) => found,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let Weighing { decision, claims, evidence } = &found;
         let id = match &decision.verdict {
-            Verdict::Create { .. } => self.create(&mut *db, &decision, &claims, &evidence).await?,
+            Verdict::Create { .. } => self.create(&mut *db, decision, claims, evidence).await?,
             Verdict::Node { id, .. } => {
-                self.learn(&mut *db, *id, &claims).await?;
+                self.learn(&mut *db, *id, claims).await?;
                 *id
             }
-            Verdict::Ambiguous { nodes, .. } => return self.refuse(db, nodes, &keys).await.map(Err),
+            Verdict::Ambiguous { nodes, .. } => return self.refuse(db, nodes, &keys::matching(claims)).await.map(Err),
         };
         let node = Node::get(&mut *db, id).await?;
         let boot_local = node.as_ref().is_some_and(|n| n.installed.is_some() && n.is_registered() && !n.is_held());
@@ -79,7 +73,37 @@ impl Work for Lookup {
     }
 }
 
+/// A decision with what it was made from.
+#[derive(Debug)]
+pub struct Weighing {
+    /// Rows 2 to 5.
+    pub decision: Decision,
+    /// The machine's values.
+    claims: Vec<keys::Claim>,
+    /// What tells it from others.
+    evidence: Evidence,
+}
+
 impl Lookup {
+    /// Decides which node it is, and changes nothing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn weigh(&self, db: &mut SqliteConnection) -> anyhow::Result<Result<Weighing, Refusal>> {
+        let foreign_macs = foreign::among(&mut *db, &self.info).await?;
+        let context = Context { foreign_macs, ..Context::default() };
+        let claims = keys::claims(&self.info, &self.config.match_nodes_on, &context);
+        let keys = keys::matching(&claims);
+        if keys.is_empty() {
+            return Ok(Err(Refusal::no_match_value(&self.config.match_nodes_on)));
+        }
+        let evidence = Evidence::of_info(&self.info, None, &context);
+        let weak = keys::weak_macs(&self.info, &self.config.match_nodes_on, &context);
+        let search = Search { keys: &keys, weak: &weak, boot_id: None, now: self.now, own: None, parts: None };
+        let decision = decide::boot(&candidates::find(db, &search).await?, &evidence);
+        Ok(Ok(Weighing { decision, claims, evidence }))
+    }
+
     /// Rows 2 and 4: a new node, held where others have its keys.
     async fn create(
         &self,

@@ -3,6 +3,7 @@
 
 pub mod action;
 pub mod checkin;
+pub mod explain;
 pub mod lookup;
 pub mod operate;
 pub mod reason;

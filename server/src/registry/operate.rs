@@ -182,7 +182,7 @@ impl Operate {
 }
 
 /// The node with this name, which may be an alias.
-async fn find(db: &mut SqliteConnection, name: &str) -> anyhow::Result<Result<Node, Refusal>> {
+pub(super) async fn find(db: &mut SqliteConnection, name: &str) -> anyhow::Result<Result<Node, Refusal>> {
     let id = match nodes::parse_name(name) {
         Some(id) => nodes::resolve(&mut *db, id).await?,
         None => None,

@@ -101,7 +101,11 @@ pub async fn settle(db: &mut SqliteConnection, speaker: &Speaker<'_>) -> anyhow:
     Ok(Ok(settled))
 }
 
-async fn decision(
+/// Decides, and changes nothing. `all` are the values that the report has, `keys` those that decide.
+///
+/// # Errors
+/// When the database fails.
+pub async fn decision(
     db: &mut SqliteConnection,
     speaker: &Speaker<'_>,
     all: &[Claim],

@@ -74,6 +74,27 @@ pub async fn add_report(db: &mut SqliteConnection, at: i64, node: i64, report: &
     Ok(())
 }
 
+/// What a node reported last.
+#[derive(Debug)]
+pub struct Newest {
+    /// JSON object of its facts.
+    pub facts: String,
+    /// The stable inventory, where an agent of ours reported it.
+    pub inventory: Option<Value>,
+}
+
+/// What a node reported last; nothing for one that never did.
+///
+/// # Errors
+/// When the database fails or the report is damaged.
+pub async fn newest_report(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Option<Newest>> {
+    let select = "SELECT n.facts, c.zstd FROM nodes n LEFT JOIN reports r ON r.id = n.report AND r.kind = 'inventory'
+                  LEFT JOIN contents c ON c.digest = r.content WHERE n.id = ?1 AND n.facts IS NOT NULL";
+    let row: Option<(String, Option<Vec<u8>>)> = sqlx::query_as(select).bind(node).fetch_optional(db).await?;
+    let Some((facts, packed)) = row else { return Ok(None) };
+    Ok(Some(Newest { facts, inventory: packed.as_deref().map(unpack).transpose()? }))
+}
+
 /// Unpacks a stored report.
 ///
 /// # Errors
@@ -116,6 +137,29 @@ pub async fn event(
     let id: i64 = insert.bind(at).bind(kind).bind(node).bind(detail.to_string()).fetch_one(&mut *db).await?;
     sqlx::query("DELETE FROM events WHERE id <= ?1").bind(id - MAX_EVENTS).execute(db).await?;
     Ok(())
+}
+
+/// Id of the newest event; 0 without any.
+///
+/// # Errors
+/// When the database fails.
+pub async fn newest_event(db: &mut SqliteConnection) -> anyhow::Result<i64> {
+    Ok(sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM events").fetch_one(db).await?)
+}
+
+/// The events after the one with this id, each with its kind as `event`.
+///
+/// # Errors
+/// When the database fails or holds something damaged.
+pub async fn events_after(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Vec<Value>> {
+    let select = "SELECT kind, detail FROM events WHERE id > ?1 ORDER BY id";
+    let rows: Vec<(String, String)> = sqlx::query_as(select).bind(id).fetch_all(db).await?;
+    let event = |(kind, detail): (String, String)| {
+        let mut event: Value = serde_json::from_str(&detail).context("a stored event is damaged")?;
+        event["event"] = kind.into();
+        Ok(event)
+    };
+    rows.into_iter().map(event).collect()
 }
 
 #[cfg(test)]

@@ -5,12 +5,13 @@ use serde_json::{Value, json};
 use crate::agents::{Boot, report};
 use crate::support::Server;
 
-const A: &str = "00-11-22-33-44-aa";
-const B: &str = "00-11-22-33-44-bb";
-const C: &str = "00-11-22-33-44-cc";
+/// MACs of ports.
+pub(crate) const A: &str = "00-11-22-33-44-aa";
+pub(crate) const B: &str = "00-11-22-33-44-bb";
+pub(crate) const C: &str = "00-11-22-33-44-cc";
 
 /// A server with two parts of its own, in a chassis of its own.
-fn machine(n: u8, macs: &[&str]) -> Value {
+pub(crate) fn machine(n: u8, macs: &[&str]) -> Value {
     let nics: Vec<Value> = macs.iter().map(|m| json!({"key": m, "mac": m.replace('-', ":"), "bus": "pci"})).collect();
     json!({
         "system": {"serial": format!("SYS{n}"), "uuid": format!("{n:08}-0000-4000-8000-1122334455{n:02}")},
@@ -21,7 +22,8 @@ fn machine(n: u8, macs: &[&str]) -> Value {
     })
 }
 
-fn id(answer: &(u16, Value)) -> i64 {
+/// The node in an answer.
+pub(crate) fn id(answer: &(u16, Value)) -> i64 {
     assert_eq!(answer.0, 200, "{answer:?}");
     answer.1["id"].as_i64().unwrap()
 }
@@ -201,7 +203,8 @@ async fn with_a_copy() -> (Server, Boot, Value) {
     (server, copy, running)
 }
 
-fn said(server: &Server, args: &[&str]) -> String {
+/// What the command line says when it succeeds.
+pub(crate) fn said(server: &Server, args: &[&str]) -> String {
     let output = server.cli(args);
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()

@@ -8,6 +8,7 @@ mod checkin;
 mod cli;
 mod conflicts;
 mod durability;
+mod explain;
 mod fleet;
 mod identity;
 mod images;
