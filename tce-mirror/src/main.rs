@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use tce_mirror::fetch::Mirror;
 use tce_mirror::plan;
-use tce_mirror::sync::{self, Repository};
+use tce_mirror::sync::{self, Missing, Repository};
 
 /// Works with Tiny Core extensions and their mirrors.
 #[derive(Parser)]
@@ -69,8 +69,18 @@ fn run(args: &Sync) -> Result<()> {
     let missing: Vec<String> = copy
         .missing
         .iter()
-        .map(|(name, by)| by.as_ref().map_or_else(|| name.clone(), |by| format!("{name} (needed by {by})")))
+        .map(|(name, Missing { needed_by, .. })| match needed_by {
+            Some(by) => format!("{name} (needed by {by})"),
+            None => name.clone(),
+        })
         .collect();
+    let unsure: String = copy.missing.values().flat_map(|m| &m.unsure).map(|why| format!("\n{why}")).collect();
+    ensure!(
+        unsure.is_empty(),
+        "no mirror that gives a right answer has {}; the other extensions are in {}. Mirrors that gave none:{unsure}",
+        missing.join(", "),
+        args.out.display()
+    );
     ensure!(
         missing.is_empty(),
         "no mirror has {}. See whether release, architecture and kernel are right; the others are in {}",

@@ -39,15 +39,25 @@ pub struct Copy {
     pub order: Vec<String>,
     /// What is known of each that is there.
     pub files: BTreeMap<String, Verified>,
-    /// Names that no mirror has, each with the extension that asks for it; nobody's where it was wanted itself.
-    pub missing: BTreeMap<String, Option<String>>,
+    /// Names that no mirror has.
+    pub missing: BTreeMap<String, Missing>,
 }
 
-/// Brings `wanted` and all that they depend on into `out`. What is there and right stays. `said` gets one line for each.
+/// An extension that no mirror has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// The extension that asks for it; none where it was wanted itself.
+    pub needed_by: Option<String>,
+    /// Mirrors that may have it and gave no answer, or a wrong one: a reason each.
+    pub unsure: Vec<String>,
+}
+
+/// Brings `wanted` and all that they depend on into `out`. What is there and right stays. `said` gets one line for each,
+/// and a warning for each mirror that was passed over.
 ///
 /// # Errors
-/// A mirror that lies, an extension that cannot be verified, a broken `.dep`: each with its URL. What is missing on all
-/// mirrors is no error but told in [`Copy::missing`].
+/// No mirror gives an extension rightly: one that lies, one that cannot be verified, a broken `.dep`, each with its URL.
+/// What is missing on all mirrors is no error but told in [`Copy::missing`].
 pub fn run(
     mirrors: &[Mirror],
     repository: &Repository,
@@ -67,11 +77,15 @@ pub fn run(
         }
         ensure!(needs.len() < MAX_CLOSURE, "more than {MAX_CLOSURE} extensions: {name} is one too many");
         let one = One { folder: &folder, name: &name, place: place.join(&name) };
-        let Some((verified, depends)) = fetch::first(mirrors, |mirror| one.take(mirror, &repository.kernel))? else {
-            copy.missing.insert(name.clone(), by);
+        let asked = fetch::first(mirrors, |mirror| one.take(mirror, &repository.kernel))?;
+        let Some((verified, depends)) = asked.found else {
+            copy.missing.insert(name.clone(), Missing { needed_by: by, unsure: asked.passed_over });
             needs.insert(name, Vec::new());
             continue;
         };
+        for reason in asked.passed_over {
+            said(&format!("warning: {reason}; another mirror has it"));
+        }
         said(&format!("{name}: {} bytes, {}", verified.size, if verified.fetched { "fetched" } else { "unchanged" }));
         copy.files.insert(name.clone(), verified);
         open.extend(depends.iter().rev().map(|need| (need.clone(), Some(name.clone()))));

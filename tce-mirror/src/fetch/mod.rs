@@ -198,21 +198,31 @@ enum Fault {
     Range,
 }
 
-/// The first mirror's result that is neither an error nor `None`. `None` if one says that it has nothing, and no other has.
+/// What mirrors that were asked one after the other came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked<T> {
+    /// The first result. `None` if at least one mirror says that it has nothing, and no other has.
+    pub found: Option<T>,
+    /// Why mirrors that were asked before were passed over, one reason each.
+    pub passed_over: Vec<String>,
+}
+
+/// Asks until one mirror has it: its result is neither an error nor `None`.
 ///
 /// # Errors
 /// Every mirror's reason, when none gave an answer.
-pub fn first<T>(mirrors: &[Mirror], mut ask: impl FnMut(&Mirror) -> Result<Option<T>>) -> Result<Option<T>> {
-    let (mut absent, mut reasons) = (false, Vec::new());
+pub fn first<T>(mirrors: &[Mirror], mut ask: impl FnMut(&Mirror) -> Result<Option<T>>) -> Result<Asked<T>> {
+    let (mut absent, mut passed_over) = (false, Vec::new());
     for mirror in mirrors {
         match ask(mirror) {
-            Ok(Some(found)) => return Ok(Some(found)),
+            Ok(Some(found)) => return Ok(Asked { found: Some(found), passed_over }),
             Ok(None) => absent = true,
-            Err(reason) => reasons.push(format!("{reason:#}")),
+            Err(reason) => passed_over.push(format!("{reason:#}")),
         }
     }
-    ensure!(absent, "{}", if reasons.is_empty() { "no mirror is named".to_owned() } else { reasons.join("\n") });
-    Ok(None)
+    let reasons = || if passed_over.is_empty() { "no mirror is named".to_owned() } else { passed_over.join("\n") };
+    ensure!(absent, "{}", reasons());
+    Ok(Asked { found: None, passed_over })
 }
 
 fn pinned(verified: Verified, pin: Option<[u8; 32]>, url: &str) -> Result<Verified> {

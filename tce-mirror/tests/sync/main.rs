@@ -1,6 +1,6 @@
 //! Copies from a mirror that behaves, and from mirrors that do not: over real connections.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 mod server;
 
@@ -9,7 +9,7 @@ use std::path::Path;
 
 use tce_mirror::checksum::{hex, md5};
 use tce_mirror::fetch::{Mirror, first};
-use tce_mirror::sync::{self, Copy, Repository};
+use tce_mirror::sync::{self, Copy, Missing, Repository};
 
 use server::{Answer, Server};
 
@@ -41,9 +41,13 @@ fn put(server: &Server, name: &str, depends: Option<&str>) {
 }
 
 fn run(servers: &[&Server], wanted: &[&str], out: &Path) -> anyhow::Result<Copy> {
+    run_saying(servers, wanted, out, |_| ())
+}
+
+fn run_saying(servers: &[&Server], wanted: &[&str], out: &Path, said: impl FnMut(&str)) -> anyhow::Result<Copy> {
     let mirrors: Vec<Mirror> = servers.iter().map(|s| Mirror::new(&s.url()).unwrap()).collect();
     let wanted: Vec<String> = wanted.iter().map(|&w| w.to_owned()).collect();
-    sync::run(&mirrors, &repository(), &wanted, out, |_| ())
+    sync::run(&mirrors, &repository(), &wanted, out, said)
 }
 
 fn read(out: &Path, name: &str) -> Vec<u8> {
@@ -86,7 +90,26 @@ fn what_no_mirror_has_is_told_with_who_needs_it() {
     put(&server, "b.tcz", None);
     let copy = run(&[&server], &["a.tcz"], out.path()).unwrap();
     assert_eq!(copy.order, ["b.tcz", "a.tcz"]);
-    assert_eq!(copy.missing.into_iter().collect::<Vec<_>>(), [("gone.tcz".to_owned(), Some("a.tcz".to_owned()))]);
+    let missing = Missing { needed_by: Some("a.tcz".to_owned()), unsure: Vec::new() };
+    assert_eq!(copy.missing.into_iter().collect::<Vec<_>>(), [("gone.tcz".to_owned(), missing)]);
+}
+
+#[test]
+fn a_mirror_that_fails_is_named_although_another_says_that_it_has_nothing() {
+    let (broken, empty, out) = (Server::start(), Server::start(), tempfile::tempdir().unwrap());
+    put(&broken, "a.tcz", None);
+    broken.put(&format!("{FOLDER}/a.tcz"), Answer::status(503));
+    let copy = run(&[&broken, &empty], &["a.tcz"], out.path()).unwrap();
+    let [unsure] = copy.missing["a.tcz"].unsure.as_slice() else { panic!("{:?}", copy.missing) };
+    assert!(unsure.contains(&broken.url()) && unsure.contains("503"), "{unsure}");
+    let command = std::process::Command::new(env!("CARGO_BIN_EXE_tce-mirror"))
+        .args(["sync", "--from", &broken.url(), "--from", &empty.url(), "--kernel", KERNEL, "a.tcz", "--out"])
+        .arg(out.path())
+        .output()
+        .unwrap();
+    let error = String::from_utf8(command.stderr).unwrap();
+    assert!(!command.status.success() && error.contains("503") && error.contains(&broken.url()), "{error}");
+    assert!(!error.contains("release"), "the release is not what is wrong: {error}");
 }
 
 #[test]
@@ -153,9 +176,13 @@ fn refused(lie: impl FnOnce(&Server), says: &[&str]) {
     let good = Server::start();
     put(&good, "a.tcz", Some("b.tcz\n"));
     put(&good, "b.tcz", None);
-    let copy = run(&[&server, &good], &["a.tcz"], out.path()).unwrap();
+    let mut said = String::new();
+    let copy = run_saying(&[&server, &good], &["a.tcz"], out.path(), |line| said += &format!("{line}\n")).unwrap();
     assert_eq!(copy.order, ["b.tcz", "a.tcz"]);
     assert_eq!(read(out.path(), "b.tcz"), content("b.tcz"));
+    // It is named all the same, with what is wrong with it.
+    let warning = said.lines().find(|l| l.starts_with("warning: ") && l.contains(&server.url())).unwrap();
+    assert!(says.iter().all(|word| warning.contains(word)), "{says:?}: {warning}");
 }
 
 #[test]
