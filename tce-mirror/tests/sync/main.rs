@@ -1,6 +1,6 @@
 //! Copies from a mirror that behaves, and from mirrors that do not: over real connections.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod server;
 
