@@ -126,16 +126,19 @@ pub fn part(text: &str) -> Cow<'_, str> {
     within(text, MAX_PART)
 }
 
+/// True for control characters, line separators, and characters that turn the direction of writing or cannot be seen.
+#[must_use]
+pub fn is_harmful(c: char) -> bool {
+    let unseen = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    unseen || c.is_control()
+}
+
 fn within(text: &str, most: usize) -> Cow<'_, str> {
-    let harmful = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
     let long = text.len() > most && text.chars().nth(most).is_some();
-    if !long && !text.contains(harmful) {
+    if !long && !text.contains(is_harmful) {
         return Cow::Borrowed(text);
     }
-    let shown: String = text.chars().take(most).map(|c| if harmful(c) { '\u{fffd}' } else { c }).collect();
+    let shown: String = text.chars().take(most).map(|c| if is_harmful(c) { '\u{fffd}' } else { c }).collect();
     if long { format!("{shown}… ({} characters)", text.chars().count()).into() } else { shown.into() }
 }
 

@@ -6,6 +6,7 @@ pub mod client;
 pub mod explain;
 pub mod identity;
 pub mod images;
+pub mod json;
 pub mod log;
 pub mod nodes;
 pub mod show;
@@ -58,5 +59,5 @@ fn print(text: &str) -> anyhow::Result<()> {
 
 /// Prints a JSON document, readable.
 fn print_json(document: &serde_json::Value) -> anyhow::Result<()> {
-    print(&format!("{}\n", serde_json::to_string_pretty(document)?))
+    print(&format!("{}\n", json::pretty(document)?))
 }

@@ -47,3 +47,31 @@ fn a_url_that_is_none_is_named() {
     let output = Command::new(PROGRAM).args(["--server", "razor:8150", "nodes", "list"]).output().unwrap();
     assert!(!output.status.success() && text(&output).contains("razor:8150"), "{}", text(&output));
 }
+
+#[tokio::test]
+async fn json_of_a_hostile_machine_cannot_move_the_cursor_and_says_exactly_what_it_sent() {
+    let server = Server::start("");
+    let evil = "a\u{1b}[2J\u{7f}\u{9b}2J\u{2028}\u{2029}\u{202e}\u{2066}\u{200f}\u{feff}ü漢\n\"b";
+    let mut report = inventory(&["00-11-22-33-44-aa"], evil);
+    report["problems"] = json!([{"code": "c", "error": evil, "remedy": evil}]);
+    assert_eq!(Boot::new(1).send(&server, &report).await.0, 200);
+    for args in [
+        &["nodes", "show", "node1", "--json"][..],
+        &["nodes", "list", "--json"],
+        &["log", "--json"],
+        &["log", "--since", "1h", "--json"],
+        &["nodes", "log", "node1", "--json"],
+    ] {
+        let output = text(&server.cli(args));
+        let raw: Vec<char> = output
+            .chars()
+            .filter(|c| {
+                *c != '\n' && (c.is_control() || "\u{2028}\u{2029}\u{202e}\u{2066}\u{200f}\u{feff}".contains(*c))
+            })
+            .collect();
+        assert!(raw.is_empty(), "{args:?}: {raw:?}");
+        let document: Value = serde_json::from_str(&output).unwrap();
+        let (exact, found) = (json!(evil).to_string(), document.to_string());
+        assert!(found.contains(&exact) && output.contains("ü漢"), "{args:?}: {found}");
+    }
+}
