@@ -13,6 +13,9 @@ use wire::routes::HTTP_PORT;
 use crate::http::page;
 use crate::http::problem::Failure;
 
+/// Headers by which a proxy says that it passes on somebody else's request.
+const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+
 /// Refuses others than local callers in JSON.
 pub async fn local_only(ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request, next: Next) -> Response {
     match check(peer.ip(), request.headers(), own_name().as_deref()) {
@@ -45,6 +48,14 @@ fn check(peer: IpAddr, headers: &HeaderMap, own_name: Option<&str>) -> Result<()
              `http://127.0.0.1:{HTTP_PORT}/nodes`, or run mk-server there. Machines need only /svc, which is open."
         );
         return Err(Failure::new(StatusCode::FORBIDDEN, "not_local", error, remedy));
+    }
+    if let Some(name) = FORWARDED.iter().find(|name| headers.contains_key(**name)) {
+        let error = format!("the request came through a proxy (it has {name}), so nobody can tell who it is from");
+        let remedy = format!(
+            "Open `http://127.0.0.1:{HTTP_PORT}/nodes` on the server's machine, or forward the port with ssh. Let the proxy \
+             pass /svc and /api/microkernel/bootstrap only."
+        );
+        return Err(Failure::new(StatusCode::FORBIDDEN, "through_proxy", error, remedy));
     }
     let host = text(headers, header::HOST).unwrap_or_default();
     let name = host.parse::<Authority>().ok();

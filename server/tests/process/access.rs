@@ -45,6 +45,15 @@ async fn foreign_names_and_pages_are_refused() {
         let answer = server.request(Method::GET, path).header("host", "rebound.example:8150").send().await.unwrap();
         assert_eq!(answer.status().as_u16(), 403, "{path}");
     }
+    for header in ["forwarded", "x-forwarded-for", "x-real-ip"] {
+        for path in ["/nodes", "/api/collections/nodes"] {
+            let answer = server.request(Method::GET, path).header(header, "for=192.0.2.1").send().await.unwrap();
+            assert_eq!(answer.status().as_u16(), 403, "{header} {path}");
+            assert!(answer.text().await.unwrap().contains("proxy"), "{header} {path}");
+        }
+        let hello = server.request(Method::GET, "/svc/hello").header(header, "192.0.2.1").send().await.unwrap();
+        assert_eq!(hello.status().as_u16(), 200, "machines may come through a proxy");
+    }
     let script = server.request(Method::GET, "/svc/hello").header("host", "razor.example").send().await.unwrap();
     assert_eq!(script.status().as_u16(), 200, "machines know the server by any name");
     // What a form on another site would send: no preflight goes before it.
