@@ -106,7 +106,7 @@ pub async fn nodes(Handle(state): Handle<State>, Pairs(asked): Pairs<Asked>) -> 
     let silent_before = now_ms() - silent_s * 1000;
     let db = &state.store.readers;
     let counts = list::counts(db, silent_before).await?;
-    let list::Listed { total, ids } = list::find(db, &query, silent_before, page).await?;
+    let list::Listed { total, ids } = list::find(db, &query, silent_before, counts, page).await?;
     let mut nodes = Vec::with_capacity(ids.len());
     for id in ids {
         // One that was merged away in between is left out.

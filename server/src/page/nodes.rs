@@ -79,18 +79,17 @@ fn search(list: &List) -> Markup {
 }
 
 fn filters(list: &List) -> Markup {
-    let Counts { all, disputed, silent } = list.counts;
     html! {
         nav.filters aria-label="Which nodes" {
             @for which in Which::ALL {
-                @let (label, count) = match which {
-                    Which::All => ("All", all),
-                    Which::Disputed => ("Held or pending", disputed),
-                    Which::Silent => ("Silent", silent),
+                @let label = match which {
+                    Which::All => "All",
+                    Which::Disputed => "Held or pending",
+                    Which::Silent => "Silent",
                 };
                 @let current = (which == list.query.which).then_some("page");
                 a href=(url(&Query { which, ..list.query.clone() }, 0)) aria-current=[current] {
-                    (label) " " span.count { (human::number(count)) }
+                    (label) " " span.count { (human::number(list.counts.of(which))) }
                 }
             }
         }

@@ -1,5 +1,6 @@
-//! The list of nodes, sorted, searched and cut into pages by the database, so that a hundred thousand of them cost no more
-//! than the page that is shown.
+//! The list of nodes, sorted, searched and cut into pages by the database: only the nodes of a page are loaded. Counts and the
+//! rows before the page still walk an index, and a search the words of all nodes; `tests/process/many.rs` prints what that
+//! costs with a hundred thousand of them.
 
 use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
@@ -118,14 +119,37 @@ pub struct Counts {
     pub silent: i64,
 }
 
-/// A page of the nodes that `query` fits. A node is silent when its last check-in was before `silent_before`.
+impl Counts {
+    /// Nodes of this kind.
+    #[must_use]
+    pub fn of(self, which: Which) -> i64 {
+        match which {
+            Which::All => self.all,
+            Which::Disputed => self.disputed,
+            Which::Silent => self.silent,
+        }
+    }
+}
+
+/// A page of the nodes that `query` fits. A node is silent when its last check-in was before `silent_before`; `counts` are
+/// those of that time, so that only a search is counted anew.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find(db: &SqlitePool, query: &Query, silent_before: i64, page: Page) -> anyhow::Result<Listed> {
-    let mut count = QueryBuilder::new("SELECT count(*) FROM nodes n JOIN summaries s ON s.node = n.id");
-    restrict(&mut count, query, silent_before);
-    let total = count.build_query_scalar().fetch_one(db).await?;
+pub async fn find(
+    db: &SqlitePool,
+    query: &Query,
+    silent_before: i64,
+    counts: Counts,
+    page: Page,
+) -> anyhow::Result<Listed> {
+    let total = if query.search.trim().is_empty() {
+        counts.of(query.which)
+    } else {
+        let mut count = QueryBuilder::new("SELECT count(*) FROM nodes n JOIN summaries s ON s.node = n.id");
+        restrict(&mut count, query, silent_before);
+        count.build_query_scalar().fetch_one(db).await?
+    };
     let mut select = QueryBuilder::new("SELECT n.id FROM nodes n JOIN summaries s ON s.node = n.id");
     restrict(&mut select, query, silent_before);
     let direction = if query.descending { "DESC" } else { "ASC" };

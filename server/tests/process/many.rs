@@ -1,4 +1,5 @@
-//! Lists of a hundred thousand nodes: each answer costs no more than what it shows.
+//! Lists of a hundred thousand nodes: what each answer costs. Measured on two busy cores without optimisation: a page 0.16 to
+//! 0.8 s, a search over all 0.6 to 1.5 s, a page of the log 7 ms. Loading all nodes for each would take many times that.
 
 use std::time::{Duration, Instant};
 
