@@ -10,6 +10,8 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 /// Most memory for bodies of check-ins that are being received or worked on, in bytes: a thousand large servers at once.
 pub const BODIES_MEMORY: usize = 256 * 1024 * 1024;
+/// Most of it that bodies of one address may take, so that none of them keeps the others out: sixteen of the largest.
+pub const PEER_BODIES_MEMORY: usize = BODIES_MEMORY / 4;
 /// When a client that was refused for want of memory should come back.
 pub const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// Longest time that running requests get when the server is told to stop.
@@ -34,8 +36,13 @@ pub const REPORT_ZSTD_LEVEL: i32 = 3;
 /// Largest stored report once unpacked, in bytes.
 pub const MAX_REPORT: usize = 2 * wire::limits::MAX_CHECKIN_BODY;
 
-/// Most entries that are kept of one node's log; each further one takes the place of the oldest.
+/// Most entries that are kept in each ring of one node's log, of what was decided and of what was said; each further one
+/// takes the place of the oldest.
 pub const MAX_NODE_LOG: i64 = 1000;
+/// Time, in milliseconds, within which an entry that comes again is counted and not added.
+pub const REPEATS_WITHIN_MS: i64 = 60 * 60 * 1000;
+/// Newest entries of a ring among which a repeated one is looked for: a boot loop says a few things in turn.
+pub const REPEATS_AMONG: i64 = 20;
 /// Most events that are kept; each further one takes the place of the oldest.
 pub const MAX_EVENTS: i64 = 1_000_000;
 /// Longest log message that a node may send, in bytes.

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::human;
+
 /// What an entry (a JSON object) says. One of a kind that is not known here is shown with all that it holds.
 #[must_use]
 pub fn sentence(entry: &Value) -> String {
@@ -37,10 +39,19 @@ pub fn sentence(entry: &Value) -> String {
     said.filter(|s| !s.is_empty()).unwrap_or_else(|| other(entry))
 }
 
+/// A sentence about what came several times, the first time at `since` (RFC 3339).
+#[must_use]
+pub fn repeated(sentence: &str, times: i64, since: &str) -> String {
+    format!("{sentence} ({times} times since {})", human::stamp(since))
+}
+
 fn boot(entry: &Value) -> String {
     if entry["error"] == "duplicate_node" {
         let (nodes, keys) = (names(&entry["nodes"]), list(&entry["hw_info"], ", "));
         return format!("A machine with {keys} may be any of {nodes}, so it was not given to one of them.");
+    }
+    if entry["error"] == "no_image" {
+        return "Asked what to boot, but there was nothing: no image in use on this server.".to_owned();
     }
     match entry["task"].as_str() {
         Some("microkernel") => "Booted the microkernel from the network.".to_owned(),
@@ -122,6 +133,7 @@ mod tests {
         for (entry, words) in [
             (json!({"event": "boot", "task": "microkernel", "template": "boot"}), "Booted the microkernel"),
             (json!({"event": "boot", "task": "noop", "template": "boot_local"}), "own disk"),
+            (json!({"event": "boot", "task": "microkernel", "error": "no_image"}), "no image in use"),
             (
                 json!({"event": "boot", "error": "duplicate_node", "nodes": [{"name": "node1"}, {"name": "node2"}], "hw_info": ["mac=a"]}),
                 "A machine with mac=a may be any of node1 and node2",

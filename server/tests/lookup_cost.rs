@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use mk_server::config::Config;
 use mk_server::http::query;
 use mk_server::registry::checkin::Checkin;
-use mk_server::registry::lookup::Lookup;
+use mk_server::registry::lookup::{Asked, Lookup};
 use mk_server::registry::said::Said;
 use mk_server::store::{FILE, Store};
 use serde_json::json;
@@ -58,7 +58,7 @@ fn mac(port: u64, node: u64) -> String {
 async fn boot(store: &Store, config: &Arc<Config>, node: u64) -> i64 {
     let pairs = vec![("net0".to_owned(), mac(0, node)), ("serial".to_owned(), format!("S{node}"))];
     let query::Machine { info, dhcp_mac } = query::machine(&pairs);
-    let work = Lookup { config: Arc::clone(config), now: 1, info, dhcp_mac, booting: true };
+    let work = Lookup { config: Arc::clone(config), now: 1, info, dhcp_mac, asked: Asked::Boot { image: true } };
     store.writer.write(work).await.unwrap().unwrap().id
 }
 

@@ -1,5 +1,6 @@
 //! The API's client. Every failure says whether the server was reached, and what to do.
 
+use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
@@ -8,6 +9,23 @@ use serde_json::Value;
 use wire::error::Problem;
 
 use crate::limits::{CLIENT_CONNECT_TIMEOUT, CLIENT_TIMEOUT, UPLOAD_TIMEOUT};
+
+/// The server's word that it does not do what was asked.
+#[derive(Debug)]
+pub struct Refused {
+    /// Status of the answer.
+    pub status: StatusCode,
+    /// Why, and what to do.
+    pub problem: Problem,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n{}", self.problem.error, self.problem.remedy)
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// A server's API.
 #[derive(Debug)]
@@ -77,7 +95,7 @@ impl Client {
                 .with_context(|| format!("{} answered something else than JSON; is it an mk-server?", self.base));
         }
         match serde_json::from_slice::<Problem>(&body) {
-            Ok(problem) => bail!("{}\n{}", problem.error, problem.remedy),
+            Ok(problem) => bail!(Refused { status, problem }),
             Err(_) if status == StatusCode::NOT_FOUND => {
                 bail!("{} does not know this command; is it an mk-server?", self.base)
             }

@@ -3,13 +3,14 @@
 use std::io::IsTerminal as _;
 
 use anyhow::anyhow;
-use serde_json::{Value, json};
+use reqwest::StatusCode;
+use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::cli::args::LogOptions;
-use crate::cli::client::Client;
-use crate::cli::{is_broken_pipe, print, print_json};
+use crate::cli::client::{Client, Refused};
+use crate::cli::{is_broken_pipe, json, print};
 use crate::human;
 use crate::limits::{FOLLOW_PAUSE, SHOWN_LOG};
 
@@ -17,6 +18,8 @@ use crate::limits::{FOLLOW_PAUSE, SHOWN_LOG};
 const BEGINNING: &str = "0.0";
 /// Head of the columns, as [`line`] sets them.
 const HEAD: &str = "Time (UTC)           Node      Severity  What happened\n";
+/// What stands before the first entry of a JSON document.
+const DOCUMENT: &str = "{\"items\": [\n";
 
 /// Shows the log of all nodes or of one.
 ///
@@ -30,29 +33,22 @@ pub async fn run(client: &Client, node: Option<&str>, options: &LogOptions) -> a
     if let Some(since) = &options.since {
         query.append_pair("since", &time_of(since, OffsetDateTime::now_utc())?);
     }
-    let feed = Feed { client, query: query.finish(), options };
-    let (items, cursor) = if options.since.is_some() {
-        feed.after(BEGINNING).await?
+    let feed = Feed { client, query: query.finish() };
+    let mut output = Output::new(options);
+    let cursor = if options.since.is_some() {
+        feed.show_after(BEGINNING, &mut output).await?
     } else {
-        let newest = feed.get(&format!("limit={SHOWN_LOG}")).await?;
-        (list(&newest), word(&newest, "cursor"))
+        feed.show_newest(&mut output).await?
     };
-    if options.json && !options.follow {
-        return print_json(&json!({"items": items, "cursor": cursor}));
-    }
-    if items.is_empty() {
+    if output.shown == 0 {
         eprintln!("Nothing has happened {}.", if options.since.is_some() { "since then" } else { "yet" });
-    } else if !options.json && std::io::stdout().is_terminal() {
-        print(HEAD)?;
     }
-    feed.show(&items)?;
-    if options.follow { feed.follow(cursor).await } else { Ok(()) }
+    if options.follow { feed.follow(cursor, &mut output).await } else { output.end(&cursor) }
 }
 
 struct Feed<'a> {
     client: &'a Client,
     query: String,
-    options: &'a LogOptions,
 }
 
 impl Feed<'_> {
@@ -60,51 +56,113 @@ impl Feed<'_> {
         self.client.get(&format!("/api/collections/events?{}&{part}", self.query)).await
     }
 
-    /// All entries after a place, and the place after them.
-    async fn after(&self, cursor: &str) -> anyhow::Result<(Vec<Value>, String)> {
-        let (mut items, mut cursor) = (Vec::new(), cursor.to_owned());
+    /// Shows the newest entries; gives the place after them.
+    async fn show_newest(&self, output: &mut Output) -> anyhow::Result<String> {
+        let newest = self.get(&format!("limit={SHOWN_LOG}")).await?;
+        output.show(&newest)?;
+        Ok(word(&newest, "cursor"))
+    }
+
+    /// Shows all entries after a place, page by page as they come; gives the place after them.
+    async fn show_after(&self, cursor: &str, output: &mut Output) -> anyhow::Result<String> {
+        let mut cursor = cursor.to_owned();
         loop {
             let page = self.get(&format!("after={cursor}")).await?;
-            items.extend(list(&page));
+            output.show(&page)?;
             cursor = word(&page, "cursor");
             if page["more"] != true {
-                return Ok((items, cursor));
+                return Ok(cursor);
             }
         }
     }
 
-    async fn follow(&self, mut cursor: String) -> anyhow::Result<()> {
-        let mut away = false;
+    /// Goes on for ever. A server that is away is waited for; one that refuses ends it, such as for a node that was deleted.
+    async fn follow(&self, cursor: String, output: &mut Output) -> anyhow::Result<()> {
+        let (mut cursor, mut away) = (Some(cursor), false);
         loop {
             tokio::time::sleep(FOLLOW_PAUSE).await;
-            match self.after(&cursor).await {
-                Ok((items, next)) => {
+            let next = match &cursor {
+                Some(cursor) => self.show_after(cursor, output).await,
+                None => self.show_newest(output).await,
+            };
+            let error = match next {
+                Ok(next) => {
                     if away {
                         eprintln!("mk-server: the server answers again");
                     }
-                    away = false;
-                    self.show(&items)?;
-                    cursor = next;
+                    (cursor, away) = (Some(next), false);
+                    continue;
                 }
-                Err(error) if !away && !is_broken_pipe(&error) => {
+                Err(error) if is_broken_pipe(&error) => return Err(error),
+                Err(error) => error,
+            };
+            match error.downcast_ref::<Refused>().map(|refused| refused.status) {
+                Some(StatusCode::GONE) => {
+                    let Refused { problem, .. } = error.downcast()?;
+                    eprintln!("mk-server: {}\nIts newest entries follow.", problem.error);
+                    cursor = None;
+                }
+                Some(status) if status.is_client_error() => return Err(error),
+                _ if !away => {
                     eprintln!("mk-server: {error:#}\nWaiting for it; end with Ctrl-C.");
                     away = true;
                 }
-                Err(_) => {}
+                _ => {}
             }
         }
     }
+}
 
-    fn show(&self, items: &[Value]) -> anyhow::Result<()> {
-        for entry in items {
-            print(&if self.options.json { format!("{entry}\n") } else { line(entry) })?;
+/// How entries are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// A line for people.
+    Line,
+    /// A JSON object in one line.
+    Object,
+    /// All in one JSON document, an entry a line.
+    Document,
+}
+
+/// Entries on their way to standard output. None is kept: a log may have a million.
+struct Output {
+    form: Form,
+    shown: u64,
+}
+
+impl Output {
+    fn new(options: &LogOptions) -> Self {
+        let form = match (options.json, options.follow) {
+            (false, _) => Form::Line,
+            (true, true) => Form::Object,
+            (true, false) => Form::Document,
+        };
+        Self { form, shown: 0 }
+    }
+
+    /// Prints the entries of an answer.
+    fn show(&mut self, page: &Value) -> anyhow::Result<()> {
+        for entry in page["items"].as_array().into_iter().flatten() {
+            let first = self.shown == 0;
+            self.shown += 1;
+            print(&match self.form {
+                Form::Line if first && std::io::stdout().is_terminal() => format!("{HEAD}{}", line(entry)),
+                Form::Line => line(entry),
+                Form::Object => format!("{}\n", json::line(entry)),
+                Form::Document => format!("{}{}", if first { DOCUMENT } else { ",\n" }, json::line(entry)),
+            })?;
         }
         Ok(())
     }
-}
 
-fn list(page: &Value) -> Vec<Value> {
-    page["items"].as_array().cloned().unwrap_or_default()
+    /// Prints what comes after the last entry.
+    fn end(&self, cursor: &str) -> anyhow::Result<()> {
+        if self.form != Form::Document {
+            return Ok(());
+        }
+        let begin = if self.shown == 0 { DOCUMENT } else { "" };
+        print(&format!("{begin}\n], \"cursor\": {}}}\n", json::line(&cursor.into())))
+    }
 }
 
 fn word(value: &Value, name: &str) -> String {
@@ -142,6 +200,8 @@ fn time_of(text: &str, now: OffsetDateTime) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

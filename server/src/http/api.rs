@@ -135,6 +135,13 @@ pub async fn events(Handle(state): Handle<State>, Query(pairs): Query<Pairs>) ->
     let part = after.transpose()?.map_or(Part::Newest, Part::After);
     let wanted = Wanted { node, since: since.transpose()?, part, limit: page(&pairs)?.limit };
     let feed = feed::read(&state.store.readers, &wanted).await?;
+    if let Part::After(place) = part
+        && feed.end.is_before(place)
+    {
+        let error = format!("the log ends before {place}: it was restored from an older copy, or begun anew");
+        let remedy = "Begin with its newest entries: leave out `after`.";
+        return Err(Failure::new(StatusCode::GONE, "log_began_anew", error, remedy));
+    }
     let spec = format!("{SPEC}/events");
     Ok(Json(json!({"spec": spec, "items": feed.entries, "cursor": feed.last.to_string(), "more": feed.more})))
 }

@@ -14,7 +14,7 @@ use crate::http::query::{self, Pairs};
 use crate::image::Image;
 use crate::limits::MAX_NICS;
 use crate::registry::Refusal;
-use crate::registry::lookup::{Found, Lookup};
+use crate::registry::lookup::{Asked, Found, Lookup};
 use crate::store::{nodes, now_ms};
 
 /// NICs that the bootstrap script asks for unless `nic_max` says otherwise.
@@ -30,8 +30,9 @@ pub async fn boot(
     Query(pairs): Query<Pairs>,
 ) -> Result<Response, Failure> {
     let base = query::base_url(&headers)?;
-    let found = lookup(&state, &pairs, true).await??;
-    Ok(script(script_for(&state, &base, found).await?))
+    let image = state.images.current().await?;
+    let found = lookup(&state, &pairs, Asked::Boot { image: image.is_some() }).await??;
+    Ok(script(script_for(&state, &base, found, image.as_ref()).await?))
 }
 
 /// `GET /svc/boot/why`: shows on the machine's screen why `/svc/boot` refused it, and boots the microkernel without an id,
@@ -45,11 +46,12 @@ pub async fn why(
     Query(pairs): Query<Pairs>,
 ) -> Result<Response, Failure> {
     let base = query::base_url(&headers)?;
-    Ok(script(match lookup(&state, &pairs, false).await? {
-        Ok(found) => script_for(&state, &base, found).await?,
+    let image = state.images.current().await?;
+    Ok(script(match lookup(&state, &pairs, Asked::Id).await? {
+        Ok(found) => script_for(&state, &base, found, image.as_ref()).await?,
         Err(Refusal { problem, .. }) => {
-            let then = match state.images.current().await? {
-                Some(image) => microkernel(&state, &base, &image, "An unrecognised machine", ""),
+            let then = match &image {
+                Some(image) => microkernel(&state, &base, image, "An unrecognised machine", ""),
                 None => ipxe::nothing_to_boot("An unrecognised machine", &no_image()),
             };
             ipxe::refused(&problem, &then)
@@ -62,7 +64,7 @@ pub async fn why(
 /// # Errors
 /// When it cannot be told which machine it is.
 pub async fn node_id(Handle(state): Handle<State>, Query(pairs): Query<Pairs>) -> Result<Json<Value>, Failure> {
-    let found = lookup(&state, &pairs, false).await??;
+    let found = lookup(&state, &pairs, Asked::Id).await??;
     Ok(Json(json!({"id": found.id})))
 }
 
@@ -113,12 +115,12 @@ fn with_port(base: &str, port: u16) -> String {
     format!("{}:{port}", &base[..end])
 }
 
-async fn lookup(state: &State, pairs: &Pairs, booting: bool) -> anyhow::Result<Result<Found, Refusal>> {
+async fn lookup(state: &State, pairs: &Pairs, asked: Asked) -> anyhow::Result<Result<Found, Refusal>> {
     let query::Machine { info, dhcp_mac } = query::machine(pairs);
-    state.store.writer.write(Lookup { config: state.config.clone(), now: now_ms(), info, dhcp_mac, booting }).await
+    state.store.writer.write(Lookup { config: state.config.clone(), now: now_ms(), info, dhcp_mac, asked }).await
 }
 
-async fn script_for(state: &State, base: &str, found: Found) -> anyhow::Result<String> {
+async fn script_for(state: &State, base: &str, found: Found, image: Option<&Image>) -> anyhow::Result<String> {
     let title = nodes::name(found.id);
     if found.boot_local {
         let mut reader = state.store.readers.acquire().await?;
@@ -126,8 +128,8 @@ async fn script_for(state: &State, base: &str, found: Found) -> anyhow::Result<S
         let sanboot = nodes::is_virtual(&mut reader, found.id).await? != Some(false);
         return Ok(ipxe::boot_local(&title, sanboot));
     }
-    Ok(match state.images.current().await? {
-        Some(image) => microkernel(state, base, &image, &title, &format!("/{}", found.id)),
+    Ok(match image {
+        Some(image) => microkernel(state, base, image, &title, &format!("/{}", found.id)),
         None => ipxe::nothing_to_boot(&title, &no_image()),
     })
 }

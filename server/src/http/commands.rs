@@ -78,7 +78,7 @@ impl Work for Release {
         };
         nodes::release(&mut *db, node.id).await?;
         let entry = json!({"event": "reinstall", "msg": format!("no longer counts as installed ({installed})")});
-        history::log(db, self.now, node.id, "info", &entry).await?;
+        history::log_decision(db, self.now, node.id, "info", &entry).await?;
         Ok(Ok(format!("{name} no longer counts as installed ({installed})")))
     }
 }

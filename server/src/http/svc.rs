@@ -96,7 +96,7 @@ impl Work for LogLine {
             let error = format!("there is no node {}", self.id);
             return Ok(Err(Refusal::new(404, "no_such_node", error, "Ask /svc/nodeid for the node's id.")));
         };
-        history::log(db, self.now, id, &self.severity, &json!({"event": "node_log", "msg": self.message})).await?;
+        history::log_said(db, self.now, id, &self.severity, &json!({"event": "node_log", "msg": self.message})).await?;
         Ok(Ok(()))
     }
 }

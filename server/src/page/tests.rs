@@ -39,7 +39,13 @@ fn document(text: &str) -> Value {
 
 fn node_page(text: &str) -> String {
     let entry = json!({"timestamp": "2027-01-15T07:59:00Z", "node": "node1", "severity": text, "text": text});
-    let log = Feed { entries: vec![entry], first: Cursor::default(), last: Cursor::default(), more: true };
+    let log = Feed {
+        entries: vec![entry],
+        first: Cursor::default(),
+        last: Cursor::default(),
+        end: Cursor::default(),
+        more: true,
+    };
     let report =
         json!({"id": 3, "timestamp": "2027-01-15T07:59:00Z", "kind": "inventory", "digest": text, "bytes": 4700});
     node(&Node::read(document(text)).unwrap(), &log, &(30, vec![report]), now()).into_string()

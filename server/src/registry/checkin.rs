@@ -226,7 +226,7 @@ impl Checkin {
                 .is_some_and(|n| digest.is_some() && n.is_registered() && n.report_digest.as_ref() == digest);
         if let Some(id) = id {
             if let Some((severity, entry)) = &action.log {
-                history::log(&mut *db, self.now, id, severity, entry).await?;
+                history::log_decision(&mut *db, self.now, id, severity, entry).await?;
             }
             self.keep_messages(&mut *db, id).await?;
             nodes::set_contact(&mut *db, id, &self.contact(action.reboots)?).await?;
@@ -249,11 +249,11 @@ impl Checkin {
         for problem in self.request.problems.iter().take(MAX_MESSAGES) {
             let entry =
                 json!({"event": "problem", "code": problem.code, "error": problem.error, "remedy": problem.remedy});
-            history::log(&mut *db, self.now, id, "warn", &entry).await?;
+            history::log_said(&mut *db, self.now, id, "warn", &entry).await?;
         }
         for result in self.request.results.iter().take(MAX_MESSAGES) {
             let entry = json!({"event": "command", "id": result.id, "outcome": result.outcome, "msg": result.detail});
-            history::log(&mut *db, self.now, id, "info", &entry).await?;
+            history::log_said(&mut *db, self.now, id, "info", &entry).await?;
         }
         Ok(())
     }

@@ -32,8 +32,20 @@ pub struct Lookup {
     pub info: HwInfo,
     /// The MAC that iPXE got its address with, as sent.
     pub dhcp_mac: Option<String>,
-    /// True for a boot, which is written to the node's log.
-    pub booting: bool,
+    /// What is asked for.
+    pub asked: Asked,
+}
+
+/// What a look-up is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// The node's id alone.
+    Id,
+    /// What to boot, which is written to the node's log.
+    Boot {
+        /// There is an image to boot.
+        image: bool,
+    },
 }
 
 /// The node that was found or made.
@@ -64,10 +76,14 @@ impl Work for Lookup {
         };
         let node = Node::get(&mut *db, id).await?;
         let boot_local = node.as_ref().is_some_and(|n| n.installed.is_some() && n.is_registered() && !n.is_held());
-        if self.booting {
+        if let Asked::Boot { image } = self.asked {
             let (task, template) = if boot_local { ("noop", "boot_local") } else { ("microkernel", "boot") };
-            let entry = json!({"event": "boot", "task": task, "template": template});
-            history::log(&mut *db, self.now, id, "info", &entry).await?;
+            let mut entry = json!({"event": "boot", "task": task, "template": template});
+            let severity = if boot_local || image { "info" } else { "warn" };
+            if severity == "warn" {
+                entry["error"] = "no_image".into();
+            }
+            history::log_said(&mut *db, self.now, id, severity, &entry).await?;
         }
         Ok(Ok(Found { id, boot_local }))
     }
@@ -153,7 +169,7 @@ pub async fn log_duplicate(db: &mut SqliteConnection, now: i64, ids: &[i64], key
     let list: Vec<_> = ids.iter().map(|id| json!({"name": nodes::name(*id), "id": id})).collect();
     let entry = json!({"event": "boot", "error": "duplicate_node", "nodes": list, "hw_info": keys});
     for id in ids {
-        history::log(&mut *db, now, *id, "error", &entry).await?;
+        history::log_said(&mut *db, now, *id, "error", &entry).await?;
     }
     Ok(())
 }

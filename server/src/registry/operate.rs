@@ -147,7 +147,7 @@ impl Work for Operate {
         history::event(&mut trial, self.now, "operator", done.node, &detail).await?;
         let entry = json!({"event": "operator", "msg": done.result});
         for id in done.node.into_iter().chain(done.other) {
-            history::log(&mut trial, self.now, id, "info", &entry).await?;
+            history::log_decision(&mut trial, self.now, id, "info", &entry).await?;
         }
         trial.commit().await?;
         Ok(Ok(done))

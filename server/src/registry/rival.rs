@@ -34,7 +34,7 @@ pub async fn overtaken(db: &mut SqliteConnection, now: i64, boot: &Boot) -> anyh
         "msg": format!("two machines speak as {}; the one that started later is held as {}", nodes::name(node), nodes::name(held)),
     });
     for id in [node, held] {
-        history::log(&mut *db, now, id, "warn", &entry).await?;
+        history::log_decision(&mut *db, now, id, "warn", &entry).await?;
     }
     history::event(db, now, "identity-conflict", Some(held), &entry).await?;
     Ok(Some(if newcomer.boot_id == boot.boot_id { held } else { node }))

@@ -173,7 +173,7 @@ async fn apply(
             if decision.row == 9 {
                 let detail = json!({"node": nodes::name(*id), "decision": decision});
                 history::event(&mut *db, speaker.now, "node-rejoined", Some(*id), &detail).await?;
-                history::log(db, speaker.now, *id, "warn", &rejoined(*id, decision)).await?;
+                history::log_decision(db, speaker.now, *id, "warn", &rejoined(*id, decision)).await?;
             }
             *id
         }
@@ -231,7 +231,7 @@ async fn learn(db: &mut SqliteConnection, speaker: &Speaker<'_>, node: &Node, al
         let (from, to) = (nodes::name(node.id), nodes::name(heir));
         let entry = json!({"event": "hardware-moved", "key": key.to_string(), "from": from, "to": to});
         for id in [node.id, heir] {
-            history::log(&mut *db, now, id, "info", &entry).await?;
+            history::log_decision(&mut *db, now, id, "info", &entry).await?;
         }
         history::event(&mut *db, now, "hardware-moved", Some(heir), &entry).await?;
     }
@@ -248,9 +248,9 @@ async fn announce(db: &mut SqliteConnection, now: i64, settled: &Settled, decisi
         "event": "identity", "node": nodes::name(settled.id), "state": settled.state, "decision": decision,
         "conflict": others.iter().map(|id| nodes::name(*id)).collect::<Vec<_>>(),
     });
-    history::log(&mut *db, now, settled.id, severity, &entry).await?;
+    history::log_decision(&mut *db, now, settled.id, severity, &entry).await?;
     for other in others {
-        history::log(&mut *db, now, *other, severity, &entry).await?;
+        history::log_decision(&mut *db, now, *other, severity, &entry).await?;
     }
     if severity == "warn" {
         history::event(db, now, "identity-conflict", Some(settled.id), &entry).await?;

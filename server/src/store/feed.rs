@@ -21,6 +21,14 @@ pub struct Cursor {
     event: i64,
 }
 
+impl Cursor {
+    /// True for a place that comes after this one in at least one of the two tables.
+    #[must_use]
+    pub fn is_before(self, other: Self) -> bool {
+        self.log < other.log || self.event < other.event
+    }
+}
+
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.log, self.event)
@@ -70,6 +78,8 @@ pub struct Feed {
     pub first: Cursor,
     /// After the last entry.
     pub last: Cursor,
+    /// The end of the feed.
+    pub end: Cursor,
     /// There are more in the direction of the part: older ones, or newer ones after a place.
     pub more: bool,
 }
@@ -81,12 +91,14 @@ struct Row {
     node: Option<i64>,
     severity: String,
     entry: String,
+    times: i64,
+    since: Option<i64>,
 }
 
 /// The two tables, in one form. An event that stands in the logs of its nodes too is left out.
-const LOG: &str = "SELECT id, at, node, severity, entry FROM node_log WHERE 1";
+const LOG: &str = "SELECT id, at, node, severity, entry, times, since FROM node_log WHERE 1";
 const EVENTS: &str = "SELECT id, at, node, CASE kind WHEN 'identity-conflict' THEN 'warn' ELSE 'info' END AS severity,
-     json_set(detail, '$.event', kind) AS entry FROM events
+     json_set(detail, '$.event', kind) AS entry, 1 AS times, NULL AS since FROM events
      WHERE NOT (kind IN ('hardware-moved', 'identity-conflict', 'node-rejoined') AND node IS NOT NULL)";
 
 /// Reads a part of the feed.
@@ -106,7 +118,9 @@ pub async fn read(db: &SqlitePool, wanted: &Wanted) -> anyhow::Result<Feed> {
 }
 
 async fn end(db: &mut SqliteConnection) -> anyhow::Result<Cursor> {
-    let select = "SELECT coalesce((SELECT max(id) FROM node_log), 0), coalesce((SELECT max(id) FROM events), 0)";
+    // Not the largest id: the newest entries may have been those of a node that was deleted.
+    let select = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'node_log'), 0),
+                  coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)";
     let (log, event) = sqlx::query_as(select).fetch_one(db).await?;
     Ok(Cursor { log, event })
 }
@@ -186,7 +200,7 @@ fn cut(mut rows: Vec<(Source, Row)>, part: Part, end: Cursor, limit: usize) -> a
         }
     }
     let entries = rows.into_iter().map(|(_, row)| entry(row)).collect::<anyhow::Result<_>>()?;
-    Ok(Feed { entries, first, last, more })
+    Ok(Feed { entries, first, last, end, more })
 }
 
 fn id(cursor: &mut Cursor, source: Source) -> &mut i64 {
@@ -199,10 +213,16 @@ fn id(cursor: &mut Cursor, source: Source) -> &mut i64 {
 fn entry(row: Row) -> anyhow::Result<Value> {
     let entry: Value = serde_json::from_str(&row.entry)?;
     let text = wording::sentence(&entry);
-    Ok(json!({
+    let mut shown = json!({
         "timestamp": timestamp(row.at), "node": row.node.map(nodes::name), "severity": row.severity, "text": text,
         "entry": entry,
-    }))
+    });
+    if let Some(since) = row.since.map(timestamp) {
+        shown["text"] = wording::repeated(&text, row.times, &since).into();
+        shown["times"] = row.times.into();
+        shown["since"] = since.into();
+    }
+    Ok(shown)
 }
 
 #[cfg(test)]
@@ -210,7 +230,15 @@ mod tests {
     use super::*;
 
     fn row(id: i64, at: i64) -> Row {
-        Row { id, at, node: Some(1), severity: "info".into(), entry: format!("{{\"msg\": \"{id} at {at}\"}}") }
+        Row {
+            id,
+            at,
+            node: Some(1),
+            severity: "info".into(),
+            entry: format!("{{\"msg\": \"{id} at {at}\"}}"),
+            times: 1,
+            since: None,
+        }
     }
 
     /// Two tables whose clock stepped back once.
@@ -259,6 +287,14 @@ mod tests {
         let rest = cut(older, Part::Before(newest.first), end, 10).unwrap();
         assert_eq!((texts(&rest).len(), rest.more), (4, false));
         assert_eq!(rest.first, Cursor::default());
+    }
+
+    #[test]
+    fn a_place_that_the_feed_does_not_have_yet_is_told() {
+        let end = Cursor { log: 4, event: 3 };
+        for (log, event, beyond) in [(4, 3, false), (0, 0, false), (5, 3, true), (4, 4, true), (9, 0, true)] {
+            assert_eq!(end.is_before(Cursor { log, event }), beyond, "{log}.{event}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 use sqlx::SqliteConnection;
 
-use crate::limits::{MAX_EVENTS, MAX_NODE_LOG, MAX_REPORT, REPORT_ZSTD_LEVEL};
+use crate::limits::{MAX_EVENTS, MAX_NODE_LOG, MAX_REPORT, REPEATS_AMONG, REPEATS_WITHIN_MS, REPORT_ZSTD_LEVEL};
 
 /// A report as it is stored.
 #[derive(Debug)]
@@ -104,21 +104,62 @@ pub fn unpack(packed: &[u8]) -> anyhow::Result<Value> {
     serde_json::from_slice(&json).context("a stored report is damaged")
 }
 
-/// Adds an entry (a JSON object) to a node's log. The oldest one goes when there are more than [`MAX_NODE_LOG`].
+/// Adds what the server decided about a node (a JSON object) to the node's log.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn log(db: &mut SqliteConnection, at: i64, node: i64, severity: &str, entry: &Value) -> anyhow::Result<()> {
-    sqlx::query("INSERT INTO node_log (node, origin, at, severity, entry) VALUES (?1, ?1, ?2, ?3, ?4)")
-        .bind(node)
-        .bind(at)
-        .bind(severity)
-        .bind(entry.to_string())
-        .execute(&mut *db)
-        .await?;
-    let oldest = "DELETE FROM node_log WHERE node = ?1 AND id <= (
-                  SELECT id FROM node_log WHERE node = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)";
-    sqlx::query(oldest).bind(node).bind(MAX_NODE_LOG).execute(db).await?;
+pub async fn log_decision(
+    db: &mut SqliteConnection,
+    at: i64,
+    node: i64,
+    severity: &str,
+    entry: &Value,
+) -> anyhow::Result<()> {
+    log(db, at, node, true, severity, entry).await
+}
+
+/// Adds what a machine, or anybody in its name, said or asked for (a JSON object) to the node's log. However much that is,
+/// it takes no room of what was decided.
+///
+/// # Errors
+/// When the database fails.
+pub async fn log_said(
+    db: &mut SqliteConnection,
+    at: i64,
+    node: i64,
+    severity: &str,
+    entry: &Value,
+) -> anyhow::Result<()> {
+    log(db, at, node, false, severity, entry).await
+}
+
+/// An entry that came lately is counted and moved to the end, under an id of its own, so that a reader who goes on from a
+/// place sees it. The oldest one of the ring goes when there are more than [`MAX_NODE_LOG`].
+async fn log(
+    db: &mut SqliteConnection,
+    at: i64,
+    node: i64,
+    decided: bool,
+    severity: &str,
+    entry: &Value,
+) -> anyhow::Result<()> {
+    let entry = entry.to_string();
+    let take = "DELETE FROM node_log WHERE id = (
+        SELECT id FROM (SELECT * FROM node_log WHERE node = ?1 AND decided = ?2 ORDER BY id DESC LIMIT ?3)
+        WHERE origin = ?1 AND severity = ?4 AND entry = ?5 AND at > ?6 ORDER BY id DESC LIMIT 1
+    ) RETURNING times, coalesce(since, at)";
+    let take = sqlx::query_as(take).bind(node).bind(decided).bind(REPEATS_AMONG).bind(severity).bind(&entry);
+    let repeated: Option<(i64, i64)> = take.bind(at - REPEATS_WITHIN_MS).fetch_optional(&mut *db).await?;
+    let (times, since) = repeated.map_or((1, None), |(times, since)| (times + 1, Some(since)));
+    let insert = "INSERT INTO node_log (node, origin, at, severity, entry, decided, times, since)
+                  VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let insert = sqlx::query(insert).bind(node).bind(at).bind(severity).bind(&entry);
+    insert.bind(decided).bind(times).bind(since).execute(&mut *db).await?;
+    if repeated.is_none() {
+        let oldest = "DELETE FROM node_log WHERE node = ?1 AND decided = ?2 AND id <= (
+                      SELECT id FROM node_log WHERE node = ?1 AND decided = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)";
+        sqlx::query(oldest).bind(node).bind(decided).bind(MAX_NODE_LOG).execute(db).await?;
+    }
     Ok(())
 }
 
@@ -169,10 +210,40 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn the_newest_events_are_kept() {
+    async fn database() -> SqliteConnection {
         let mut db = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
         sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
+        db
+    }
+
+    #[tokio::test]
+    async fn what_comes_again_lately_is_counted() {
+        let mut db = database().await;
+        let node = "INSERT INTO nodes (id, first_seen, hw_info, decision) VALUES (1, 0, '[]', '{}')";
+        sqlx::query(node).execute(&mut db).await.unwrap();
+        let (again, hour) = (json!({"msg": "again"}), REPEATS_WITHIN_MS);
+        for at in [10, 20, 30, 30 + hour] {
+            log_said(&mut db, at, 1, "info", &again).await.unwrap();
+        }
+        log_said(&mut db, 30 + hour, 1, "warn", &again).await.unwrap();
+        log_decision(&mut db, 30 + hour, 1, "info", &again).await.unwrap();
+        let select = "SELECT id, at, times, since FROM node_log ORDER BY id";
+        let rows: Vec<(i64, i64, i64, Option<i64>)> = sqlx::query_as(select).fetch_all(&mut db).await.unwrap();
+        let late = 30 + hour;
+        assert_eq!(rows, [(3, 30, 3, Some(10)), (4, late, 1, None), (5, late, 1, None), (6, late, 1, None)]);
+
+        for n in 0..REPEATS_AMONG {
+            log_said(&mut db, late, 1, "info", &json!({"msg": n})).await.unwrap();
+        }
+        log_said(&mut db, late, 1, "info", &again).await.unwrap();
+        let last = "SELECT times FROM node_log ORDER BY id DESC LIMIT 1";
+        let times: i64 = sqlx::query_scalar(last).fetch_one(&mut db).await.unwrap();
+        assert_eq!(times, 1, "much was said since");
+    }
+
+    #[tokio::test]
+    async fn the_newest_events_are_kept() {
+        let mut db = database().await;
         for id in [1, 2, MAX_EVENTS] {
             let insert = sqlx::query("INSERT INTO events (id, at, kind, detail) VALUES (?1, 0, 'x', '{}')");
             insert.bind(id).execute(&mut db).await.unwrap();

@@ -141,8 +141,8 @@ fn document(
 /// When the database fails.
 pub async fn log(db: &SqlitePool, id: i64, page: Page) -> anyhow::Result<(i64, Vec<Value>)> {
     let total = sqlx::query_scalar("SELECT count(*) FROM node_log WHERE node = ?1").bind(id).fetch_one(db).await?;
-    let rows: Vec<(i64, String, String, i64)> = sqlx::query_as(
-        "SELECT at, severity, entry, origin FROM node_log WHERE node = ?1 ORDER BY id DESC LIMIT ?2 OFFSET ?3",
+    let rows: Vec<(i64, String, String, i64, i64, Option<i64>)> = sqlx::query_as(
+        "SELECT at, severity, entry, origin, times, since FROM node_log WHERE node = ?1 ORDER BY id DESC LIMIT ?2 OFFSET ?3",
     )
     .bind(id)
     .bind(page.limit)
@@ -150,10 +150,14 @@ pub async fn log(db: &SqlitePool, id: i64, page: Page) -> anyhow::Result<(i64, V
     .fetch_all(db)
     .await?;
     let mut entries = Vec::with_capacity(rows.len());
-    for (at, severity, entry, origin) in rows {
+    for (at, severity, entry, origin, times, since) in rows {
         let mut object: Map<String, Value> = serde_json::from_str(&entry)?;
         object.insert("timestamp".into(), timestamp(at).into());
         object.insert("severity".into(), severity.into());
+        if let Some(since) = since {
+            object.insert("times".into(), times.into());
+            object.insert("since".into(), timestamp(since).into());
+        }
         if origin != id {
             object.insert("written_as".into(), nodes::name(origin).into());
         }

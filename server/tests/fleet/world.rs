@@ -7,7 +7,7 @@ use mk_server::config::Config;
 use mk_server::http::query;
 use mk_server::registry::Refusal;
 use mk_server::registry::checkin::Checkin;
-use mk_server::registry::lookup::Lookup;
+use mk_server::registry::lookup::{Asked, Lookup};
 use mk_server::registry::said::Said;
 use mk_server::store::Store;
 use wire::checkin::{CheckinReply, CheckinRequest, NodeState};
@@ -256,7 +256,13 @@ impl World {
         if legacy || self.random.percent(70) {
             let pairs = self.machines[machine].hardware.query(&mut self.random);
             let query::Machine { info, dhcp_mac } = query::machine(&pairs);
-            let work = Lookup { config: Arc::clone(&self.config), now: self.now, info, dhcp_mac, booting: true };
+            let work = Lookup {
+                config: Arc::clone(&self.config),
+                now: self.now,
+                info,
+                dhcp_mac,
+                asked: Asked::Boot { image: true },
+            };
             let found = self.store.writer.write(work).await.unwrap();
             outcome.story.push(format!("machine {machine} boots with {pairs:?}: {found:?}"));
             boot.url_id = found.ok().map(|f| f.id);

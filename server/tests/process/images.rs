@@ -45,6 +45,13 @@ fn run(server: &Server, args: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
 }
 
+/// Gives the server an image to boot.
+pub(crate) fn put_in_use(server: &Server) {
+    let folder = tempfile::tempdir().unwrap();
+    let (ok, said) = run(server, &["image", "add", iso(folder.path(), "a.iso", b"agent 1", None).to_str().unwrap()]);
+    assert!(ok, "{said}");
+}
+
 #[tokio::test]
 async fn an_image_is_added_booted_and_served() {
     let server = Server::start("[microkernel]\nkernel_args = \"console=ttyS0\"\ndebug_level = \"quiet\"\n");
@@ -60,6 +67,8 @@ async fn an_image_is_added_booted_and_served() {
     let checkin = format!("razor.checkin={}/svc/checkin/1", server.url);
     let words = ["initrd=initrd", "rdinit=/sbin/mk-agent", "loglevel=4", "quiet", &checkin, "console=ttyS0"];
     assert!(words.iter().all(|w| kernel.split(' ').any(|k| k == *w)), "{kernel}");
+    let errors: Vec<_> = server.log(1).await.iter().map(|e| e["error"].clone()).collect();
+    assert_eq!(errors, [json!(null), json!("no_image")], "the log tells what was booted, newest first");
     let url = kernel.split(' ').nth(1).unwrap().strip_prefix(&server.url).unwrap().to_owned();
     assert_eq!(server.text(&url).await, (200, "the kernel\0\0".to_owned()), "padded to 4 bytes");
 

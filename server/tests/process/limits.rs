@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
 use wire::limits::MAX_CHECKIN_BODY;
 
 use crate::support::{PROGRAM, Server};
@@ -92,18 +93,23 @@ async fn of_a_nodes_log_the_newest_entries_are_kept() {
     server.boot("net0=00-11-22-33-44-aa").await.unwrap();
     server.boot("net0=00-11-22-33-44-bb").await.unwrap();
     server.get("/svc/log/2?msg=other").await;
-    for _ in 0..11 {
+    let decided = server.cli(&["conflicts", "resolve", "node1", "different", "node2"]);
+    assert!(decided.status.success());
+    for round in 0..11 {
         let mut tasks = tokio::task::JoinSet::new();
         for n in 0..100 {
             let server = std::sync::Arc::clone(&server);
-            tasks.spawn(async move { server.get(&format!("/svc/log/1?msg=line{n}")).await.0 });
+            tasks.spawn(async move { server.get(&format!("/svc/log/1?msg=line{round}-{n}")).await.0 });
         }
         assert!(tasks.join_all().await.iter().all(|status| *status == 204));
     }
     server.get("/svc/log/1?msg=last").await;
     let (_, log) = server.get("/api/collections/nodes/node1/log?limit=1").await;
-    assert_eq!((&log["total"], &log["items"][0]["msg"]), (&json!(1000), &json!("last")));
-    assert_eq!(server.log(2).await.len(), 2, "the other node keeps its own");
+    assert_eq!((&log["total"], &log["items"][0]["msg"]), (&json!(1001), &json!("last")));
+    let (_, log) = server.get("/api/collections/nodes/node1/log?limit=2000").await;
+    let oldest = log["items"].as_array().unwrap().last().unwrap();
+    assert_eq!(oldest["event"], "operator", "what anybody says does not push out what was decided");
+    assert_eq!(server.log(2).await.len(), 3, "the other node keeps its own");
 }
 
 #[tokio::test]
@@ -126,26 +132,42 @@ async fn half_sent_bodies_take_a_limited_memory() {
     let head = format!(
         "POST /svc/checkin HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {MAX_CHECKIN_BODY}\r\n\r\n"
     );
-    // Together they would take 512 MiB.
+    // Together they would take 768 MiB.
     let mut open = Vec::new();
-    for _ in 0..128 {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
-        stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(&part).unwrap();
-        open.push(stream);
-    }
-    let machine = br#"{"hw_id": "x", "facts": {"macaddress": "00:11:22:33:44:55"}}"#;
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let refused = loop {
-        let response = server.request(reqwest::Method::POST, "/svc/checkin").header("content-type", "application/json");
-        let response = response.body(machine.to_vec()).send().await.unwrap();
-        if response.status().as_u16() == 503 || Instant::now() > deadline {
-            break response;
+    let hold = async |from: u8, open: &mut Vec<tokio::net::TcpStream>| {
+        for _ in 0..32 {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(([127, 0, 0, from], 0).into()).unwrap();
+            let mut stream = socket.connect(address.parse().unwrap()).await.unwrap();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&part).await.unwrap();
+            open.push(stream);
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
     };
-    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (503, "10"));
+    // Larger than what the others leave free of their last body.
+    let mut machine = br#"{"hw_id": "x", "facts": {"macaddress": "00:11:22:33:44:55"}}"#.to_vec();
+    machine.resize(4096, b' ');
+    let deadline = Instant::now() + Duration::from_secs(25);
+    let refused = async |from: u8| {
+        let client =
+            reqwest::Client::builder().local_address(std::net::IpAddr::from([127, 0, 0, from])).build().unwrap();
+        loop {
+            let request = client.post(format!("{}/svc/checkin", server.url)).header("content-type", "application/json");
+            let response = request.body(machine.clone()).send().await.unwrap();
+            if response.status().as_u16() == 503 || Instant::now() > deadline {
+                return response;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    hold(2, &mut open).await;
+    let answer = refused(2).await;
+    assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (503, "10"));
+    assert_eq!(server.post(None, &machine, &[]).await.0, 200, "one address does not keep the others out");
+    for from in 3..8 {
+        hold(from, &mut open).await;
+    }
+    assert_eq!(refused(9).await.status().as_u16(), 503, "all together have a limit too");
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let resident = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB");
     let resident: usize = resident.parse().unwrap();
@@ -154,7 +176,7 @@ async fn half_sent_bodies_take_a_limited_memory() {
     let mut answered = 503;
     while answered == 503 && Instant::now() < deadline + Duration::from_secs(40) {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        answered = server.post(None, machine, &[]).await.0;
+        answered = server.post(None, &machine, &[]).await.0;
     }
     assert_eq!(answered, 200, "once they are gone, others are served");
 }

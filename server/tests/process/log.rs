@@ -1,8 +1,8 @@
 //! What happened, as the API and the command line tell it.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::channel;
+use std::io::{BufRead as _, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ async fn the_log_tells_what_happened_newest_last() {
     assert!(!text.contains('\u{1b}'), "a machine's text must not reach the terminal as it is: {text}");
 
     let one = output(&server, &["nodes", "log", "node1"]);
-    assert!(one.contains("Trouble 1") && one.contains("Booted the microkernel") && !one.contains("Trouble 2"), "{one}");
+    assert!(one.contains("Trouble 1") && one.contains("no image in use") && !one.contains("Trouble 2"), "{one}");
     let recent = output(&server, &["log", "--since", "1h"]);
     assert_eq!(recent, text);
     assert_eq!(output(&server, &["log", "--since", "2100-01-01T00:00:00Z"]), "");
@@ -58,6 +58,104 @@ async fn the_log_tells_what_happened_newest_last() {
     for args in [["log", "--since", "yesterday"], ["nodes", "log", "node9"]] {
         assert!(!server.cli(&args).status.success(), "{args:?}");
     }
+}
+
+#[tokio::test]
+async fn what_is_said_again_and_again_is_counted() {
+    let server = Server::start("");
+    for n in 0..5 {
+        server.boot("net0=00-11-22-33-44-aa").await.unwrap();
+        server.get("/svc/log/1?msg=again").await;
+        server.get(&format!("/svc/log/1?msg=once{n}")).await;
+    }
+    let log = server.log(1).await;
+    assert_eq!(log.len(), 7, "{log:?}");
+    let again = log.iter().find(|e| e["msg"] == "again").unwrap();
+    assert_eq!(again["times"], 5, "{again}");
+    assert!(again["since"].as_str().is_some_and(|since| since != again["timestamp"]), "{again}");
+    let boots = log.iter().find(|e| e["event"] == "boot").unwrap();
+    assert_eq!((&boots["error"], &boots["times"]), (&json!("no_image"), &json!(5)), "nothing was booted");
+    let once = log.iter().find(|e| e["msg"] == "once0").unwrap();
+    assert_eq!((once.get("times"), once.get("since")), (None, None), "{once}");
+    let text = output(&server, &["nodes", "log", "node1"]);
+    assert!(text.contains("again (5 times since 2") && !text.contains("Booted the microkernel"), "{text}");
+}
+
+/// Runs `args --follow`; gives the process, and the lines of its output and of its complaints as they come.
+fn follow(server: &Server, args: &[&str]) -> (Child, Receiver<String>, Receiver<String>) {
+    let mut command = Command::new(PROGRAM);
+    command.args(["--server", &server.url]).args(args).arg("--follow").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    (child, lines_of(out), lines_of(err))
+}
+
+fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (send, lines) = channel();
+    std::thread::spawn(move || BufReader::new(stream).lines().map_while(Result::ok).try_for_each(|l| send.send(l)));
+    lines
+}
+
+fn wait_for(lines: &Receiver<String>, words: &str) {
+    while !lines.recv_timeout(LINE).unwrap_or_else(|e| panic!("{words}: {e}")).contains(words) {}
+}
+
+#[tokio::test]
+async fn following_ends_when_the_node_is_deleted() {
+    let server = filled().await;
+    let (mut child, lines, complaints) = follow(&server, &["nodes", "log", "node1"]);
+    wait_for(&lines, "Trouble 1");
+    let delete = server.request(reqwest::Method::POST, "/api/commands/delete-node");
+    assert_eq!(delete.body(json!({"name": "node1"}).to_string()).send().await.unwrap().status(), 202);
+    wait_for(&complaints, "there is no node \"node1\"");
+    let deadline = std::time::Instant::now() + LINE;
+    while child.try_wait().unwrap().is_none() {
+        if std::time::Instant::now() > deadline {
+            child.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(1), "it ends by itself");
+}
+
+#[tokio::test]
+async fn following_goes_on_with_a_log_that_began_anew() {
+    let mut server = filled().await;
+    let address = server.url.strip_prefix("http://").unwrap().to_owned();
+    let (mut child, lines, complaints) = follow(&server, &["log"]);
+    wait_for(&lines, "Trouble 2");
+    server.stop();
+    for file in ["mk-server.sqlite", "mk-server.sqlite-wal", "mk-server.sqlite-shm"] {
+        let _ = std::fs::remove_file(server.data().join(file));
+    }
+    server.start_again(&address);
+    server.boot("net0=00-11-22-33-44-0f").await.unwrap();
+    wait_for(&complaints, "begun anew");
+    wait_for(&lines, "New machine: mac=00-11-22-33-44-0f");
+    server.get("/svc/log/1?msg=later").await;
+    wait_for(&lines, "later");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn json_of_a_long_log_is_one_document() {
+    let server = filled().await;
+    let mut tasks = tokio::task::JoinSet::new();
+    let server = std::sync::Arc::new(server);
+    for n in 0..1200 {
+        let (server, node) = (std::sync::Arc::clone(&server), n % 2 + 1);
+        tasks.spawn(async move { server.get(&format!("/svc/log/{node}?msg=line{n}")).await.0 });
+    }
+    assert!(tasks.join_all().await.iter().all(|status| *status == 204));
+    let document: Value = serde_json::from_str(&output(&server, &["log", "--since", "1h", "--json"])).unwrap();
+    let items = document["items"].as_array().unwrap();
+    let lines = items.iter().filter(|e| e["text"].as_str().is_some_and(|t| t.starts_with("line"))).count();
+    assert_eq!(lines, 1200, "all pages of it");
+    assert!(document["cursor"].is_string());
+    let none: Value =
+        serde_json::from_str(&output(&server, &["log", "--since", "2100-01-01T00:00:00Z", "--json"])).unwrap();
+    assert_eq!(none["items"], json!([]));
 }
 
 #[tokio::test]
@@ -86,26 +184,16 @@ async fn pages_join_up() {
 async fn following_goes_on_after_the_server_was_away() {
     let mut server = filled().await;
     let address = server.url.strip_prefix("http://").unwrap().to_owned();
-    let mut child = Command::new(PROGRAM)
-        .args(["--server", &server.url, "nodes", "log", "node1", "--follow"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let (send, lines) = channel();
-    let stdout = child.stdout.take().unwrap();
-    std::thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|l| send.send(l)));
-    let wait_for = |words: &str| {
-        while !lines.recv_timeout(LINE).unwrap_or_else(|e| panic!("{words}: {e}")).contains(words) {}
-    };
-    wait_for("Trouble 1");
+    let (mut child, lines, complaints) = follow(&server, &["nodes", "log", "node1"]);
+    wait_for(&lines, "Trouble 1");
     server.get("/svc/log/1?msg=first").await;
-    wait_for("first");
+    wait_for(&lines, "first");
     server.stop();
     std::thread::sleep(Duration::from_secs(2));
     server.start_again(&address);
     server.get("/svc/log/1?msg=second").await;
-    wait_for("second");
+    wait_for(&lines, "second");
+    wait_for(&complaints, "the server answers again");
     child.kill().unwrap();
     child.wait().unwrap();
 }

@@ -5,6 +5,7 @@
 //! unregistered duplicates (82); no two nodes can be given the same matching value, so that fixtures which have such nodes
 //! are made by a change of `match_nodes_on`.
 
+use crate::images::put_in_use;
 use crate::support::{FOUR_KEYS, Server};
 use serde_json::{Value, json};
 
@@ -35,6 +36,7 @@ fn says_microkernel(log: &[Value]) -> bool {
 #[tokio::test]
 async fn items_6_to_12_33_34_39_69_83_109_111_and_112_state_decides_what_boots() {
     let mut server = Server::start(MAC);
+    put_in_use(&server);
     let boot = format!("net0={A}");
     let id = server.boot(&boot).await.unwrap();
     assert!(server.node(id).await.get("facts").is_none(), "6: unregistered");

@@ -10,7 +10,7 @@ use crate::identity::evidence::Evidence;
 use crate::identity::keys::{self, Claim, Key};
 use crate::identity::report::Context;
 use crate::registry::Refusal;
-use crate::registry::lookup::Lookup;
+use crate::registry::lookup::{Asked, Lookup};
 use crate::registry::operate::{Done, Operate, find};
 use crate::store::nodes::{self, Node};
 use crate::store::writer::Work as _;
@@ -30,7 +30,7 @@ impl Operate {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let known = info.clone();
-        let lookup = Lookup { config: self.config.clone(), now: self.now, info, dhcp_mac: None, booting: false };
+        let lookup = Lookup { config: self.config.clone(), now: self.now, info, dhcp_mac: None, asked: Asked::Id };
         let found = match lookup.run(&mut *db).await? {
             Ok(found) => found,
             Err(refusal) => return Ok(Err(refusal)),
