@@ -16,7 +16,7 @@ use crate::identity::decide::Decision;
 use crate::identity::keys;
 use crate::identity::report::{self, Report};
 use crate::registry::Refusal;
-use crate::registry::lookup::Lookup;
+use crate::registry::lookup::{Asked, Lookup};
 use crate::registry::operate::find;
 use crate::registry::settle::{Speaker, Voice, decision, settle};
 use crate::store::nodes::{self, Node};
@@ -158,7 +158,7 @@ impl Explain {
     }
 
     fn lookup(&self, info: HwInfo) -> Lookup {
-        Lookup { config: self.config.clone(), now: self.now, info, dhcp_mac: None, booting: false }
+        Lookup { config: self.config.clone(), now: self.now, info, dhcp_mac: None, asked: Asked::Id }
     }
 }
 
