@@ -13,11 +13,19 @@ use crate::limits::MAX_INPUT;
 /// # Errors
 /// It cannot be read, or is too large to be what it should be.
 pub fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
+    read_up_to(path, what, MAX_INPUT)
+}
+
+/// The same for what may have `limit` bytes.
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_up_to(path: &Path, what: &str, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = File::open(path).with_context(|| format!("cannot open the {what} {}", path.display()))?;
-    let len = file.take(MAX_INPUT + 1).read_to_end(&mut bytes);
+    let len = file.take(limit + 1).read_to_end(&mut bytes);
     len.with_context(|| format!("cannot read the {what} {}", path.display()))?;
-    ensure!(bytes.len() as u64 <= MAX_INPUT, "{} has more than {MAX_INPUT} bytes: no {what}", path.display());
+    ensure!(bytes.len() as u64 <= limit, "{} has more than {limit} bytes: no {what}", path.display());
     Ok(bytes)
 }
 

@@ -18,6 +18,8 @@ pub const STDERR_TAIL: usize = 2000;
 pub const MAX_ISO_FILE: u64 = 512 * 1024 * 1024;
 /// Largest size of a base's initrd when unpacked, in bytes. Tiny Core's is 40 MB.
 pub const MAX_INITRD_UNPACKED: u64 = 1024 * 1024 * 1024;
+/// Largest root file system that is handed in, in bytes, as it is packed. Tiny Core's are 3 to 30 MB.
+pub const MAX_ROOTFS: u64 = 256 * 1024 * 1024;
 /// Largest slot for a site's settings, in bytes.
 pub const MAX_SITE_SLOT: u64 = 64 * 1024 * 1024;
 /// Largest file of public keys or agent that is read, in bytes.

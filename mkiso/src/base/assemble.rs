@@ -16,7 +16,8 @@ use super::extension::{self, Packages};
 use super::fetch::Store;
 use super::libraries::Libraries;
 use super::modules::{self, Selection};
-use super::{compress, depmod, firmware, initrd, layout, lock, rootfs};
+use super::tinycore::{self, Rootfs};
+use super::{compress, depmod, firmware, initrd, layout, lock, manifest, rootfs};
 
 /// Name of the firmware's extension.
 const FIRMWARE: &str = "firmware-server";
@@ -32,6 +33,19 @@ pub struct Inputs<'a> {
     pub store: &'a Store,
     /// The cache folder.
     pub cache: &'a Path,
+    /// What was handed in for the initrd in place of packages.
+    pub given: Option<&'a Given>,
+}
+
+/// A root file system of Tiny Core, with the kernel for it where that is not the lock's.
+#[derive(Debug)]
+pub struct Given {
+    /// The root file system.
+    pub root: Rootfs,
+    /// Bytes of the kernel's package, which the lock names.
+    pub kernel: Option<Vec<u8>>,
+    /// What is said of it in the base.
+    pub source: manifest::Source,
 }
 
 /// The files of the base ISO.
@@ -42,45 +56,35 @@ pub fn assemble(inputs: &Inputs<'_>) -> Result<Tree> {
     let packages = unpack(inputs)?;
     let config = inputs.config;
     let kernel = packages.tree(&inputs.lock.kernel).context("the kernel's package is missing from image.lock")?;
-    let release = release(&inputs.lock.kernel)?;
+    let release = release(kernel)?;
     let folder = format!("usr/lib/modules/{release}");
 
     let step = Step::open("choosing modules and firmware");
     let infos = modules::read(kernel, &format!("{folder}/kernel/"))?;
-    let chosen = modules::select(&infos, &config.modules)?;
+    let mut chosen = modules::select(&infos, &config.modules)?;
+    if let Some(given) = inputs.given {
+        let own = tinycore::own_modules(&given.root);
+        chosen = modules::select(&infos, &tinycore::with_own(&config.modules, &chosen, &own))?;
+    }
     let (early, drivers) = split(kernel, &folder, &chosen)?;
     let firmware_packages: Vec<Tree> =
         config.debian.firmware.iter().filter_map(|n| packages.tree(n).cloned()).collect();
-    let firmware = firmware::collect(&infos, &chosen.drivers, &firmware_packages)?;
+    let all = chosen.early.union(&chosen.drivers).cloned().collect();
+    let firmware = firmware::collect(&infos, &all, &firmware_packages)?;
     let index = depmod::index(kernel, &[&early, &drivers], &folder, release)?;
     step.done(&format!(
         "{} modules, {} firmware files",
-        chosen.early.len() + chosen.drivers.len(),
+        all.len(),
         firmware.tree.iter().filter(|(_, n)| matches!(n.kind, Kind::File(_))).count()
     ));
 
-    let mut root = base_root(&packages, config)?;
-    let about = |name: &str, description: &str| info(name, description, inputs.lock);
-    let mut extensions = vec![
-        Extension {
-            tree: drivers,
-            info: about(&format!("drivers-{release}"), "Server drivers"),
-            block: compress::DRIVERS_BLOCK,
-        },
-        Extension {
-            tree: firmware.tree,
-            info: about(FIRMWARE, "Firmware that the drivers ask for"),
-            block: compress::BLOCK,
-        },
-    ];
-    for (name, extension) in &config.extensions {
-        let (tree, info) = extension::build(name, extension, &packages, &root)?;
-        extensions.push(Extension { tree, info, block: compress::BLOCK });
-    }
-    root.merge(early)?;
-    root.merge(index)?;
+    let parts = Parts { packages: &packages, config, early, drivers, firmware: firmware.tree, index };
+    let (core, extensions) = match inputs.given {
+        None => parts.over_packages(inputs.lock, release)?,
+        Some(given) => parts.over_tinycore(given, inputs.lock, release)?,
+    };
     let step = Step::open("writing the initrd");
-    let core = initrd::write(&root, inputs.lock.taken)?;
+    let core = initrd::gzip(&core)?;
     step.done(&format!("{} bytes", core.len()));
     let images = compress::all(inputs.cache, &extensions, inputs.lock.taken)?;
     layout::iso(layout::Parts {
@@ -89,13 +93,86 @@ pub fn assemble(inputs: &Inputs<'_>) -> Result<Tree> {
         release,
         core,
         extensions: extensions.iter().map(|e| &e.info).zip(images).collect(),
-        absent_firmware: firmware.absent,
+        isolinux: inputs.given.map_or(rootfs::ISOLINUX, |_| tinycore::ISOLINUX),
+        manifest: manifest::text(inputs.lock, release, firmware.absent, inputs.given.map(|given| &given.source))?,
     })
 }
 
-/// The kernel's release in the name of its package.
-fn release(package: &str) -> Result<&str> {
-    package.strip_prefix("linux-image-").ok_or_else(|| anyhow!("{package} is no kernel package"))
+/// What a base is put together from.
+struct Parts<'a> {
+    packages: &'a Packages<'a>,
+    config: &'a Config,
+    early: Tree,
+    drivers: Tree,
+    firmware: Tree,
+    index: Tree,
+}
+
+impl Parts<'_> {
+    /// The initrd's archive and the extensions of a base of packages alone.
+    fn over_packages(self, lock: &lock::Debian, release: &str) -> Result<(Vec<u8>, Vec<Extension>)> {
+        let mut root = base_root(self.packages, self.config)?;
+        let mut extensions = for_hardware(self.drivers, self.firmware, lock, release);
+        extensions.extend(from_packages(self.packages, self.config, &root)?);
+        root.merge(self.early)?;
+        root.merge(self.index)?;
+        Ok((initrd::archive(&root, lock.taken)?, extensions))
+    }
+
+    /// The same over Tiny Core's root file system. Its C library is another one than that of Debian's programs, which
+    /// therefore comes along with its loader, in one extension that the others need.
+    fn over_tinycore(self, given: &Given, lock: &lock::Debian, release: &str) -> Result<(Vec<u8>, Vec<Extension>)> {
+        let core = tinycore::core(given.root.clone(), &self.early, &self.index, lock.taken)?;
+        let at = tinycore::firmware_folder(&core)?;
+        let (drivers, firmware) = (tinycore::relocate(&self.drivers, &at)?, tinycore::relocate(&self.firmware, &at)?);
+        let libraries = &self.config.debian.libraries;
+        let libc: Vec<&Tree> = libraries.iter().filter_map(|name| self.packages.tree(name)).collect();
+        let mut shared = Tree::default();
+        let mut programs = from_packages(self.packages, self.config, &Tree::default())?;
+        for program in &mut programs {
+            tinycore::share_libc(&mut program.tree, &libc, &mut shared)?;
+            program.info.depends.push(tinycore::LIBC.to_owned());
+        }
+        let names: Vec<_> = libraries.iter().filter_map(|name| self.packages.locked(name)).collect();
+        let about = Info {
+            name: tinycore::LIBC.to_owned(),
+            description: "C library of Debian's programs".to_owned(),
+            version: names.first().map_or_else(String::new, |package| package.version.clone()),
+            site: names.first().map_or_else(String::new, |package| package.uri.clone()),
+            made_of: names.iter().map(|package| format!("{} {}", package.name, package.version)).collect(),
+            depends: Vec::new(),
+        };
+        let mut extensions = for_hardware(drivers, firmware, lock, release);
+        extensions.push(Extension { tree: shared, info: about, block: compress::BLOCK });
+        extensions.extend(programs);
+        Ok((core, extensions))
+    }
+}
+
+/// The extensions that are mounted before drivers are loaded.
+fn for_hardware(drivers: Tree, firmware: Tree, lock: &lock::Debian, release: &str) -> Vec<Extension> {
+    let drivers_info = info(&format!("drivers-{release}"), "Server drivers", lock);
+    let firmware_info = info(FIRMWARE, "Firmware that the drivers ask for", lock);
+    vec![
+        Extension { tree: drivers, info: drivers_info, block: compress::DRIVERS_BLOCK },
+        Extension { tree: firmware, info: firmware_info, block: compress::BLOCK },
+    ]
+}
+
+/// The extensions that are made of packages, without the libraries that `root` has.
+fn from_packages(packages: &Packages<'_>, config: &Config, root: &Tree) -> Result<Vec<Extension>> {
+    let mut extensions = Vec::new();
+    for (name, extension) in &config.extensions {
+        let (tree, info) = extension::build(name, extension, packages, root)?;
+        extensions.push(Extension { tree, info, block: compress::BLOCK });
+    }
+    Ok(extensions)
+}
+
+/// The release of a package's kernel, as it is in the kernel's name.
+fn release(kernel: &Tree) -> Result<&str> {
+    let found = kernel.iter().find_map(|(path, _)| path.strip_prefix("boot/vmlinuz-"));
+    found.ok_or_else(|| anyhow!("it is no kernel package: it has no boot/vmlinuz-…"))
 }
 
 /// Reads all packages, leaving out what no image needs.
@@ -104,7 +181,8 @@ fn unpack<'a>(inputs: &Inputs<'a>) -> Result<Packages<'a>> {
     let mut packages = Packages::default();
     for (done, package) in inputs.lock.packages.iter().enumerate() {
         step.at(done as u64);
-        let bytes = inputs.store.read(package)?;
+        let given = inputs.given.and_then(|given| given.kernel.clone()).filter(|_| package.name == inputs.lock.kernel);
+        let bytes = given.map_or_else(|| inputs.store.read(package), Ok)?;
         let deb = tce_mirror::deb::read(bytes.as_slice(), MAX_DEB_UNPACKED, place)
             .with_context(|| format!("{} {} cannot be read", package.name, package.version))?;
         packages.0.push((package, deb.tree));

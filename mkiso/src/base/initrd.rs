@@ -1,4 +1,4 @@
-//! Writes a tree as the kernel takes it: one cpio archive in one gzip member.
+//! Writes a tree as the kernel takes it: one cpio archive, and bytes in one gzip member.
 
 use anyhow::{Context as _, Result, anyhow};
 use libdeflater::{CompressionLvl, Compressor};
@@ -9,11 +9,11 @@ use crate::cpio::write::Archive;
 /// Highest level of libdeflate: the smallest gzip there is, and unpacked as fast as any.
 const LEVEL: i32 = 12;
 
-/// The initrd; every time in it is `time`, seconds since 1970.
+/// The archive; every time in it is `time`, seconds since 1970.
 ///
 /// # Errors
 /// A path that no archive can have.
-pub fn write(tree: &Tree, time: u32) -> Result<Vec<u8>> {
+pub fn archive(tree: &Tree, time: u32) -> Result<Vec<u8>> {
     let mut archive = Archive::new(time);
     for (path, node) in tree.iter() {
         let mode = u32::from(node.mode);
@@ -24,7 +24,7 @@ pub fn write(tree: &Tree, time: u32) -> Result<Vec<u8>> {
         }
         .with_context(|| format!("cannot add {path} to the initrd"))?;
     }
-    gzip(&archive.finish())
+    Ok(archive.finish())
 }
 
 /// Bytes in one gzip member.

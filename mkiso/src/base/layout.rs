@@ -32,8 +32,10 @@ pub struct Parts<'a> {
     pub core: Vec<u8>,
     /// The extensions' images in the order in which they are loaded.
     pub extensions: Vec<(&'a Info, Vec<u8>)>,
-    /// Firmware that drivers name and no package has.
-    pub absent_firmware: Vec<String>,
+    /// isolinux' configuration.
+    pub isolinux: &'a str,
+    /// The text of [`manifest::PATH`].
+    pub manifest: Vec<u8>,
 }
 
 /// The files of the ISO.
@@ -46,7 +48,7 @@ pub fn iso(parts: Parts<'_>) -> Result<Tree> {
     let kernel = parts.packages.tree(&parts.lock.kernel).and_then(|tree| tree.content(&vmlinuz));
     iso.file("boot/vmlinuz64", 0o644, kernel.with_context(|| format!("the kernel's package has no {vmlinuz}"))?)?;
     iso.file("boot/corepure64.gz", 0o644, parts.core)?;
-    iso.file("boot/isolinux/isolinux.cfg", 0o644, include_str!("rootfs/isolinux.cfg"))?;
+    iso.file("boot/isolinux/isolinux.cfg", 0o644, parts.isolinux)?;
     for (path, from) in BOOT {
         let node = parts.packages.all().iter().find_map(|tree| tree.resolve(from).map(|(_, node)| node.clone()));
         iso.insert(path, node.ok_or_else(|| anyhow!("no package of the base has {from}"))?)?;
@@ -63,7 +65,7 @@ pub fn iso(parts: Parts<'_>) -> Result<Tree> {
             iso.file(&format!("licenses/{}.txt.gz", package.name), 0o644, initrd::gzip(text)?)?;
         }
     }
-    iso.file(manifest::PATH, 0o644, manifest::text(parts.lock, parts.release, parts.absent_firmware)?)?;
+    iso.file(manifest::PATH, 0o644, parts.manifest)?;
     Ok(iso)
 }
 

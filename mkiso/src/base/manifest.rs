@@ -23,20 +23,42 @@ pub struct Manifest {
     pub packages: Vec<lock::Package>,
     /// Firmware that drivers name and no package has.
     pub absent_firmware: Vec<String>,
+    /// The root file system that was handed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rootfs: Option<Source>,
+}
+
+/// A root file system that was handed in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Name of the file.
+    pub file: String,
+    /// Its release.
+    pub release: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// SHA-256 in hexadecimal digits.
+    pub sha256: String,
 }
 
 /// The file's text.
 ///
 /// # Errors
 /// It cannot be written as JSON.
-pub fn text(lock: &lock::Debian, kernel: &str, absent_firmware: Vec<String>) -> Result<Vec<u8>> {
+pub fn text(
+    lock: &lock::Debian,
+    kernel: &str,
+    absent_firmware: Vec<String>,
+    rootfs: Option<&Source>,
+) -> Result<Vec<u8>> {
     let manifest = Manifest {
-        name: "debian".to_owned(),
-        suite: lock.suite.clone(),
+        name: if rootfs.is_some() { "tinycore" } else { "debian" }.to_owned(),
+        suite: rootfs.map_or(&lock.suite, |rootfs| &rootfs.release).clone(),
         kernel: kernel.to_owned(),
         taken: lock.taken,
         packages: lock.packages.clone(),
         absent_firmware,
+        rootfs: rootfs.cloned(),
     };
     let mut text = serde_json::to_vec_pretty(&manifest)?;
     text.push(b'\n');

@@ -1,4 +1,5 @@
-//! `mkiso base`: a Core-layout ISO from Debian packages.
+//! `mkiso base`: a Core-layout ISO from Debian packages, or from a root file system of Tiny Core and a Debian kernel
+//! ([`tinycore`]).
 //!
 //! [`config`] says what is wanted, [`lock`] what was taken; [`apt`] resolves, [`fetch`] gets packages by hash;
 //! [`modules`] and [`firmware`] choose; [`rootfs`], [`initrd`], [`extension`], [`compress`] and [`iso`] make; [`assemble`] is the
@@ -21,13 +22,15 @@ pub mod lock;
 pub mod manifest;
 pub mod modules;
 pub mod rootfs;
+pub mod tinycore;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::cache::{self, Key};
-use crate::output;
+use crate::limits::{MAX_DEB, MAX_DEB_UNPACKED, MAX_ROOTFS};
+use crate::{input, output};
 
 use config::Config;
 use lock::Lock;
@@ -36,8 +39,14 @@ use lock::Lock;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// What the base is made of: `debian`.
-    #[arg(long, default_value = "debian")]
+    #[arg(long, default_value = "debian", conflicts_with = "rootfs")]
     pub base: String,
+    /// Root file system of Tiny Core (rootfs64.tar.xz, core.gz) to take in place of Debian's busybox.
+    #[arg(long, value_name = "FILE")]
+    pub rootfs: Option<PathBuf>,
+    /// Debian package of the kernel for --rootfs [default: the kernel that image.lock names].
+    #[arg(long, value_name = "FILE.deb", requires = "rootfs")]
+    pub kernel: Option<PathBuf>,
     /// The image's description.
     #[arg(long, default_value = "image.toml")]
     pub config: PathBuf,
@@ -62,6 +71,11 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     if args.base != "debian" {
         bail!("cannot make a base of {:?}; debian is what can be assembled from packages", args.base);
+    }
+    if let Some(rootfs) = &args.rootfs {
+        tinycore(args, rootfs)?;
+        println!("{}", args.out.display());
+        return Ok(());
     }
     let iso = debian(&args.config, &args.lock, args.update_lock, args.cache.as_deref())?;
     output::copy(&iso.path, &args.out)?;
@@ -95,11 +109,64 @@ pub fn debian(config_path: &Path, lock_path: &Path, update: bool, cache: Option<
     }
     let store = fetch::Store::new(&cache);
     store.fetch(apt, &lock.packages, &update_command)?;
-    let files = assemble::assemble(&assemble::Inputs { config: &config, lock: &lock, store: &store, cache: &cache })?;
+    let inputs = assemble::Inputs { config: &config, lock: &lock, store: &store, cache: &cache, given: None };
+    let files = assemble::assemble(&inputs)?;
     iso::write(&files, &path, lock.taken)?;
     let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let sha256 = cache::seal(&path, &bytes)?;
     Ok(Iso { path, sha256 })
+}
+
+/// Makes a base of Tiny Core's root file system in the file `rootfs`.
+fn tinycore(args: &Args, rootfs: &Path) -> Result<()> {
+    let cache = cache::folder(args.cache.as_deref())?;
+    let _held = cache::hold(&cache)?;
+    let config = Config::read(&args.config)?;
+    let (source, root) = given_root(rootfs)?;
+    let kernel = args.kernel.as_deref().map(given_kernel).transpose()?;
+    let apt = || apt::Apt::new(&cache.join("apt"), &config.debian);
+    let update_command = update_command(&args.config, &args.lock);
+    let mut lock = locked(&config, &args.lock, args.update_lock, apt, &update_command)?;
+    if kernel.is_some() {
+        lock.packages.retain(|other| other.name != lock.kernel);
+    }
+    let store = fetch::Store::new(&cache);
+    store.fetch(apt, &lock.packages, &update_command)?;
+    let mut bytes = None;
+    if let Some((package, deb)) = kernel {
+        lock.kernel.clone_from(&package.name);
+        lock.packages.push(package);
+        lock.packages.sort();
+        bytes = Some(deb);
+    }
+    let given = assemble::Given { root, kernel: bytes, source };
+    let inputs = assemble::Inputs { config: &config, lock: &lock, store: &store, cache: &cache, given: Some(&given) };
+    iso::write(&assemble::assemble(&inputs)?, &args.out, lock.taken)
+}
+
+/// The root file system that an operator named.
+fn given_root(path: &Path) -> Result<(manifest::Source, tinycore::Rootfs)> {
+    let shown = || format!("the root file system {}", path.display());
+    let bytes = input::read_up_to(path, "root file system", MAX_ROOTFS)?;
+    let root = tinycore::Rootfs::read(&bytes).with_context(shown)?;
+    let release = tinycore::release(&root).with_context(shown)?;
+    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok((manifest::Source { file, release, size: bytes.len() as u64, sha256: cache::sha256(&bytes) }, root))
+}
+
+/// The kernel's package that an operator named, as the lock would name it.
+fn given_kernel(path: &Path) -> Result<(lock::Package, Vec<u8>)> {
+    let bytes = input::read_up_to(path, "kernel package", MAX_DEB)?;
+    let deb = tce_mirror::deb::read(bytes.as_slice(), MAX_DEB_UNPACKED, |_| None)
+        .with_context(|| format!("the kernel package {}", path.display()))?;
+    let package = lock::Package {
+        name: deb.field("Package").to_owned(),
+        version: deb.field("Version").to_owned(),
+        size: bytes.len() as u64,
+        sha256: cache::sha256(&bytes),
+        uri: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+    };
+    Ok((package, bytes))
 }
 
 /// What the lock says of the Debian base; packages are taken where there is no lock or a new one is wanted.

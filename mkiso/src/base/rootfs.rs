@@ -42,6 +42,8 @@ const FILES: [(&str, u16, &str); 7] = [
     ("etc/shadow", 0o600, include_str!("rootfs/shadow")),
     ("etc/hostname", 0o644, "box\n"),
 ];
+/// isolinux' configuration.
+pub const ISOLINUX: &str = include_str!("rootfs/isolinux.cfg");
 /// Applets of busybox that belong to the administrator's programs.
 const SBIN: [&str; 30] = [
     "acpid", "adjtimex", "arp", "blkid", "blockdev", "brctl", "depmod", "fatattr", "fdisk", "fsfreeze", "fstrim",

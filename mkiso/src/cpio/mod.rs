@@ -17,6 +17,13 @@ pub const TYPE_FILE: u32 = 0o100_000;
 /// File type of a symbolic link.
 pub const TYPE_LINK: u32 = 0o120_000;
 
+/// File type of a block device.
+pub const TYPE_BLOCK: u32 = 0o060_000;
+/// File type of a character device.
+pub const TYPE_CHARACTER: u32 = 0o020_000;
+/// File type of a FIFO.
+pub const TYPE_FIFO: u32 = 0o010_000;
+
 /// Magic number at the start of each newc header.
 const MAGIC: &[u8; 6] = b"070701";
 /// Name of the member that ends an archive.

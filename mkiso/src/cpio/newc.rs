@@ -19,6 +19,8 @@ pub struct Member<'a> {
     pub nlink: u32,
     /// Time of change in seconds since 1970.
     pub mtime: u32,
+    /// Major and minor number of a device.
+    pub device: (u32, u32),
     /// Content; a symbolic link's target.
     pub data: &'a [u8],
 }
@@ -92,6 +94,7 @@ impl<'a> Members<'a> {
             gid: field(3)?,
             nlink: field(4)?,
             mtime: field(5)?,
+            device: (field(9)?, field(10)?),
             data,
         };
         self.offset = (data_start + size).next_multiple_of(ALIGN);

@@ -192,7 +192,10 @@ mod tests {
 
     #[test]
     fn a_file_without_its_folder_is_dropped_as_the_kernel_does() {
-        let member = |name| Member { name, ino: 1, mode: 0o100_644, uid: 0, gid: 0, nlink: 1, mtime: 0, data: b"" };
+        let member = |name| {
+            let (mode, device) = (0o100_644, (0, 0));
+            Member { name, ino: 1, mode, uid: 0, gid: 0, nlink: 1, mtime: 0, device, data: b"" }
+        };
         let mut tree = usr_merged();
         tree.apply(&member(b"missing/file"));
         tree.apply(&member(b"./sbin/there"));

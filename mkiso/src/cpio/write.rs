@@ -1,5 +1,5 @@
-//! Writes a cpio archive in newc form: members in the order given, owners 0, one time for all, inodes numbered from 1.
-//! The same calls make the same bytes.
+//! Writes a cpio archive in newc form: members in the order given, one time for all, inodes numbered from 1. The same
+//! calls make the same bytes.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +10,29 @@ use super::{ALIGN, MAGIC, TRAILER, TYPE_DIR, TYPE_FILE, TYPE_LINK, pad};
 /// Length of the trailer's name with the zero behind it.
 const TRAILER_NAME_LEN: u32 = 11;
 const _: () = assert!(TRAILER.len() + 1 == TRAILER_NAME_LEN as usize);
+
+/// What a member is beside its path and its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attributes {
+    /// Type and permissions.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Major and minor number of a device.
+    pub device: (u32, u32),
+    /// Number of names that the file has in the archive.
+    pub names: u32,
+}
+
+impl Attributes {
+    /// Of something that belongs to root and has one name.
+    #[must_use]
+    pub fn of_root(mode: u32) -> Self {
+        Self { mode, uid: 0, gid: 0, device: (0, 0), names: 1 }
+    }
+}
 
 /// An archive being written.
 #[derive(Debug)]
@@ -32,7 +55,7 @@ impl Archive {
     /// # Errors
     /// A path that is not relative and plain, or that the archive has already.
     pub fn dir(&mut self, path: &str, permissions: u32) -> Result<()> {
-        self.member(path, TYPE_DIR | permissions, 2, &[])
+        self.node(path, &Attributes { names: 2, ..Attributes::of_root(TYPE_DIR | permissions) }, &[]).map(drop)
     }
 
     /// Adds a regular file.
@@ -40,7 +63,7 @@ impl Archive {
     /// # Errors
     /// As [`Archive::dir`], and a file of 4 GiB or more.
     pub fn file(&mut self, path: &str, permissions: u32, data: &[u8]) -> Result<()> {
-        self.member(path, TYPE_FILE | permissions, 1, data)
+        self.node(path, &Attributes::of_root(TYPE_FILE | permissions), data).map(drop)
     }
 
     /// Adds a symbolic link.
@@ -48,7 +71,25 @@ impl Archive {
     /// # Errors
     /// As [`Archive::dir`].
     pub fn link(&mut self, path: &str, target: &str) -> Result<()> {
-        self.member(path, TYPE_LINK | 0o777, 1, target.as_bytes())
+        self.node(path, &Attributes::of_root(TYPE_LINK | 0o777), target.as_bytes()).map(drop)
+    }
+
+    /// Adds anything; gives the number by which more names of it are added.
+    ///
+    /// # Errors
+    /// As [`Archive::file`].
+    pub fn node(&mut self, path: &str, attributes: &Attributes, data: &[u8]) -> Result<u32> {
+        self.last_ino += 1;
+        self.member(path, self.last_ino, attributes, data)?;
+        Ok(self.last_ino)
+    }
+
+    /// Adds one more name of the file that was added under the number `ino` with the same attributes.
+    ///
+    /// # Errors
+    /// As [`Archive::dir`].
+    pub fn name(&mut self, path: &str, ino: u32, attributes: &Attributes) -> Result<()> {
+        self.member(path, ino, attributes, &[])
     }
 
     /// Ends the archive and gives its bytes, a multiple of 4.
@@ -61,13 +102,13 @@ impl Archive {
         self.bytes
     }
 
-    fn member(&mut self, path: &str, mode: u32, nlink: u32, data: &[u8]) -> Result<()> {
+    fn member(&mut self, path: &str, ino: u32, attributes: &Attributes, data: &[u8]) -> Result<()> {
         check_path(path)?;
         ensure!(self.names.insert(path.to_owned()), "{path} is in the archive already");
         let size = u32::try_from(data.len()).with_context(|| format!("{path} is too large for a cpio archive"))?;
         let name_len = u32::try_from(path.len() + 1).with_context(|| format!("the path {path} is too long"))?;
-        self.last_ino += 1;
-        self.header(&[self.last_ino, mode, 0, 0, nlink, self.mtime, size, 0, 0, 0, 0, name_len, 0]);
+        let &Attributes { mode, uid, gid, device: (major, minor), names } = attributes;
+        self.header(&[ino, mode, uid, gid, names, self.mtime, size, 0, 0, major, minor, name_len, 0]);
         self.bytes.extend_from_slice(path.as_bytes());
         self.bytes.push(0);
         pad(&mut self.bytes);
