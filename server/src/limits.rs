@@ -63,6 +63,8 @@ pub const NODES_ON_PAGE: i64 = 50;
 pub const LOG_ON_NODE_PAGE: i64 = 20;
 /// Reports on a node's own page; all are a link away.
 pub const REPORTS_ON_NODE_PAGE: i64 = 5;
+/// Conflicts on one page.
+pub const CONFLICTS_ON_PAGE: i64 = 20;
 /// Entries on one page of a whole log.
 pub const ROWS_ON_PAGE: i64 = 100;
 /// Most network ports that a bootstrap script asks for: its query must fit [`wire::limits::MAX_URI`].

@@ -7,6 +7,7 @@ pub mod body;
 pub mod boot;
 pub mod checkin;
 pub mod commands;
+pub mod conflicts;
 pub mod explain;
 pub mod images;
 pub mod ipxe;
@@ -66,13 +67,15 @@ pub fn router(state: State) -> Router {
         .route("/api/commands/use-image", post(images::choose))
         .route("/api/commands/reinstall-node", post(commands::reinstall_node))
         .route("/api/commands/{name}", post(operate::command))
-        .route("/api/collections/conflicts", get(operate::disputes))
+        .route("/api/collections/conflicts", get(operate::conflicts))
         .route("/api/explain", get(explain::explain))
         .layer(axum::middleware::from_fn(access::local_only));
     let pages = Router::new()
         .route("/", get(page::home))
         .route("/nodes", get(page::nodes))
         .route("/log", get(page::all_logs))
+        .route("/conflicts", get(conflicts::list))
+        .route("/conflicts/remedy", get(conflicts::ask).post(conflicts::apply))
         .route("/nodes/{name}", get(page::node))
         .route("/nodes/{name}/log", get(page::log))
         .route("/nodes/{name}/reports", get(page::reports))

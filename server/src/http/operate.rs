@@ -10,16 +10,16 @@ use serde_json::{Map, Value, json};
 use crate::http::problem::Failure;
 use crate::http::query::Pairs;
 use crate::http::{State, api, commands};
-use crate::registry::Refusal;
-use crate::registry::operate::{NAMES, Operate, Operation};
-use crate::store::{conflicts, nodes, now_ms};
+use crate::registry::operate::{Done, NAMES, Operate, Operation};
+use crate::registry::{Refusal, disputes};
+use crate::store::{nodes, now_ms};
 
 /// `GET /api/collections/conflicts`; `limit` and `start` as for nodes.
 ///
 /// # Errors
 /// For a bad parameter.
-pub async fn disputes(Handle(state): Handle<State>, Query(pairs): Query<Pairs>) -> Result<Json<Value>, Failure> {
-    let (total, items) = conflicts::page(&state.store.readers, api::page(&pairs)?).await?;
+pub async fn conflicts(Handle(state): Handle<State>, Query(pairs): Query<Pairs>) -> Result<Json<Value>, Failure> {
+    let (total, items) = disputes::page(&state.store.readers, api::page(&pairs)?).await?;
     Ok(Json(json!({"total": total, "items": items})))
 }
 
@@ -44,13 +44,21 @@ pub async fn command(
     };
     fields.insert("command".to_owned(), name.clone().into());
     let operation: Operation = serde_json::from_value(fields.into()).map_err(|e| bad_body(&name, &e.to_string()))?;
-    let work = Operate { config: state.config.clone(), now: now_ms(), operation, dry_run };
-    let done = state.store.writer.write(work).await??;
+    let done = carry_out(&state, operation, dry_run).await?;
     let mut answer = json!({"result": done.result, "dry_run": dry_run});
     if let (Some(id), Some(answer)) = (done.node, answer.as_object_mut()) {
         answer.insert("name".into(), nodes::name(id).into());
     }
     Ok((StatusCode::ACCEPTED, Json(answer)))
+}
+
+/// Carries out an operation, or only tries it.
+///
+/// # Errors
+/// For what the operation refuses.
+pub async fn carry_out(state: &State, operation: Operation, dry_run: bool) -> Result<Done, Failure> {
+    let work = Operate { config: state.config.clone(), now: now_ms(), operation, dry_run };
+    Ok(state.store.writer.write(work).await??)
 }
 
 fn bad_body(name: &str, why: &str) -> Refusal {

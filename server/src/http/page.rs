@@ -46,11 +46,11 @@ fn html(status: StatusCode, text: String) -> Response {
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     response
 }
 
-fn shown(markup: maud::Markup) -> Response {
+pub(super) fn shown(markup: maud::Markup) -> Response {
     html(StatusCode::OK, markup.into_string())
 }
 

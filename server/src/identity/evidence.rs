@@ -64,6 +64,21 @@ impl Group {
         }
     }
 
+    /// How it is called on a page.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Uuid => "System UUID",
+            Self::Serial => "System serial",
+            Self::Board => "Board serial",
+            Self::Chassis => "Chassis serial",
+            Self::Tpm => "TPM key",
+            Self::Dimm => "Memory modules",
+            Self::Disk => "Disks",
+            Self::Nic => "Network ports",
+        }
+    }
+
     /// The group with this word.
     #[must_use]
     pub fn of_word(word: &str) -> Option<Self> {

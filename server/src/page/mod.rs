@@ -4,6 +4,7 @@
 //! Everything that a machine said goes through [`crate::human::plain`] and is escaped by the template macro. Nothing comes
 //! from another server, and no script or style stands in the page itself, so that the policy in [`POLICY`] can forbid both.
 
+mod conflicts;
 mod history;
 mod layout;
 mod node;
@@ -12,6 +13,7 @@ mod parts;
 mod refusal;
 mod setup;
 
+pub use conflicts::{conflicts, trial};
 pub use history::{log, reports};
 pub use node::node;
 pub use nodes::{List, nodes};

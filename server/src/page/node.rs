@@ -20,7 +20,8 @@ pub fn node(node: &Node, log: &Feed, reports: &(i64, Vec<Value>), now: OffsetDat
         nav.crumbs aria-label="Where you are" { a href="/nodes" { "Nodes" } " / " span aria-current="page" { (name) } }
         h1 { (name) " " (badge(node.state())) }
         @if let Some((error, remedy)) = node.reason() {
-            div.callout.warn role="note" { p { strong { (said(error)) } } p { (with_commands(remedy)) } }
+            div.callout.warn role="note" { p { strong { (said(error)) } } p { (with_commands(remedy)) }
+                p { a href=(format!("/conflicts#{name}")) { "Evidence and remedies" } } }
         }
         nav.jump aria-label="On this page" {
             @for section in &sections { a href=(format!("#{}", section.id)) { (section.title) } " " }

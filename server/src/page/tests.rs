@@ -135,3 +135,47 @@ fn style_and_script_load_nothing_from_elsewhere() {
         "the policy forbids it"
     );
 }
+
+#[test]
+fn a_dispute_shows_evidence_side_by_side_and_nothing_becomes_markup() {
+    use crate::identity::evidence::Group;
+    use crate::registry::disputes::{Against, Dispute, Values};
+    use crate::registry::operate::Sameness;
+    use crate::registry::remedy::Remedy;
+    let evil = "<script>\u{1b}";
+    let key = format!("serial={evil}\"&");
+    let nodes = |value: &str| ["node1", "node2"].map(|n| (n.to_owned(), [value.to_owned()].into())).into();
+    let dispute = Dispute {
+        name: "node2".into(),
+        held: false,
+        reason: Some(wire::error::Problem::new("c", evil, evil)),
+        row: 7,
+        evidence: vec![Against {
+            name: "node1".into(),
+            keys: vec![],
+            agree: vec![Group::Disk],
+            differ: vec![Group::Uuid],
+        }],
+        values: vec![
+            Values { group: Group::Uuid, nodes: ["node1", "node2"].map(|n| (n.into(), [n.into()].into())).into() },
+            Values { group: Group::Serial, nodes: nodes(evil) },
+            Values { group: Group::Disk, nodes: nodes("d1") },
+        ],
+        remedies: vec![
+            Remedy::Moved { from: "node1".into(), to: "node2".into(), key: key.clone() },
+            Remedy::Resolve { node: "node2".into(), verdict: Sameness::Same, with: "node1".into() },
+        ],
+    };
+    let html = conflicts(Page { start: 0, limit: 20 }, &(1, vec![dispute]), now()).into_string();
+    for words in
+        ["System UUID", "Disks", "badge good\">same", "badge note\">other", "value=\"resolve node2 same node1\""]
+    {
+        assert!(html.contains(words), "{words}: {html}");
+    }
+    let moved = Remedy::Moved { from: "node1".into(), to: "node2".into(), key };
+    let trial = trial(&moved, evil, now()).into_string();
+    assert!(trial.contains("method=\"post\"") && trial.contains("Do it"), "{trial}");
+    for page in [html, trial] {
+        assert!(!page.contains("<script>\u{1b}") && !page.contains("<script>\u{fffd}"), "{page}");
+    }
+}

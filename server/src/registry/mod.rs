@@ -3,11 +3,13 @@
 
 pub mod action;
 pub mod checkin;
+pub mod disputes;
 pub mod explain;
 pub mod lookup;
 pub mod operate;
 pub mod reason;
 pub mod reindex;
+pub mod remedy;
 pub mod rival;
 pub mod said;
 pub mod settle;

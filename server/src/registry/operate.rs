@@ -90,6 +90,23 @@ pub enum Sameness {
     Different,
 }
 
+impl Sameness {
+    /// How it is written.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Different => "different",
+        }
+    }
+
+    /// What is written so.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        [Self::Same, Self::Different].into_iter().find(|s| s.word() == word)
+    }
+}
+
 /// Names of all commands.
 pub const NAMES: [&str; 8] =
     ["delete-node", "forget", "merge", "move-hardware", "register-node", "resolve", "set-node-hw-info", "split"];

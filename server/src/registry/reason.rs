@@ -1,5 +1,7 @@
 //! Why a machine is refused or held, in words for the person who has to settle it.
 
+use std::collections::BTreeSet;
+
 use wire::error::Problem;
 
 use crate::identity::decide::{Decision, Verdict};
@@ -31,6 +33,23 @@ pub fn two_machines(node: i64) -> Problem {
         format!(
             "The one that came first stays {name}. Give the copy values of its own (MAC, serial, uuid), then boot it again; \
              `mk-server nodes show {name}` lists those that both have."
+        ),
+    )
+}
+
+/// Nodes have reported the same deciding values (`kind=value`, with the other node), and each is recognised all the same.
+#[must_use]
+pub fn shared(node: i64, shared: &[(String, i64)]) -> Problem {
+    let others: BTreeSet<i64> = shared.iter().map(|(_, other)| *other).collect();
+    let keys: BTreeSet<&str> = shared.iter().map(|(key, _)| key.as_str()).collect();
+    let (others, keys) = (Vec::from_iter(others), Vec::from_iter(keys));
+    Problem::new(
+        "shared_hardware",
+        format!("{} has {}, which {} reported too", name(node), keys.join(", "), names(&others)),
+        format!(
+            "Both work all the same. If the part was moved, boot {}: its next check-in gives the value up. If that machine is \
+             gone, say so below.",
+            names(&others)
         ),
     )
 }

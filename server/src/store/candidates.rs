@@ -130,7 +130,11 @@ async fn nodes(db: &mut SqliteConnection, ids: &str, search: &Search<'_>) -> any
     Ok(select.bind(ids).bind(search.boot_id).bind(search.own).fetch_all(db).await?)
 }
 
-async fn evidence_of(db: &mut SqliteConnection, ids: &str) -> anyhow::Result<BTreeMap<i64, Evidence>> {
+/// What is known of the nodes whose ids are in this JSON list.
+///
+/// # Errors
+/// When the database fails.
+pub async fn evidence_of(db: &mut SqliteConnection, ids: &str) -> anyhow::Result<BTreeMap<i64, Evidence>> {
     let rows: Vec<(i64, String, String)> =
         sqlx::query_as("SELECT e.node, e.kind, e.value FROM json_each(?1) k JOIN evidence e ON e.node = k.value")
             .bind(ids)

@@ -128,10 +128,29 @@ impl Browser {
         self.events.clear();
         let opened = self.call("Page.navigate", json!({"url": url}));
         assert!(opened.get("errorText").is_none(), "{url}: {opened}");
+        self.loaded(url);
+    }
+
+    /// Presses the mouse on the element that an expression gives, as a person does, and waits for the page that it leads to.
+    pub(crate) fn click(&mut self, element: &str) {
+        let place = format!(
+            "(() => {{ const e = {element}; e.scrollIntoView({{block: 'center'}}); const r = e.getBoundingClientRect();
+             return [r.x + r.width / 2, r.y + r.height / 2]; }})()"
+        );
+        let at = self.value(&place);
+        self.events.clear();
+        for kind in ["mousePressed", "mouseReleased"] {
+            let mouse = json!({"type": kind, "x": at[0], "y": at[1], "button": "left", "clickCount": 1});
+            self.call("Input.dispatchMouseEvent", mouse);
+        }
+        self.loaded(element);
+    }
+
+    fn loaded(&mut self, what: &str) {
         let deadline = Instant::now() + APPEAR;
         while !self.events.iter().any(|e| e["method"] == "Page.loadEventFired") {
             let left = deadline.saturating_duration_since(Instant::now());
-            self.events.push(self.answers.recv_timeout(left).unwrap_or_else(|e| panic!("{url}: {e}")));
+            self.events.push(self.answers.recv_timeout(left).unwrap_or_else(|e| panic!("{what}: {e}")));
         }
     }
 

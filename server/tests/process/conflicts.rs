@@ -193,7 +193,7 @@ async fn a_boot_over_a_usb_port_makes_no_lasting_node() {
 }
 
 /// A server on which node2 is held against node1.
-async fn with_a_copy() -> (Server, Boot, Value) {
+pub(crate) async fn with_a_copy() -> (Server, Boot, Value) {
     let server = Server::start("");
     let mut copy = Boot::new(2);
     assert_eq!(id(&Boot::new(1).send(&server, &report(&machine(1, &[A]))).await), 1);
@@ -244,6 +244,13 @@ async fn hardware_of_a_machine_that_is_gone_is_given_to_the_one_that_has_it() {
     let server = Server::start("");
     assert_eq!(id(&Boot::new(1).send(&server, &report(&machine(1, &[A, B]))).await), 1);
     assert_eq!(id(&Boot::new(2).send(&server, &report(&machine(2, &[B, C]))).await), 2);
+    let list = said(&server, &["conflicts"]);
+    for words in [
+        "node2: node2 has mac=00-11-22-33-44-bb, which node1 reported too",
+        "conflicts move-hardware node1 node2 mac=00-11-22-33-44-bb",
+    ] {
+        assert!(list.contains(words), "{words}: {list}");
+    }
     let states = async |node: i64| {
         let claims = server.node(node).await["identity"]["claims"].as_array().unwrap().clone();
         let of = |mac: &str| claims.iter().find(|c| c["value"] == mac).map(|c| c["state"].clone());
@@ -252,6 +259,7 @@ async fn hardware_of_a_machine_that_is_gone_is_given_to_the_one_that_has_it() {
     said(&server, &["conflicts", "forget", "node1", "mac=00:11:22:33:44:BB"]);
     assert_eq!(states(1).await, (Some(json!("current")), None));
     assert_eq!(states(2).await.1, Some(json!("current")), "the sole contender has it now");
+    assert_eq!(said(&server, &["conflicts"]), "No node's identity is disputed.\n");
     assert_eq!(server.hw_info(1).await["mac"], json!([A]));
     said(&server, &["conflicts", "move-hardware", "node1", "node2", "mac=00-11-22-33-44-aa"]);
     assert_eq!((states(1).await.0, states(2).await.0), (None, Some(json!("current"))));

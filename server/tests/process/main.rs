@@ -7,6 +7,7 @@ mod browser;
 mod checkin;
 mod cli;
 mod conflicts;
+mod conflicts_page;
 mod durability;
 mod explain;
 mod fleet;

@@ -11,16 +11,17 @@ use crate::fleet::{hostile, mac, machine};
 use crate::support::Server;
 
 /// A phone's width in CSS pixels.
-const PHONE: (u32, u32) = (375, 740);
+pub(crate) const PHONE: (u32, u32) = (375, 740);
 /// A notebook's.
-const WIDE: (u32, u32) = (1440, 900);
+pub(crate) const WIDE: (u32, u32) = (1440, 900);
 
-fn picture(name: &str) -> PathBuf {
+/// Where a picture is kept.
+pub(crate) fn picture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("page-{name}.png"))
 }
 
 /// Widest scroll that the page offers beyond its window.
-const OVERFLOW: &str = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
+pub(crate) const OVERFLOW: &str = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
 
 async fn check_in(server: &Server, machines: std::ops::RangeInclusive<u8>) {
     for n in machines {
@@ -174,7 +175,7 @@ async fn a_hostile_machine_shows_as_text() {
 }
 
 /// Texts whose contrast against what they stand on is under 4.5.
-const FAINT: &str = r"(() => {
+pub(crate) const FAINT: &str = r"(() => {
     const channels = (color) => color.match(/[\d.]+/g).map(Number);
     const luminance = ([r, g, b]) => [r, g, b]
         .map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))

@@ -1,0 +1,156 @@
+//! What ends a dispute: a command with the sentence that an operator means by it. Pure.
+//!
+//! One line of words stands for a remedy in the API, on the command line after `mk-server conflicts`, and in the forms of
+//! the page. What may hold blanks comes last.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::registry::operate::{Operation, Sameness};
+
+/// A remedy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remedy {
+    /// Two nodes are one machine, or two.
+    Resolve {
+        /// Name of the node that is in dispute.
+        node: String,
+        /// What they are.
+        verdict: Sameness,
+        /// Name of the other one.
+        with: String,
+    },
+    /// A part went from one node to another.
+    Moved {
+        /// Name of the node that had it.
+        from: String,
+        /// Name of the node that has it.
+        to: String,
+        /// The value, as `kind=value`.
+        key: String,
+    },
+    /// A node does not have a value.
+    Forget {
+        /// Name of the node.
+        node: String,
+        /// The value, as `kind=value`.
+        key: String,
+    },
+}
+
+impl Remedy {
+    /// What an operator says by it.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Resolve { node, verdict: Sameness::Same, with } => format!("{node} and {with} are one machine"),
+            Self::Resolve { node, verdict: Sameness::Different, with } => format!("{node} and {with} are two machines"),
+            Self::Moved { from, to, key } => format!("{key} went from {from} to {to}"),
+            Self::Forget { node, key } => format!("{key} is not in {node}"),
+        }
+    }
+
+    /// The command that carries it out.
+    #[must_use]
+    pub fn operation(self) -> Operation {
+        match self {
+            Self::Resolve { node, verdict, with } => Operation::Resolve { node, with, verdict },
+            Self::Moved { from, to, key } => Operation::MoveHardware { keys: vec![key], from, to },
+            Self::Forget { node, key } => Operation::Forget { name: node, key },
+        }
+    }
+
+    /// The words as a shell takes them.
+    #[must_use]
+    pub fn shell(&self) -> String {
+        match self {
+            Self::Resolve { .. } => self.to_string(),
+            Self::Moved { from, to, key } => format!("move-hardware {from} {to} {}", quoted(key)),
+            Self::Forget { node, key } => format!("forget {node} {}", quoted(key)),
+        }
+    }
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolve { node, verdict, with } => write!(f, "resolve {node} {} {with}", verdict.word()),
+            Self::Moved { from, to, key } => write!(f, "move-hardware {from} {to} {key}"),
+            Self::Forget { node, key } => write!(f, "forget {node} {key}"),
+        }
+    }
+}
+
+impl FromStr for Remedy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (command, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let remedy = match command {
+            "resolve" => match rest.split(' ').collect::<Vec<_>>().as_slice() {
+                [node, verdict, with] => Sameness::of_word(verdict).map(|verdict| Self::Resolve {
+                    node: (*node).to_owned(),
+                    verdict,
+                    with: (*with).to_owned(),
+                }),
+                _ => None,
+            },
+            "move-hardware" => match rest.splitn(3, ' ').collect::<Vec<_>>().as_slice() {
+                [from, to, key] => {
+                    Some(Self::Moved { from: (*from).to_owned(), to: (*to).to_owned(), key: (*key).to_owned() })
+                }
+                _ => None,
+            },
+            "forget" => {
+                rest.split_once(' ').map(|(node, key)| Self::Forget { node: node.to_owned(), key: key.to_owned() })
+            }
+            _ => None,
+        };
+        remedy.ok_or_else(|| format!("{text:?} is no remedy"))
+    }
+}
+
+/// A value that a shell would not take as one word stands in quotes.
+fn quoted(value: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "=.,:_-+/@%".contains(c);
+    if value.chars().all(plain) { value.to_owned() } else { format!("'{}'", value.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_remedies_are_the_same() {
+        for (words, sentence) in [
+            ("resolve node2 same node1", "node2 and node1 are one machine"),
+            ("resolve node2 different node1", "node2 and node1 are two machines"),
+            ("move-hardware node1 node2 mac=00-11-22-33-44-55", "mac=00-11-22-33-44-55 went from node1 to node2"),
+            ("forget node1 serial=a b  c", "serial=a b  c is not in node1"),
+        ] {
+            let remedy: Remedy = words.parse().unwrap();
+            assert_eq!((remedy.to_string(), remedy.sentence()), (words.to_owned(), sentence.to_owned()));
+        }
+        for words in
+            ["", "resolve", "resolve node2 perhaps node1", "forget node1", "delete-node node1", "move-hardware a b"]
+        {
+            assert!(words.parse::<Remedy>().is_err(), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_shell_takes_any_value_as_one_word() {
+        let remedy = |key: &str| Remedy::Forget { node: "node1".to_owned(), key: key.to_owned() }.shell();
+        assert_eq!(remedy("mac=00-11"), "forget node1 mac=00-11");
+        assert_eq!(remedy("serial=it's; rm"), r"forget node1 'serial=it'\''s; rm'");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_words_are_read_or_refused(words in "\\PC*") {
+            if let Ok(remedy) = words.parse::<Remedy>() {
+                proptest::prop_assert_eq!(remedy.to_string(), words);
+            }
+        }
+    }
+}
