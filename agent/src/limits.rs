@@ -141,9 +141,9 @@ pub(crate) const CHECKIN_RETRY_MAX: Duration = Duration::from_secs(60);
 pub(crate) const CHECKIN_RETRY_ASKED: Duration = Duration::from_secs(300);
 /// Shortest time between two check-ins that are due to changes on the node, such as a link that comes and goes.
 pub(crate) const CHECKIN_GAP: Duration = Duration::from_secs(1);
-/// So many waits in a row are cut short by changes on the node: a cable that is plugged in is a link, then an address,
-/// then a name server's answer.
-pub(crate) const CHECKIN_HURRIES: u32 = 4;
+/// So many waits in a row are cut short by changes on a node that has an address: each of four ports that come up one
+/// after the other is a link, then an address.
+pub(crate) const CHECKIN_HURRIES: u32 = 8;
 /// A clock that differs this much from the server's is reported.
 pub(crate) const CLOCK_OFF: Duration = Duration::from_secs(300);
 /// Volatile parts of the inventory are sent this often.

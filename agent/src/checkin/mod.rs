@@ -185,7 +185,8 @@ impl Unit {
             if current != seen {
                 seen = current;
                 let matters = self.state.failures > 0 || self.view().await.fingerprint != sent.fingerprint;
-                if matters && self.hurries.take() {
+                // Without an address nobody is asked: such a round costs the server nothing.
+                if matters && (!seen.has_address() || self.hurries.take()) {
                     tokio::time::sleep(CHECKIN_GAP.saturating_sub(begun.elapsed())).await;
                     return Ok(());
                 }
