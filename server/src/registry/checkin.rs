@@ -110,7 +110,10 @@ impl Checkin {
         if seq == boot.seq && self.body == boot.body {
             return Ok(Order::Repeat(Box::new(serde_json::from_str(&boot.reply)?)));
         }
-        let error = format!("request {seq} of boot {} was taken before; the last one was {}", boot.boot_id, boot.seq);
+        let error = format!(
+            "request {seq} of boot {} comes too late; the last one that was taken is {}",
+            boot.boot_id, boot.seq
+        );
         let remedy = "Send the next number. If the agent lost count, reboot the machine; else this is a replay.";
         Ok(Order::Refused(Refusal::new(409, "replay", error, remedy)))
     }
