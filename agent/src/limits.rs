@@ -89,7 +89,8 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// Largest configuration that is posted to a node, in bytes.
 pub(crate) const CONFIG_BODY: usize = 64 * 1024;
 
-/// A DHCP request without answer is repeated after this time at first; the time doubles with each repeat.
+/// A DHCP request without answer is repeated after this time at first; the time doubles with each repeat. A shorter one
+/// was measured to win nothing (`docs/BENCHMARKS.md`), and makes servers that take a quarter of a second offer twice.
 pub(crate) const DHCP_FIRST_RETRY: Duration = Duration::from_millis(300);
 /// Longest time between two DHCP requests: a switch port that forwards after half a minute is then not missed for long.
 pub(crate) const DHCP_LONGEST_RETRY: Duration = Duration::from_secs(10);
