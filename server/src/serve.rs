@@ -33,6 +33,8 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// Address and port; port 0 takes a free one. Without it the usual port on all addresses.
     pub listen: Option<SocketAddr>,
+    /// Port for images of the Tiny Core era, at the same address; 0 takes a free one.
+    pub legacy_port: Option<u16>,
 }
 
 /// Serves until SIGTERM or SIGINT. The first line on standard output is `listening on http://ADDR:PORT`.
@@ -56,7 +58,14 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let listener = listen::bind(options.listen).await?;
     let address = listener.local_addr().context("the listener has no address")?;
+    let legacy = match options.legacy_port {
+        Some(port) => Some(listen::bind_beside(address, port)?),
+        None => None,
+    };
     announce(address)?;
+    if let Some(legacy) = &legacy {
+        tracing::info!("listening for images of the Tiny Core era on http://{}", legacy.local_addr()?);
+    }
     let stop = async {
         tokio::select! {
             _ = terminate.recv() => tracing::info!("stopping"),
@@ -65,12 +74,21 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
             _ = &mut writing => tracing::error!("stopping, since the database writer has ended"),
         }
     };
-    listen::run(
-        listener,
-        http::router(State { config, store: store.clone(), images, bodies: Budget::default() }),
-        stop,
-    )
-    .await;
+    let state = State { config, store: store.clone(), images, bodies: Budget::default() };
+    // The second listener ends with the first: its end drops the sender.
+    let (running, mut ended) = tokio::sync::watch::channel(());
+    let beside = async {
+        if let Some(legacy) = legacy {
+            let ended = async { while ended.changed().await.is_ok() {} };
+            listen::run(legacy, http::legacy_router(state.clone()), ended).await;
+        }
+    };
+    let main = async {
+        listen::run(listener, http::router(state.clone()), stop).await;
+        drop(running);
+    };
+    tokio::join!(main, beside);
+    drop(state);
     store.readers.close().await;
     if writing.is_finished() {
         bail!("the database writer ended by itself; see the log, and start the server again");

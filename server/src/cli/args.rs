@@ -55,6 +55,9 @@ pub struct Serve {
     /// and IPv6.
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
+    /// Listen here too, for images of Razor 0.x and Hanlon: the port that is built into them is 8026.
+    #[arg(long, value_name = "PORT")]
+    pub legacy_port: Option<u16>,
 }
 
 /// Show the machines that were discovered.

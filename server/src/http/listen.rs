@@ -43,6 +43,17 @@ pub async fn bind(address: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
     }
 }
 
+/// Listens on another port of the same address.
+///
+/// # Errors
+/// When it cannot be used; names it and says why.
+pub fn bind_beside(address: SocketAddr, port: u16) -> anyhow::Result<TcpListener> {
+    let address = SocketAddr::new(address.ip(), port);
+    open(address).with_context(|| {
+        format!("cannot listen on {address}; another program may have the port, choose one with --legacy-port PORT")
+    })
+}
+
 fn in_use(address: SocketAddr) -> String {
     format!("cannot listen on {address}; another program may have the port, choose one with --listen ADDR:PORT")
 }

@@ -57,6 +57,21 @@ pub fn parse(body: &[u8]) -> Result<CheckinRequest, Refusal> {
         None => {}
         Some(boot_id) => ours(&request, boot_id)?,
     }
+    few_facts(&request)?;
+    let components = request.inventory.as_ref().map_or(0, |i| i.stable.nics.len().max(i.stable.disks.len()));
+    if components > MAX_COMPONENTS {
+        let error =
+            format!("the inventory has {components} network ports or disks; at most {MAX_COMPONENTS} are taken");
+        return Err(Refusal::new(413, "too_large", error, "Report the machine's make, if it really has so many."));
+    }
+    Ok(request)
+}
+
+/// Checks the number of facts and the length of their names.
+///
+/// # Errors
+/// When there is too much of either.
+pub fn few_facts(request: &CheckinRequest) -> Result<(), Refusal> {
     let facts = request.facts.iter().flatten();
     let (count, longest) = facts.fold((0, 0), |(n, longest), (name, _)| (n + 1, longest.max(name.len())));
     if count > MAX_FACTS || longest > MAX_FACT_NAME {
@@ -66,13 +81,7 @@ pub fn parse(body: &[u8]) -> Result<CheckinRequest, Refusal> {
         );
         return Err(Refusal::new(413, "too_large", error, "Exclude facts with mk_fact_excl_pattern."));
     }
-    let components = request.inventory.as_ref().map_or(0, |i| i.stable.nics.len().max(i.stable.disks.len()));
-    if components > MAX_COMPONENTS {
-        let error =
-            format!("the inventory has {components} network ports or disks; at most {MAX_COMPONENTS} are taken");
-        return Err(Refusal::new(413, "too_large", error, "Report the machine's make, if it really has so many."));
-    }
-    Ok(request)
+    Ok(())
 }
 
 /// What only agents of ours send.

@@ -11,6 +11,7 @@ pub mod conflicts;
 pub mod explain;
 pub mod images;
 pub mod ipxe;
+pub mod legacy;
 pub mod listen;
 pub mod message;
 pub mod operate;
@@ -41,6 +42,11 @@ pub struct State {
     pub images: Images,
     /// Memory for bodies of check-ins.
     pub bodies: body::Budget,
+}
+
+/// Only what images of the Tiny Core era call, for the port that is built into them.
+pub fn legacy_router(state: State) -> Router {
+    legacy::routes().fallback(svc::no_route).method_not_allowed_fallback(svc::wrong_method).with_state(state)
 }
 
 /// All routes.
@@ -85,7 +91,8 @@ pub fn router(state: State) -> Router {
         .route(STYLE_PATH, get(page::style))
         .route(SCRIPT_PATH, get(page::script))
         .route(ICON_PATH, get(page::icon));
-    svc.merge(api)
+    svc.merge(legacy::routes())
+        .merge(api)
         .merge(pages)
         .merge(assets)
         .fallback(svc::no_route)

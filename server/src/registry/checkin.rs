@@ -140,6 +140,21 @@ impl Checkin {
         Ok(Ok(CheckinReply { action: reply.action, ..bare() }))
     }
 
+    /// Protocol B: facts without an id, and no action in the answer. Gives the node.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) async fn register(&self, db: &mut SqliteConnection) -> anyhow::Result<Result<i64, Refusal>> {
+        let Some(said) = &self.said else { anyhow::bail!("a registration came without facts") };
+        let settled = match self.settled(&mut *db, said, None, false).await? {
+            Ok(settled) => settled,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let reboots = Node::get(&mut *db, settled.id).await?.map_or(0, |n| n.reboots);
+        nodes::set_contact(db, settled.id, &self.contact(reboots)?).await?;
+        Ok(Ok(settled.id))
+    }
+
     /// Our agents: `known` is the node that this boot was found to be before.
     async fn answer(
         &self,

@@ -5,6 +5,7 @@ pub mod action;
 pub mod checkin;
 pub mod disputes;
 pub mod explain;
+pub mod legacy;
 pub mod lookup;
 pub mod operate;
 pub mod reason;

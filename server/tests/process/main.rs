@@ -14,6 +14,7 @@ mod fleet;
 mod identity;
 mod images;
 mod installed;
+mod legacy;
 mod limits;
 mod log;
 mod many;

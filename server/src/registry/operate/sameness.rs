@@ -51,7 +51,8 @@ impl Operate {
         let verdict = Verdict::Node { id: held.id, merge: Vec::new(), conflict: Vec::new(), held: false };
         let decision = Decision { row: BY_HAND, verdict, evidence: Vec::new() };
         nodes::set_state(db, held.id, NodeState::Normal, None, &decision).await?;
-        let freed = if held.is_held() { format!("; {} is no longer held", nodes::name(held.id)) } else { String::new() };
+        let freed =
+            if held.is_held() { format!("; {} is no longer held", nodes::name(held.id)) } else { String::new() };
         let result = format!("{} and {} are two machines{freed}", nodes::name(held.id), nodes::name(other.id));
         Ok(Ok(Done::new(held.id, result).and(other.id)))
     }

@@ -1,0 +1,106 @@
+//! Check-ins and registrations of protocol B, mapped to the same nodes as all others.
+
+use std::sync::Arc;
+
+use sqlx::SqliteConnection;
+
+use crate::config::Config;
+use crate::identity::canonical::HwInfo;
+use crate::identity::decide::Verdict;
+use crate::limits::LEGACY_SILENCE_MS;
+use crate::registry::checkin::Checkin;
+use crate::registry::lookup::{Asked, Lookup};
+use crate::registry::{Refusal, action};
+use crate::store::history;
+use crate::store::nodes::{self, Node};
+use crate::store::writer::Work;
+
+/// What an image is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Nothing is to be done.
+    Acknowledge,
+    /// Send all facts.
+    Register,
+    /// Boot anew.
+    Reboot,
+}
+
+impl Command {
+    /// How it is written.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Acknowledge => "acknowledge",
+            Self::Register => "register",
+            Self::Reboot => "reboot",
+        }
+    }
+}
+
+/// A check-in: names of the machine, no facts.
+#[derive(Debug)]
+pub struct Contact {
+    /// Settings in force.
+    pub config: Arc<Config>,
+    /// Milliseconds since 1970.
+    pub now: i64,
+    /// What the image names itself by.
+    pub info: HwInfo,
+    /// The image says that it never registered.
+    pub first: bool,
+}
+
+impl Work for Contact {
+    type Output = Result<Command, Refusal>;
+
+    async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<Self::Output> {
+        let (config, info) = (self.config.clone(), self.info.clone());
+        let lookup = Lookup { config, now: self.now, info, dhcp_mac: None, asked: Asked::Id };
+        let found = match lookup.weigh(&mut *db).await? {
+            Ok(found) => found,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let id = match found.decision.verdict {
+            Verdict::Node { id, .. } => id,
+            // Its facts tell more than its ports do.
+            Verdict::Create { .. } | Verdict::Ambiguous { .. } => return Ok(Ok(Command::Register)),
+        };
+        let Some(node) = Node::get(&mut *db, id).await? else { return Ok(Ok(Command::Register)) };
+        self.told(db, &node).await.map(Ok)
+    }
+}
+
+impl Contact {
+    async fn told(&self, db: &mut SqliteConnection, node: &Node) -> anyhow::Result<Command> {
+        let silence_ms = node.last_checkin.map(|last| self.now - last);
+        let action = action::choose(node.installed.as_deref(), node.is_held(), node.reboots, silence_ms.unwrap_or(0));
+        let away = silence_ms.is_none_or(|silence| silence > LEGACY_SILENCE_MS);
+        if !node.is_registered() || self.first || away {
+            return Ok(Command::Register);
+        }
+        if let Some((severity, entry)) = &action.log {
+            history::log_decision(&mut *db, self.now, node.id, severity, entry).await?;
+        }
+        let contact =
+            nodes::Contact { at: self.now, boot_id: None, agent: None, volatile: None, reboots: action.reboots };
+        nodes::set_contact(db, node.id, &contact).await?;
+        Ok(if action.word == "reboot" { Command::Reboot } else { Command::Acknowledge })
+    }
+}
+
+/// A registration: a check-in of protocol A without an id, whose action the image does not hear.
+#[derive(Debug)]
+pub struct Register {
+    /// What is registered.
+    pub checkin: Checkin,
+}
+
+impl Work for Register {
+    /// The node.
+    type Output = Result<i64, Refusal>;
+
+    async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<Self::Output> {
+        self.checkin.register(db).await
+    }
+}
