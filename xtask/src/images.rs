@@ -131,10 +131,11 @@ pub(crate) fn build(image: &Image) -> anyhow::Result<PathBuf> {
     Ok(iso.into())
 }
 
-/// Puts a base ISO without our parts into a file.
-pub(crate) fn base(iso: &Path) -> anyhow::Result<()> {
+/// Puts a base ISO without our parts into a file: of Debian packages, or of a root file system of Tiny Core.
+pub(crate) fn base(rootfs: Option<&Path>, iso: &Path) -> anyhow::Result<()> {
     let (sh, mkiso) = (programs::shell()?, place::program("mkiso"));
-    cmd!(sh, "{mkiso} base --base debian --out {iso}").quiet().run().context("cannot build the base")
+    let kind = rootfs.map_or(["--base".as_ref(), "debian".as_ref()], |file| ["--rootfs".as_ref(), file.as_os_str()]);
+    cmd!(sh, "{mkiso} base {kind...} --out {iso}").quiet().run().context("cannot build the base")
 }
 
 /// Makes a copy of an image that knows its server.

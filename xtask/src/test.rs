@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
         let agent = report.step("agent", programs::agent)?;
         let dist = place::target().join("test");
         place::clear(&dist)?;
-        report.step("base", || images::base(&dist.join(BASE)))?;
+        report.step("base", || images::base(None, &dist.join(BASE)))?;
         for variant in Variant::ALL {
             report.step(&format!("{} image", variant.name()), || image(variant, &agent, &dist))?;
         }

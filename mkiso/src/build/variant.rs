@@ -12,8 +12,9 @@ pub const AGENT: &str = "/sbin/mk-agent";
 const COMMON: &str = "rootfstype=ramfs panic=60 raid=noautodetect cryptomgr.notests console=tty0 console=ttyS0,115200n8 \
                       printk.devkmsg=on";
 
-/// On the second entry: what keeps a Tiny Core init from swap, from disks, and from running what it finds there.
-const CORE_INIT: &str = "base norestore noswap nofstab";
+/// On the second entry: what keeps a Tiny Core init from swap (for compressed one it would wait for ever where the kernel
+/// has it as a module), from disks, from running what it finds there, and from asking for addresses beside the agent.
+const CORE_INIT: &str = "base norestore noswap nozswap nofstab nodhcp";
 
 /// A variant of the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

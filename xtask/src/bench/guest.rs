@@ -6,7 +6,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
@@ -27,6 +27,21 @@ const HOPELESS: [&str; 3] = ["Kernel panic", "Out of memory", "out of memory"];
 pub(crate) struct Machine {
     pub(crate) nic: &'static str,
     pub(crate) memory_mib: u32,
+}
+
+/// One start of a machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start<'a> {
+    /// What it boots from.
+    pub(crate) iso: &'a Path,
+    pub(crate) machine: Machine,
+    /// As `mk-vm` names it.
+    pub(crate) accel: &'a str,
+    /// Words on the console that are waited for, and how long.
+    pub(crate) until: &'a str,
+    pub(crate) timeout: Duration,
+    /// Further arguments of `mk-vm`.
+    pub(crate) more: &'a [String],
 }
 
 /// Memory of the machines whose start is timed, in MiB.
@@ -73,24 +88,18 @@ impl Lab {
         Ok(iso)
     }
 
-    /// Boots an ISO until its console says that it has checked in; nothing when that has not come in time, or cannot come any more.
+    /// Boots a machine until its console says what is waited for; nothing when that has not come in time, or cannot come any more.
     ///
     /// # Errors
     /// The guest ends by itself, or cannot be started.
-    pub(crate) fn boot(
-        &mut self,
-        iso: &Path,
-        machine: Machine,
-        accel: &str,
-        more: &[String],
-    ) -> anyhow::Result<Option<Guest>> {
-        let program = self.start(iso, machine, accel, more)?;
+    pub(crate) fn boot(&mut self, start: &Start<'_>) -> anyhow::Result<Option<Guest>> {
+        let program = self.start(start)?;
         let mut guest = Guest { program, console: Vec::new() };
-        let deadline = Instant::now() + limits::BENCH_BOOT;
+        let deadline = Instant::now() + start.timeout;
         loop {
             match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Event::Line(Source::Guest, line)) => {
-                    let (seen, lost) = (line.contains(CHECKED_IN), HOPELESS.iter().any(|words| line.contains(words)));
+                    let (seen, lost) = (line.contains(start.until), HOPELESS.iter().any(|words| line.contains(words)));
                     guest.console.push(line);
                     if seen {
                         return Ok(Some(guest));
@@ -100,7 +109,7 @@ impl Lab {
                     }
                 }
                 Ok(Event::Ended(Source::Guest)) => {
-                    bail!("the guest has ended without {CHECKED_IN:?}; its last lines:\n{}", guest.last_lines())
+                    bail!("the guest has ended without {:?}; its last lines:\n{}", start.until, guest.last_lines())
                 }
                 Ok(Event::Ended(Source::Server)) => {
                     bail!("the server has ended; its log is {}", place::shown(&self.dir.join("server.log")))
@@ -114,20 +123,21 @@ impl Lab {
         Ok(None)
     }
 
-    fn start(&mut self, iso: &Path, machine: Machine, accel: &str, more: &[String]) -> anyhow::Result<Program> {
+    fn start(&mut self, start: &Start<'_>) -> anyhow::Result<Program> {
+        let Machine { nic, memory_mib } = start.machine;
         self.count += 1;
         let mac = format!("52:54:00:be:7c:{:02x}", self.count);
         let spec = json!({
-            "memory_mib": machine.memory_mib,
+            "memory_mib": memory_mib,
             "cpus": 1,
-            "nics": [{"model": machine.nic, "mac": mac}],
+            "nics": [{"model": nic, "mac": mac}],
         });
         let file = self.dir.join("machine.json");
         fs::write(&file, spec.to_string()).with_context(|| format!("cannot write {}", file.display()))?;
-        let mut arguments: Vec<OsString> = vec!["run".into(), "--iso".into(), iso.into()];
-        arguments.extend(["--machine".into(), file.into(), "--accel".into(), accel.into()]);
+        let mut arguments: Vec<OsString> = vec!["run".into(), "--iso".into(), start.iso.into()];
+        arguments.extend(["--machine".into(), file.into(), "--accel".into(), start.accel.into()]);
         arguments.extend(["--serial".into(), self.dir.join(format!("console{}.log", self.count)).into()]);
-        arguments.extend(more.iter().map(OsString::from));
+        arguments.extend(start.more.iter().map(OsString::from));
         let program = place::program("mk-vm");
         Program::start("mk-vm", &program, arguments, Errors::Output, Source::Guest, self.sender.clone())
     }

@@ -1,7 +1,8 @@
 //! `cargo xtask bench [ROW…]`: the figures of `docs/BENCHMARKS.md`, each against its goal and its peer in one run.
 //!
 //! Standard output carries the tables (or the JSON) alone; steps go to standard error. What is made on the way stays in
-//! `target/bench`.
+//! `target/bench`. The base is the one of Debian packages, or, where `MK_TINYCORE_ROOTFS` names a root file system of Tiny
+//! Core, one of that; only then is there a stock boot to compare with.
 
 mod ancestor;
 mod boot;
@@ -10,8 +11,8 @@ mod environment;
 mod guest;
 mod inventory;
 mod memory;
-mod shell;
 mod size;
+mod stock;
 mod table;
 mod timing;
 
@@ -26,6 +27,8 @@ use crate::packages::{self, Job};
 use crate::report::Report;
 use crate::{place, programs};
 
+/// Environment variable with a root file system of Tiny Core.
+const ROOTFS: &str = "MK_TINYCORE_ROOTFS";
 /// Bytes in a MiB.
 const MIB: f64 = 1_048_576.0;
 
@@ -96,6 +99,8 @@ impl Row {
 struct Inputs<'a> {
     /// The base ISO.
     base: &'a Path,
+    /// Whether it has Tiny Core's root file system.
+    tinycore: bool,
     /// The agent.
     agent: &'a Path,
     /// Folder of the run.
@@ -103,6 +108,11 @@ struct Inputs<'a> {
 }
 
 impl Inputs<'_> {
+    /// The goal for this base, of one for Debian's and one for Tiny Core's.
+    fn goal(&self, (debian, tinycore): (f64, f64)) -> f64 {
+        if self.tinycore { tinycore } else { debian }
+    }
+
     /// Images of all variants with their ISOs, built when first asked for.
     fn images(&self) -> anyhow::Result<Vec<(Variant, PathBuf)>> {
         Variant::ALL.into_iter().map(|variant| Ok((variant, self.image(variant)?))).collect()
@@ -129,12 +139,13 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
     let dir = place::target().join("bench");
     place::clear(&dir)?;
     let base = dir.join("base.iso");
-    report.step("base", || images::base(&base))?;
+    let rootfs = std::env::var_os(ROOTFS).map(PathBuf::from).map(std::path::absolute).transpose()?;
+    report.step("base", || images::base(rootfs.as_deref(), &base))?;
     let environment = Environment::look();
     if !args.json {
         println!("{}", environment.markdown());
     }
-    let inputs = Inputs { base: &base, agent: &agent, dir: &dir };
+    let inputs = Inputs { base: &base, tinycore: rootfs.is_some(), agent: &agent, dir: &dir };
     let rows = if args.rows.is_empty() { &Row::ALL[..] } else { &args.rows[..] };
     let mut all = Map::new();
     for row in rows {
