@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
             report.step(&format!("{} image", variant.name()), || image(variant, &agent, &dist))?;
         }
         for name in IMAGE_TESTS {
-            report.step(&format!("{name} tests"), || image_tests(name, &dist, &args.filter))?;
+            report.step(&format!("{name} tests"), || image_tests(name, &dist, &agent, &args.filter))?;
         }
     }
     report.close();
@@ -97,12 +97,13 @@ fn image(variant: Variant, agent: &Path, dist: &Path) -> anyhow::Result<PathBuf>
     images::build(&image)
 }
 
-fn image_tests(name: &str, dist: &Path, filter: &[String]) -> anyhow::Result<()> {
+fn image_tests(name: &str, dist: &Path, agent: &Path, filter: &[String]) -> anyhow::Result<()> {
     let (sh, cargo) = (programs::shell()?, programs::cargo());
     sh.set_var("MK_DIST", dist);
     sh.set_var("MK_BASE", dist.join(BASE));
     sh.set_var("MK_SERVER_BIN", place::program("mk-server"));
     sh.set_var("MKISO_BIN", place::program("mkiso"));
+    sh.set_var("MK_AGENT", agent);
     cmd!(sh, "{cargo} test --workspace --test {name} --no-fail-fast -- --nocapture {filter...}")
         .quiet()
         .run()

@@ -195,6 +195,7 @@ pub(crate) fn written(guest: &Guest) -> u64 {
     disks.iter().flat_map(|drive| counts.map(|what| count(drive, what))).sum()
 }
 
-fn tool(variable: &str) -> PathBuf {
+/// A file that `cargo xtask test` has made, by the environment variable that names it.
+pub(crate) fn tool(variable: &str) -> PathBuf {
     std::env::var_os(variable).unwrap_or_else(|| panic!("{variable} is not set; run: cargo xtask test")).into()
 }

@@ -1,5 +1,5 @@
 //! Built images boot in QEMU and check in to a real server. `cargo xtask test` builds what they need and says where it
-//! is: `MK_DIST` (images of all variants), `MK_SERVER_BIN`, `MKISO_BIN`. Guests run under TCG, one at a time.
+//! is: `MK_DIST` (images of all variants), `MK_SERVER_BIN`, `MKISO_BIN`, `MK_AGENT`. Guests run under TCG, one at a time.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 
@@ -9,5 +9,6 @@ mod lab;
 mod media;
 mod shell;
 mod ssh;
+mod tinycore;
 mod trouble;
 mod units;
