@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use wire::embed::{EMBED_PATH, Embed};
 
+use crate::build::outputs::Outputs;
 use crate::limits::MAX_SITE_SLOT;
-use crate::output::{full_or, publish, temp_beside};
+use crate::output::{folder_of, full_or, publish, temp_beside};
 use crate::slot::{Content, public_keys};
 use crate::{input, iso::Iso};
 
@@ -62,14 +63,66 @@ pub fn run(args: &Args) -> Result<()> {
             public_keys(&text).with_context(|| format!("{} cannot be used for log-in", path.display()))?;
     }
     let bytes = slot.content.to_slot(slot.length)?;
-    // In place too: a copy that replaces the image whole, since half a slot would be read by the kernel.
     let out = args.out.as_ref().unwrap_or(&args.iso);
-    let temp = temp_beside(out)?;
-    std::fs::copy(&args.iso, temp.path()).map_err(|error| full_or(error, out))?;
-    write(temp.path(), slot.offset, &bytes)?;
-    publish(temp, out)?;
+    let copy = |to: &Path| {
+        std::fs::copy(&args.iso, to).map_err(|error| full_or(error, out))?;
+        write(to, slot.offset, &bytes)
+    };
+    // In place too: a copy that replaces the image whole, since half a slot would be read by the kernel.
+    match Checksums::beside(out)? {
+        Some(checksums) => checksums.replace(copy)?,
+        None => {
+            let temp = temp_beside(out)?;
+            copy(temp.path())?;
+            publish(temp, out)?;
+        }
+    }
     eprintln!("customized {}", out.display());
     Ok(())
+}
+
+/// The checksums that `mkiso build` has put beside an image, and that shall stay true of it. The manifest goes on
+/// describing the image as it was built.
+struct Checksums {
+    outputs: Outputs,
+    text: String,
+}
+
+impl Checksums {
+    /// Suffix of an image that has such a file.
+    const IMAGE: &str = "iso";
+    /// Suffix of the file.
+    const FILE: &str = "sha256";
+
+    /// The file beside an image, when there is one that names the image.
+    fn beside(iso: &Path) -> Result<Option<Self>> {
+        let stem =
+            iso.file_stem().and_then(|stem| stem.to_str()).filter(|_| iso.extension() == Some(Self::IMAGE.as_ref()));
+        let (Some(stem), Ok(text)) = (stem, std::fs::read_to_string(iso.with_extension(Self::FILE))) else {
+            return Ok(None);
+        };
+        if with_digest(&text, &format!("{stem}.{}", Self::IMAGE), "").is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Self { outputs: Outputs::new(&folder_of(iso), stem)?, text }))
+    }
+
+    /// Puts another image in place together with its checksum, both or neither.
+    fn replace(mut self, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        make(&self.outputs.reserve(Self::IMAGE))?;
+        let name = self.outputs.name(Self::IMAGE);
+        let digest = self.outputs.digests()?.get(&name).with_context(|| format!("{name} has no digest"))?;
+        let text = with_digest(&self.text, &name, digest).with_context(|| format!("no checksum of {name}"))?;
+        self.outputs.write(Self::FILE, &[text.as_bytes()])?;
+        self.outputs.publish()
+    }
+}
+
+/// A file of checksums, in the form of `sha256sum`, with another digest for one name; nothing when the name is not in it.
+fn with_digest(text: &str, name: &str, digest: &str) -> Option<String> {
+    let is_its = |line: &str| line.split_once("  ").is_some_and(|(_, of)| of == name);
+    let line = |line: &str| if is_its(line) { format!("{digest}  {name}\n") } else { format!("{line}\n") };
+    text.lines().any(is_its).then(|| text.lines().map(line).collect())
 }
 
 /// Reads an image's descriptor and slot.
@@ -120,4 +173,17 @@ fn write(path: &Path, offset: u64, bytes: &[u8]) -> Result<()> {
     let same = change().map_err(|error| full_or(error, path))?;
     ensure!(same, "{} does not hold what was written to it; check the disk", path.display());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_digest_is_changed_and_no_other() {
+        let text = "aa  x.initrd\nbb  x.iso\ncc  x.iso.other\n";
+        assert_eq!(with_digest(text, "x.iso", "dd").as_deref(), Some("aa  x.initrd\ndd  x.iso\ncc  x.iso.other\n"));
+        assert_eq!(with_digest(text, "y.iso", "dd"), None);
+        assert_eq!(with_digest("", "x.iso", "dd"), None);
+    }
 }

@@ -83,7 +83,9 @@ pub fn full_or(error: std::io::Error, path: &Path) -> anyhow::Error {
     }
 }
 
-fn folder_of(path: &Path) -> PathBuf {
+/// The folder that a file is in.
+#[must_use]
+pub fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -66,4 +66,9 @@ fn customize_in_place_replaces_the_image_whole() {
     assert!(fs::read(&iso).unwrap() != before);
     let inode = |path: &Path| path.metadata().unwrap().ino();
     assert_ne!(inode(&iso), inode(&other));
+    let sums = iso.with_extension("sha256");
+    let check =
+        Command::new("sha256sum").args(["--check", "--quiet"]).arg(&sums).current_dir(bench.path("out")).output();
+    let check = check.unwrap();
+    assert!(check.status.success(), "the checksums beside it are stale: {}", String::from_utf8_lossy(&check.stdout));
 }
