@@ -51,8 +51,12 @@ fn production_on_bios() {
 }
 
 #[test]
-fn production_on_uefi() {
-    boots_and_shows_its_hardware(&server(0x22), Firmware::Uefi);
+fn production_on_uefi_with_a_clock_in_the_future() {
+    let mut machine = server(0x22);
+    machine.clock = Some("2040-02-29T12:00:00".to_owned());
+    let console = boots_and_shows_its_hardware(&machine, Firmware::Uefi);
+    let problem = console.lines().find(|line| line.contains("years ahead of the server's"));
+    assert!(problem.is_some_and(|line| line.contains("Next step: ")), "the clock is not named: {problem:?}\n{console}");
 }
 
 fn boots_and_shows_its_hardware(machine: &Machine, firmware: Firmware) -> String {

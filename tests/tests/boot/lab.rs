@@ -5,7 +5,6 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use duct::{ReaderHandle, cmd};
@@ -19,13 +18,9 @@ use wire::inventory::Stable;
 /// Seconds between check-ins, so that tests need not wait for long.
 const INTERVAL_S: u32 = 2;
 
-/// One guest at a time, whatever the test runner thinks.
-static ALONE: Mutex<()> = Mutex::new(());
-
 /// A place for one test.
 pub(crate) struct Lab {
     dir: TempDir,
-    _alone: MutexGuard<'static, ()>,
 }
 
 /// A running server, killed on drop.
@@ -36,10 +31,9 @@ pub(crate) struct Server {
 }
 
 impl Lab {
-    /// Waits until no other test has a guest.
+    /// An empty folder.
     pub(crate) fn new() -> Self {
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        Self { dir: tempfile::tempdir().unwrap(), _alone: alone }
+        Self { dir: tempfile::tempdir().unwrap() }
     }
 
     /// A file's path in the lab's own folder.
@@ -193,6 +187,14 @@ pub(crate) fn written(guest: &Guest) -> u64 {
     let count = |drive: &Value, what: &str| drive["stats"][what].as_u64().unwrap();
     let counts = ["wr_bytes", "failed_wr_operations", "invalid_wr_operations"];
     disks.iter().flat_map(|drive| counts.map(|what| count(drive, what))).sum()
+}
+
+/// Records the traffic of a guest's first network port from now on; gives the recording's path.
+pub(crate) fn record(guest: &Guest, lab: &Lab) -> PathBuf {
+    let traffic = lab.path("traffic.pcap");
+    let dump = json!({"qom-type": "filter-dump", "id": "dump", "netdev": "net0", "file": traffic});
+    guest.qmp("object-add", dump).unwrap();
+    traffic
 }
 
 /// A file that `cargo xtask test` has made, by the environment variable that names it.

@@ -1,14 +1,17 @@
 //! Built images boot in QEMU and check in to a real server. `cargo xtask test` builds what they need and says where it
-//! is: `MK_DIST` (images of all variants), `MK_SERVER_BIN`, `MKISO_BIN`, `MK_AGENT`. Guests run under TCG, one at a time.
+//! is: `MK_DIST` (images of all variants), `MK_SERVER_BIN`, `MKISO_BIN`, `MK_XTASK`, `MK_AGENT`. Guests run under TCG, one
+//! per test thread.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 
+mod command;
 mod faults;
 mod hardware;
 mod lab;
 mod media;
+mod pauses;
+mod rubbish;
 mod shell;
 mod ssh;
 mod tinycore;
-mod trouble;
 mod units;
