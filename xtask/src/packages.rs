@@ -1,7 +1,8 @@
 //! What this machine must have besides Rust and a C compiler, by job: one table, with the reason for each entry.
 //!
 //! As root on Debian and Ubuntu the missing ones are installed, after one line that says so; otherwise, and with
-//! `--no-install`, the error carries the command that does it.
+//! `--no-install`, the error carries the command that does it. What apt does not know ends the run, unless only tests need
+//! it that can be skipped.
 
 use std::path::Path;
 
@@ -68,31 +69,75 @@ const PACKAGES: &[Package] = &[
     Package { name: "chromium", proof: "chromium", why: "looks at the server's pages", jobs: TESTS },
 ];
 
-/// Makes sure that everything for a job is here.
+/// Packages that tests do without where apt has none, as on Ubuntu, which has Chromium as a snap only: the tests that need
+/// them say `SKIPPED`.
+const SPARED: [&str; 6] = ["chromium", "facter", "lshw", "dmidecode", "iproute2", "dnsmasq-base"];
+
+/// Makes sure that everything for a job is here; gives the names of what it must do without, having said so of each.
 ///
 /// # Errors
 /// Names what is missing and the command that installs it.
-pub(crate) fn ensure(job: Job, install: bool) -> anyhow::Result<()> {
+pub(crate) fn ensure(job: Job, install: bool) -> anyhow::Result<Vec<&'static str>> {
     let missing = missing(job, is_there);
     if missing.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let list = missing.iter().map(|p| format!("{} ({})", p.name, p.why)).collect::<Vec<_>>().join(", ");
-    let names: Vec<&str> = missing.iter().map(|p| p.name).collect();
     let debian = is_debian(&std::fs::read_to_string("/etc/os-release").unwrap_or_default());
     if !(install && debian && geteuid().is_root()) {
-        bail!("this machine lacks {list}; {}", remedy(&names, debian));
+        let names: Vec<&str> = missing.iter().map(|p| p.name).collect();
+        bail!("this machine lacks {}; {}", list(&missing), remedy(&names, debian));
     }
-    eprintln!("installing {list}: apt-get install {}", names.join(" "));
-    apt_get(&names).with_context(|| format!("cannot install {}; {}", names.join(", "), remedy(&names, debian)))
-}
-
-fn apt_get(names: &[&str]) -> anyhow::Result<()> {
     let sh = Shell::new()?;
     sh.set_var("DEBIAN_FRONTEND", "noninteractive");
-    cmd!(sh, "apt-get update -q").quiet().ignore_stdout().run()?;
-    cmd!(sh, "apt-get install -q -y --no-install-recommends {names...}").quiet().ignore_stdout().run()?;
-    Ok(())
+    cmd!(sh, "apt-get update -q").quiet().ignore_stdout().run().context("apt-get cannot fetch its lists")?;
+    let (there, unknown) = split(job, missing, |name| is_installable(&sh, name))?;
+    for package in &unknown {
+        eprintln!(
+            "SKIPPED: {} ({}): apt has no such package here; tests that need it are left out",
+            package.name, package.why
+        );
+    }
+    let names: Vec<&str> = there.iter().map(|p| p.name).collect();
+    if !names.is_empty() {
+        eprintln!("installing {}: apt-get install {}", list(&there), names.join(" "));
+        let wanted = &names;
+        cmd!(sh, "apt-get install -q -y --no-install-recommends {wanted...}")
+            .quiet()
+            .ignore_stdout()
+            .run()
+            .with_context(|| format!("cannot install {}; {}", names.join(", "), remedy(&names, debian)))?;
+    }
+    Ok(unknown.iter().map(|p| p.name).collect())
+}
+
+/// What apt can install of what is missing, and what may be done without because it cannot.
+///
+/// # Errors
+/// Names a package that apt does not know and nothing goes without.
+fn split(
+    job: Job,
+    missing: Vec<&'static Package>,
+    is_installable: impl Fn(&str) -> bool,
+) -> anyhow::Result<(Vec<&'static Package>, Vec<&'static Package>)> {
+    let (there, unknown): (Vec<_>, Vec<_>) = missing.into_iter().partition(|p| is_installable(p.name));
+    let spared = |p: &Package| job == Job::Test && SPARED.contains(&p.name);
+    if let Some(package) = unknown.iter().find(|p| !spared(p)) {
+        bail!("apt has no package {} ({}); install {:?} by other means", package.name, package.why, package.proof);
+    }
+    Ok((there, unknown))
+}
+
+fn list(packages: &[&Package]) -> String {
+    packages.iter().map(|p| format!("{} ({})", p.name, p.why)).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether apt has a version of a package to install. Ubuntu's lists name Chromium without one.
+fn is_installable(sh: &Shell, name: &str) -> bool {
+    cmd!(sh, "apt-cache policy {name}").quiet().ignore_stderr().read().is_ok_and(|policy| has_candidate(&policy))
+}
+
+fn has_candidate(policy: &str) -> bool {
+    policy.lines().filter_map(|line| line.trim().strip_prefix("Candidate:")).any(|version| version.trim() != "(none)")
 }
 
 /// Makes sure that the toolchain has what checks the code.
@@ -156,6 +201,26 @@ mod tests {
         assert!(missing(Job::Test, |_| true).is_empty());
         let distinct = PACKAGES.iter().map(|p| p.name).collect::<std::collections::BTreeSet<_>>();
         assert_eq!(distinct.len(), PACKAGES.len(), "a package stands twice");
+    }
+
+    #[test]
+    fn a_package_that_apt_does_not_know_costs_its_tests_and_not_the_run() {
+        let all = || missing(Job::Test, |_| false);
+        let (there, unknown) = split(Job::Test, all(), |name| name != "chromium").unwrap();
+        assert_eq!(unknown.iter().map(|p| p.name).collect::<Vec<_>>(), ["chromium"]);
+        assert_eq!(there.len() + 1, all().len());
+        let error = split(Job::Test, all(), |name| name != "ovmf").map(drop).unwrap_err().to_string();
+        assert!(error.contains("ovmf (UEFI firmware of the guests)"), "{error}");
+        let bench = split(Job::Bench, missing(Job::Bench, |_| false), |name| name != "facter");
+        assert!(bench.is_err(), "a comparison needs both sides");
+        assert!(SPARED.iter().all(|name| all().iter().any(|p| p.name == *name)), "the table has each of {SPARED:?}");
+    }
+
+    #[test]
+    fn a_package_without_a_candidate_cannot_be_installed() {
+        assert!(has_candidate("cpio:\n  Installed: (none)\n  Candidate: 2.13+dfsg-7.1\n  Version table:\n"));
+        assert!(!has_candidate("chromium:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n"));
+        assert!(!has_candidate(""));
     }
 
     #[test]

@@ -73,8 +73,12 @@ impl Program {
         let expression = expression.before_spawn(|command| {
             // A group of its own: Ctrl-C is for us, and we end the others in order.
             command.process_group(0);
-            let prepare = || Ok(set_pdeathsig(Signal::SIGTERM)?);
-            // SAFETY: between fork and exec one system call is made, no allocation and no lock.
+            let prepare = || {
+                // What we block (see `catch_signals`) would be blocked there too, and never end it.
+                SigSet::empty().thread_set_mask()?;
+                Ok(set_pdeathsig(Signal::SIGTERM)?)
+            };
+            // SAFETY: between fork and exec only system calls are made, no allocation and no lock.
             unsafe { command.pre_exec(prepare) };
             Ok(())
         });
@@ -130,8 +134,8 @@ fn read(handle: &ReaderHandle, source: Source, events: &Sender<Event>) {
     let _ = events.send(Event::Ended(source));
 }
 
-/// Turns Ctrl-C and `kill` into events from now on. Threads that start later inherit the blocked signals, programs do
-/// not.
+/// Turns Ctrl-C and `kill` into events from now on. Threads that start later inherit the blocked signals, and so would
+/// programs.
 ///
 /// # Errors
 /// When signals cannot be blocked.
@@ -187,9 +191,11 @@ mod tests {
         assert_eq!(program.ended().unwrap().and_then(|s| s.code()), Some(3));
     }
 
+    /// Also when we ourselves keep the signal from our threads.
     #[test]
     fn a_running_program_ends_when_asked() {
         let (sender, _events) = channel();
+        catch_signals(sender.clone()).unwrap();
         let program =
             Program::start("sleep", "/bin/sleep".as_ref(), vec!["600".into()], Errors::Output, Source::Guest, sender);
         let program = program.unwrap();

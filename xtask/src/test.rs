@@ -1,6 +1,7 @@
 //! `cargo xtask test`: format, lints, unit, property and process tests; then images, the tests of what is in them, and
 //! the tests that boot them in QEMU. `--fast` leaves the second half out and installs nothing.
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -9,7 +10,7 @@ use xshell::{Shell, cmd};
 use crate::images::{self, Image, Variant};
 use crate::packages::{self, Job};
 use crate::report::Report;
-use crate::{place, programs};
+use crate::{limits, place, programs};
 
 /// Arguments of `test`.
 #[derive(clap::Args)]
@@ -24,64 +25,81 @@ pub(crate) struct Args {
 /// Tests that need QEMU or built images, in order.
 const IMAGE_TESTS: [&str; 4] = ["mk_vm", "base", "artefacts", "boot"];
 
+/// The step that runs what each crate tests by itself.
+const CRATES: &str = "unit, property and process tests";
+
 /// The base that the images stand on, beside them.
 const BASE: &str = "base.iso";
 
 /// `cargo xtask test`.
 pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
     let mut report = Report::new();
+    let mut lacking = Vec::new();
     if !args.fast {
-        report.step("packages", || packages::ensure(Job::Test, install))?;
+        lacking = report.step("packages", || packages::ensure(Job::Test, install))?;
     }
     if args.filter.is_empty() {
         packages::ensure_toolchain()?;
         report.step("format", format)?;
         report.step("lints", lints)?;
     }
-    report.step("unit, property and process tests", || unit_tests(args))?;
-    if !args.fast {
-        report.step("programs", programs::host)?;
-        let agent = report.step("agent", programs::agent)?;
-        let dist = place::target().join("test");
-        place::clear(&dist)?;
-        report.step("base", || images::base(None, &dist.join(BASE)))?;
-        for variant in Variant::ALL {
-            report.step(&format!("{} image", variant.name()), || image(variant, &agent, &dist))?;
-        }
-        for name in IMAGE_TESTS {
-            report.step(&format!("{name} tests"), || image_tests(name, &dist, &agent, &args.filter))?;
-        }
+    if args.fast {
+        report.step(CRATES, || unit_tests(args, false))?;
+    } else {
+        with_images(args, lacking.is_empty(), &mut report)?;
     }
     report.close();
     eprintln!("all tests passed");
     Ok(())
 }
 
+/// Everything but format and lints; `complete` when no package is missing.
+fn with_images(args: &Args, complete: bool, report: &mut Report) -> anyhow::Result<()> {
+    let dist = place::target().join("test");
+    place::clear(&dist)?;
+    report.step("programs", programs::host)?;
+    let agent = std::thread::scope(|scope| {
+        // The agent's link-time optimisation keeps one core busy for minutes, and the tests spend most of theirs waiting.
+        let made = scope.spawn(|| {
+            images::base(None, &dist.join(BASE))?;
+            programs::agent_quietly()
+        });
+        report.step(CRATES, || unit_tests(args, complete))?;
+        let made = || made.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        report.step("base and agent, begun before these tests", made)
+    })?;
+    for variant in Variant::ALL {
+        report.step(&format!("{} image", variant.name()), || image(variant, &agent, &dist))?;
+    }
+    for name in IMAGE_TESTS {
+        report.step(&format!("{name} tests"), || image_tests(name, &dist, &agent, &args.filter))?;
+    }
+    Ok(())
+}
+
 fn format() -> anyhow::Result<()> {
-    let (sh, cargo) = (programs::shell()?, programs::cargo());
-    cmd!(sh, "{cargo} fmt --all --check").quiet().run().context("the code is not formatted; run: cargo fmt --all")
+    let check = programs::cargo(&programs::shell()?).args(["fmt", "--all", "--check"]).run();
+    check.context("the code is not formatted; run: cargo fmt --all")
 }
 
 fn lints() -> anyhow::Result<()> {
-    let (sh, cargo) = (programs::shell()?, programs::cargo());
-    cmd!(sh, "{cargo} clippy --workspace --all-targets -- -D warnings")
-        .quiet()
-        .run()
-        .context("clippy has complaints; see them with: cargo clippy --workspace --all-targets")?;
+    let sh = programs::shell()?;
+    let clippy = || programs::cargo(&sh).args(["clippy", "--workspace"]);
+    let strictly = ["--", "-D", "warnings"];
+    let all = clippy().arg("--all-targets").args(strictly).run();
+    all.context("clippy has complaints; see them with: cargo clippy --workspace --all-targets")?;
     // Targets that `cargo test` leaves alone are in none of the groups above.
-    let image_tests = IMAGE_TESTS.iter().flat_map(|name| ["--test", name]);
-    cmd!(sh, "{cargo} clippy --workspace {image_tests...} -- -D warnings")
-        .quiet()
-        .run()
-        .context("clippy has complaints")
+    let image_tests = clippy().args(IMAGE_TESTS.iter().flat_map(|name| ["--test", name])).args(strictly).run();
+    image_tests.context("clippy has complaints")
 }
 
-fn unit_tests(args: &Args) -> anyhow::Result<()> {
-    let (sh, cargo, filter) = (programs::shell()?, programs::cargo(), &args.filter);
-    if !args.fast && may_all_run(&sh) {
+fn unit_tests(args: &Args, complete: bool) -> anyhow::Result<()> {
+    let sh = programs::shell()?;
+    if complete && may_all_run(&sh) {
         sh.set_var("MK_NO_SKIP", "1");
     }
-    cmd!(sh, "{cargo} test --workspace --no-fail-fast -- {filter...}").quiet().run().context("tests failed")
+    let tests = programs::cargo(&sh).args(["test", "--workspace", "--no-fail-fast", "--"]).args(&args.filter);
+    tests.run().context("tests failed")
 }
 
 /// Whether no test has a reason to skip: the packages are here, and we may make namespaces and mount, as root may
@@ -98,14 +116,15 @@ fn image(variant: Variant, agent: &Path, dist: &Path) -> anyhow::Result<PathBuf>
 }
 
 fn image_tests(name: &str, dist: &Path, agent: &Path, filter: &[String]) -> anyhow::Result<()> {
-    let (sh, cargo) = (programs::shell()?, programs::cargo());
+    let sh = programs::shell()?;
     sh.set_var("MK_DIST", dist);
     sh.set_var("MK_BASE", dist.join(BASE));
     sh.set_var("MK_SERVER_BIN", place::program("mk-server"));
     sh.set_var("MKISO_BIN", place::program("mkiso"));
     sh.set_var("MK_AGENT", agent);
-    cmd!(sh, "{cargo} test --workspace --test {name} --no-fail-fast -- --nocapture {filter...}")
-        .quiet()
-        .run()
-        .with_context(|| format!("{name} tests failed; images and logs are in {}", place::shown(dist)))
+    sh.set_var("MK_XTASK", std::env::current_exe().context("cannot tell which program this is")?);
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(limits::GUESTS).to_string();
+    let tests = programs::cargo(&sh).args(["test", "--workspace", "--test", name, "--no-fail-fast", "--"]);
+    let tests = tests.args(["--nocapture", "--test-threads", &threads]).args(filter);
+    tests.run().with_context(|| format!("{name} tests failed; images and logs are in {}", place::shown(dist)))
 }

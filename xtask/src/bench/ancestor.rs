@@ -85,14 +85,17 @@ impl Ancestor<'_> {
         let inputs = self.manifest["inputs"].as_array().context("the image's manifest lists no inputs")?;
         let extensions = inputs.iter().filter_map(|input| input["name"].as_str()).filter(|n| n.ends_with(".tcz"));
         let copies: String = extensions.map(|name| format!("cp ../iso/cde/optional/{name}* {EXTENSIONS}/; ")).collect();
-        let (agent, overlay) = (self.agent.display(), place::root().join("rootfs-overlay"));
+        let (agent, overlay) = (quoted(self.agent), quoted(&place::root().join("rootfs-overlay")));
         Ok(format!(
             "mkdir -p {EXTENSIONS}; {copies}cp -L {agent} usr/sbin/mk-agent || cp -L {agent} sbin/mk-agent; \
-             cp -r {}/etc/. etc/; mkdir -p opt; cp -r {}/opt/. opt/",
-            overlay.display(),
-            overlay.display()
+             cp -r {overlay}/etc/. etc/; mkdir -p opt; cp -r {overlay}/opt/. opt/"
         ))
     }
+}
+
+/// A path as one word of a script, whatever is in it.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
 /// A script that ends at its first failure.
@@ -106,4 +109,18 @@ pub(crate) fn shell<'a>(sh: &'a Shell, script: &str) -> xshell::Cmd<'a> {
 /// It is not there.
 pub(crate) fn bytes(path: &Path) -> anyhow::Result<u64> {
     Ok(path.metadata().with_context(|| format!("cannot look at {}", path.display()))?.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_for_the_shell() {
+        let sh = Shell::new().unwrap();
+        for path in ["/plain", "/with a blank", "/it's $HOME; `x`"] {
+            let script = format!("printf %s {}", quoted(path.as_ref()));
+            assert_eq!(shell(&sh, &script).quiet().read().unwrap(), path);
+        }
+    }
 }

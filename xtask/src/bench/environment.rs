@@ -54,9 +54,12 @@ impl Environment {
     }
 }
 
-/// The first line that a program prints, on whichever of its outputs.
+/// The first line that a program prints, on whichever of its outputs; nothing when it fails.
 fn said(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).current_dir(place::root()).output().ok()?;
+    if !output.status.success() {
+        return None;
+    }
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
     text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
@@ -80,6 +83,12 @@ fn field(text: &str, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_program_says_that_fails_is_no_version() {
+        assert_eq!(said("sh", &["-c", "echo; echo 1.2 >&2"]).as_deref(), Some("1.2"));
+        assert_eq!(said("sh", &["-c", "echo fatal: not a repository; exit 128"]), None);
+    }
 
     #[test]
     fn fields_are_found_by_their_whole_names() {

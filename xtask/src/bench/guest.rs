@@ -3,7 +3,6 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -181,15 +180,6 @@ impl Guest {
 fn stamp(line: &str) -> Option<f64> {
     let (time, _) = line.split_once('[')?.1.split_once(']')?;
     time.trim().parse().ok()
-}
-
-/// A port of this machine that nobody listens on.
-///
-/// # Errors
-/// There is none.
-pub(crate) fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("no port is free")?;
-    Ok(listener.local_addr()?.port())
 }
 
 #[cfg(test)]

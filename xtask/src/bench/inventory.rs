@@ -4,7 +4,7 @@ use xshell::cmd;
 
 use super::Inputs;
 use super::table::{Findings, Goal, Line, Samples};
-use super::timing::seconds_to_tell;
+use super::timing::{seconds, seconds_to_tell};
 use crate::{limits, programs};
 
 /// Measures.
@@ -15,8 +15,8 @@ pub(crate) fn run(inputs: &Inputs) -> anyhow::Result<Findings> {
     let (sh, agent) = (programs::shell()?, inputs.agent);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 0..=limits::BENCH_INVENTORIES {
-        let agent = seconds_to_tell(cmd!(sh, "{agent} facts"))?;
-        let peer = seconds_to_tell(cmd!(sh, "facter --json"))? + seconds_to_tell(cmd!(sh, "lshw -quiet -json"))?;
+        let agent = seconds(cmd!(sh, "{agent} facts"))?;
+        let peer = seconds_to_tell(cmd!(sh, "facter --json"))? + seconds(cmd!(sh, "lshw -quiet -json"))?;
         // The first round only fills the caches.
         if round > 0 {
             ours.push(agent * 1000.0);

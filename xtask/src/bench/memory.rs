@@ -7,8 +7,9 @@ use anyhow::{Context as _, bail};
 use xshell::cmd;
 
 use super::Inputs;
-use super::guest::{CHECKED_IN, Lab, MEMORY_MIB, Machine, Start, free_port};
+use super::guest::{CHECKED_IN, Lab, MEMORY_MIB, Machine, Start};
 use super::table::{Detail, Findings, Goal, Line, Samples};
+use crate::boot::free_port;
 use crate::images::Variant;
 use crate::{limits, programs};
 

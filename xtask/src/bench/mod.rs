@@ -18,6 +18,7 @@ mod timing;
 
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum as _;
 use serde_json::{Map, Value, json};
 
 use self::environment::Environment;
@@ -74,14 +75,9 @@ impl Row {
         }
     }
 
-    fn name(self) -> &'static str {
-        match self {
-            Self::Build => "build",
-            Self::Size => "size",
-            Self::Boot => "boot",
-            Self::Memory => "memory",
-            Self::Inventory => "inventory",
-        }
+    /// As on the command line.
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
     fn measure(self, inputs: &Inputs) -> anyhow::Result<Findings> {
@@ -149,9 +145,9 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
     let rows = if args.rows.is_empty() { &Row::ALL[..] } else { &args.rows[..] };
     let mut all = Map::new();
     for row in rows {
-        let findings = report.step(row.name(), || row.measure(&inputs))?;
+        let findings = report.step(&row.name(), || row.measure(&inputs))?;
         if args.json {
-            all.insert(row.name().to_owned(), findings.json());
+            all.insert(row.name(), findings.json());
         } else {
             println!("{}", findings.markdown(row.title()));
         }

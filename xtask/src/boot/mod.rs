@@ -131,8 +131,11 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
     machine::run(&start, &mut report)
 }
 
-/// A port that nobody listens on.
-fn free_port() -> anyhow::Result<u16> {
+/// A port of this machine that nobody listens on.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port of this machine is free")?;
     Ok(listener.local_addr()?.port())
 }
