@@ -2,7 +2,7 @@
 
 pub mod patterns;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
@@ -28,6 +28,8 @@ pub struct Config {
     pub kernel_args: String,
     /// `quiet` or `debug` for the microkernel's command line; empty for neither.
     pub debug_level: String,
+    /// What razor-el-mk clients put beside their own programs.
+    pub extension_zip: Option<PathBuf>,
 }
 
 /// The file as it is written.
@@ -53,6 +55,8 @@ struct FactsFile {
 struct MicrokernelFile {
     kernel_args: String,
     debug_level: String,
+    #[serde(rename = "extension-zip", alias = "extension_zip")]
+    extension_zip: Option<PathBuf>,
 }
 
 impl Default for File {
@@ -128,7 +132,7 @@ impl Config {
             (MIN_INTERVAL_S..=MAX_INTERVAL_S).contains(&interval),
             "checkin_interval is {interval}; it must be from {MIN_INTERVAL_S} to {MAX_INTERVAL_S} seconds"
         );
-        let MicrokernelFile { kernel_args, debug_level } = file.microkernel;
+        let MicrokernelFile { kernel_args, debug_level, extension_zip } = file.microkernel;
         // It becomes part of a script that machines carry out line by line.
         if let Some(odd) = kernel_args.chars().find(|c| !matches!(c, ' '..='~') || *c == '$') {
             bail!("microkernel.kernel_args has {odd:?}; it must be one line of printable ASCII without $");
@@ -148,6 +152,7 @@ impl Config {
             checkin_interval: interval,
             kernel_args: kernel_args.trim().to_owned(),
             debug_level,
+            extension_zip,
         })
     }
 }

@@ -9,6 +9,7 @@ pub mod checkin;
 pub mod commands;
 pub mod conflicts;
 pub mod explain;
+pub mod extension;
 pub mod images;
 pub mod ipxe;
 pub mod legacy;
@@ -59,6 +60,7 @@ pub fn router(state: State) -> Router {
         .route(routes::CHECKIN, post(checkin::without_id))
         .route("/svc/checkin/{id}", post(checkin::with_id))
         .route("/svc/log/{id}", get(svc::log))
+        .route("/svc/mk/extension.zip", get(extension::zip))
         .route("/svc/repo/{*path}", get(images::repo))
         .route(routes::BOOTSTRAP, get(boot::bootstrap))
         .route("/healthz", get(svc::health));

@@ -388,6 +388,28 @@ async fn items_81_and_82_two_registered_nodes() {
 // M. nodeid
 
 #[tokio::test]
+async fn items_86_to_88_the_extension_of_old_clients() {
+    let unset = Server::start(MAC);
+    assert_eq!(unset.get("/svc/mk/extension.zip").await.1["error"], "No extension file configured", "86");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mk.zip");
+    let config = format!("{MAC}[microkernel]\nextension-zip = {file:?}\n");
+    let server = Server::start(&config);
+    assert_eq!(server.get("/svc/mk/extension.zip").await.0, 404, "a file that is not there");
+    for (number, content) in [(87, &b"PK\x05\x06\0\0\0\0"[..]), (88, b"no zip at all")] {
+        std::fs::write(&file, content).unwrap();
+        let response = server.request(reqwest::Method::GET, "/svc/mk/extension.zip").send().await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["content-type"]),
+            (200, &"application/zip".parse().unwrap()),
+            "{number}"
+        );
+        assert_eq!(response.headers()["content-disposition"], "attachment; filename=\"extension.zip\"");
+        assert_eq!(response.bytes().await.unwrap(), content, "{number}");
+    }
+}
+
+#[tokio::test]
 async fn items_84_and_85_nodeid() {
     let server = Server::start(MAC);
     assert_eq!(server.get("/svc/nodeid").await.0, 400, "84");

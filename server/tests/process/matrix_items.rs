@@ -46,7 +46,7 @@ const ITEMS: [(u32, u32, Item); 54] = [
     (74, 76, Here),
     (77, 77, No(POLICIES)),
     (78, 85, Here),
-    (86, 88, No("extension.zip brings unsigned root code to old clients; it is not served")),
+    (86, 88, Here),
     (89, 98, At(COMMANDS, "items_89_to_98_register_node")),
     (99, 107, At(COMMANDS, "items_99_to_107_set_node_hw_info")),
     (108, 108, No(POLICIES)),
