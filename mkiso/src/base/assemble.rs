@@ -79,12 +79,11 @@ pub fn assemble(inputs: &Inputs<'_>) -> Result<Tree> {
     ));
 
     let parts = Parts { packages: &packages, config, early, drivers, firmware: firmware.tree, index };
+    let step = Step::open("writing the initrd");
     let (core, extensions) = match inputs.given {
         None => parts.over_packages(inputs.lock, release)?,
         Some(given) => parts.over_tinycore(given, inputs.lock, release)?,
     };
-    let step = Step::open("writing the initrd");
-    let core = initrd::gzip(&core)?;
     step.done(&format!("{} bytes", core.len()));
     let images = compress::all(inputs.cache, &extensions, inputs.lock.taken)?;
     layout::iso(layout::Parts {
@@ -109,21 +108,21 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// The initrd's archive and the extensions of a base of packages alone.
+    /// The initrd and the extensions of a base of packages alone.
     fn over_packages(self, lock: &lock::Debian, release: &str) -> Result<(Vec<u8>, Vec<Extension>)> {
         let mut root = base_root(self.packages, self.config)?;
         let mut extensions = for_hardware(self.drivers, self.firmware, lock, release);
         extensions.extend(from_packages(self.packages, self.config, &root)?);
         root.merge(self.early)?;
         root.merge(self.index)?;
-        Ok((initrd::archive(&root, lock.taken)?, extensions))
+        Ok((initrd::gzip(&initrd::archive(&root, lock.taken)?)?, extensions))
     }
 
     /// The same over Tiny Core's root file system. Its C library is another one than that of Debian's programs, which
     /// therefore comes along with its loader, in one extension that the others need.
     fn over_tinycore(self, given: &Given, lock: &lock::Debian, release: &str) -> Result<(Vec<u8>, Vec<Extension>)> {
-        let core = tinycore::core(given.root.clone(), &self.early, &self.index, lock.taken)?;
-        let at = tinycore::firmware_folder(&core)?;
+        let (archive, packed) = tinycore::core(given.root.clone(), &self.early, &self.index, lock.taken)?;
+        let at = tinycore::firmware_folder(&archive)?;
         let (drivers, firmware) = (tinycore::relocate(&self.drivers, &at)?, tinycore::relocate(&self.firmware, &at)?);
         let libraries = &self.config.debian.libraries;
         let libc: Vec<&Tree> = libraries.iter().filter_map(|name| self.packages.tree(name)).collect();
@@ -145,7 +144,7 @@ impl Parts<'_> {
         let mut extensions = for_hardware(drivers, firmware, lock, release);
         extensions.push(Extension { tree: shared, info: about, block: compress::BLOCK });
         extensions.extend(programs);
-        Ok((core, extensions))
+        Ok((initrd::gzip_stored(&archive, packed)?, extensions))
     }
 }
 

@@ -92,6 +92,18 @@ impl Archive {
         self.member(path, ino, attributes, &[])
     }
 
+    /// Bytes so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether nothing was added yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// Ends the archive and gives its bytes, a multiple of 4.
     #[must_use]
     pub fn finish(mut self) -> Vec<u8> {

@@ -71,11 +71,12 @@ pub fn with_own(config: &Modules, chosen: &Selection, own: &BTreeSet<String>) ->
     modules
 }
 
-/// The initrd: the root file system with the modules `early` and the `index` of all in place of its own.
+/// The initrd's archive: the root file system with the modules `early` and the `index` of all in place of its own. All
+/// that is compressed comes last, from the second number on.
 ///
 /// # Errors
 /// A path that no archive can have.
-pub fn core(mut root: Rootfs, early: &Tree, index: &Tree, time: u32) -> Result<Vec<u8>> {
+pub fn core(mut root: Rootfs, early: &Tree, index: &Tree, time: u32) -> Result<(Vec<u8>, usize)> {
     root.remove(MODULES);
     for (path, node) in early.iter() {
         if let Kind::File(bytes) = &node.kind {
@@ -87,7 +88,7 @@ pub fn core(mut root: Rootfs, early: &Tree, index: &Tree, time: u32) -> Result<V
         let bytes = if path.ends_with("/modules.dep") { compressed(bytes, early) } else { bytes.clone() };
         root.file(&placed(path, ""), u32::from(node.mode), bytes)?;
     }
-    root.archive(time)
+    root.archive(time, GZ)
 }
 
 /// `modules.dep` with the names that the modules of the initrd have there.

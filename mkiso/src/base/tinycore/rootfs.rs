@@ -97,11 +97,12 @@ impl Rootfs {
         self.insert(path, Entry::of_root(TYPE_FILE | permissions, bytes))
     }
 
-    /// The initrd: one cpio archive, every time in it `time`, seconds since 1970.
+    /// The initrd: one cpio archive, every time in it `time`, seconds since 1970. Files whose names end in `last` come last;
+    /// the second number is where they begin.
     ///
     /// # Errors
     /// A path that no archive can have.
-    pub fn archive(&self, time: u32) -> Result<Vec<u8>> {
+    pub fn archive(&self, time: u32, last: &str) -> Result<(Vec<u8>, usize)> {
         let mut groups: BTreeMap<&str, u32> = BTreeMap::new();
         for entry in self.entries.values() {
             if let Content::SameAs(first) = &entry.content {
@@ -110,7 +111,13 @@ impl Rootfs {
         }
         let mut archive = Archive::new(time);
         let mut numbers: BTreeMap<&str, u32> = BTreeMap::new();
-        for (path, entry) in &self.entries {
+        let is_last = |path: &str, entry: &Entry| path.ends_with(last) && entry.mode & TYPE_MASK == TYPE_FILE;
+        let (behind, before): (Vec<_>, Vec<_>) = self.entries.iter().partition(|(path, entry)| is_last(path, entry));
+        let (count, behind_any, mut begin) = (before.len(), !behind.is_empty(), 0);
+        for (index, (path, entry)) in before.into_iter().chain(behind).enumerate() {
+            if index == count {
+                begin = archive.len();
+            }
             let first = match &entry.content {
                 Content::Bytes(_) => path.as_str(),
                 Content::SameAs(first) => first.as_str(),
@@ -135,7 +142,8 @@ impl Rootfs {
             };
             added.with_context(|| format!("cannot add {path} to the initrd"))?;
         }
-        Ok(archive.finish())
+        let begin = if behind_any { begin } else { archive.len() };
+        Ok((archive.finish(), begin))
     }
 
     fn insert(&mut self, path: &str, entry: Entry) -> Result<()> {
@@ -296,7 +304,7 @@ mod tests {
     /// What cpio lists of what was read and written again.
     fn listed(folder: &std::path::Path, packed: &str) -> String {
         let root = Rootfs::read(&std::fs::read(folder.join(packed)).unwrap()).unwrap();
-        std::fs::write(folder.join("again.cpio"), root.archive(1_700_000_000).unwrap()).unwrap();
+        std::fs::write(folder.join("again.cpio"), root.archive(1_700_000_000, ".ko.gz").unwrap().0).unwrap();
         sh(folder, "mkdir -p again; cd again; cpio --quiet -i --no-absolute-filenames < ../again.cpio");
         assert_eq!(sh(folder, "cat again/bin/link again/bin/one again/bin/two"), "hello\ntool\ntool\n");
         assert_eq!(sh(folder, "test again/bin/one -ef again/bin/two && echo same"), "same\n");
@@ -365,7 +373,7 @@ mod tests {
     #[test]
     fn a_device_has_its_numbers_in_the_initrd() {
         let root = Rootfs::read(&tar_xz(&[("dev/console", tar::EntryType::Char, "")])).unwrap();
-        let again = Rootfs::read(&root.archive(0).unwrap()).unwrap();
+        let again = Rootfs::read(&root.archive(0, ".ko.gz").unwrap().0).unwrap();
         let console = again.entries.get("dev/console").unwrap();
         assert_eq!((console.mode, console.uid, console.gid, console.device), (0o020_600, 3, 4, (5, 1)));
         assert_eq!(again, root, "what was written is read back");
@@ -420,11 +428,11 @@ mod tests {
         #[test]
         fn a_damaged_root_file_system_is_read_without_panic(at in 0usize..2000, with in any::<u8>()) {
             let root = Rootfs::read(&tar_xz(&[("a/b", tar::EntryType::Regular, "x"), ("c", tar::EntryType::Link, "a/b")]));
-            let mut bytes = root.unwrap().archive(0).unwrap();
+            let mut bytes = root.unwrap().archive(0, ".ko.gz").unwrap().0;
             let at = at % bytes.len();
             bytes[at] = with;
             if let Ok(root) = Rootfs::read(&bytes) {
-                let _ = root.archive(0);
+                let _ = root.archive(0, "");
             }
         }
     }
