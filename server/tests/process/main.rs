@@ -9,6 +9,7 @@ mod cli;
 mod conflicts;
 mod conflicts_page;
 mod durability;
+mod el_mk;
 mod explain;
 mod fleet;
 mod identity;
