@@ -16,7 +16,7 @@ pub(crate) const INVENTORY: Duration = Duration::from_secs(20);
 pub(crate) const LINES_IN_FAILURE: usize = 25;
 /// Between two turns of the spinner.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
-/// `test`: most guests at once, on a machine with as many cores; each takes up to 1 GiB of memory.
+/// `test`: most guests at once, on a machine with twice as many cores; each takes up to 1 GiB of memory.
 pub(crate) const GUESTS: usize = 4;
 /// `bench`: starts of each kind of machine, by turns.
 pub(crate) const BENCH_BOOTS: usize = 3;

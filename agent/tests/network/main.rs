@@ -7,6 +7,7 @@ mod checkin;
 mod dhcp;
 mod lies;
 mod names;
+mod original;
 mod port;
 mod sandbox;
 mod server;

@@ -131,11 +131,14 @@ fn read(stream: &TcpStream) -> Option<Seen> {
 
 /// A machine whose devices have settled and whose port has an address, with these servers (URL, guessed).
 pub(crate) fn machine(servers: &[(&str, bool)]) -> Place {
-    let place = Place::new("");
-    let hints: Vec<Value> = servers
-        .iter()
-        .map(|(url, guessed)| json!({"url": url, "checkin": null, "source": "the test", "guessed": guessed}))
-        .collect();
+    let hint =
+        |(url, guessed): &(&str, bool)| json!({"url": url, "checkin": null, "source": "the test", "guessed": guessed});
+    machine_with("", &servers.iter().map(hint).collect::<Vec<_>>())
+}
+
+/// The same with this kernel line and these servers as the network unit publishes them.
+pub(crate) fn machine_with(line: &str, hints: &[Value]) -> Place {
+    let place = Place::new(line);
     let port = json!({"name": "eth0", "key": "k", "mac": "52:54:00:12:34:56", "up": true, "addresses": ["10.9.0.5/24"],
         "gateway": null, "source": "static", "error": null});
     place.publish("units", &json!({"units": [], "pids": {}, "problems": []}));
