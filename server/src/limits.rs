@@ -63,8 +63,13 @@ pub const NODES_ON_PAGE: i64 = 50;
 pub const LOG_ON_NODE_PAGE: i64 = 20;
 /// Reports on a node's own page; all are a link away.
 pub const REPORTS_ON_NODE_PAGE: i64 = 5;
-/// Silence of an image of the Tiny Core era after which it is told to send all facts again, as the old servers did.
+/// Silence of an image of the Tiny Core era after which it is told to send all facts again, as the old servers did; or
+/// [`ALIVE_INTERVALS`] of its check-ins, where that is longer.
 pub const LEGACY_SILENCE_MS: i64 = 120_000;
+/// Nodes that a dispute shows beside the one that it is about; the others are counted.
+pub const MAX_RIVALS: usize = 8;
+/// Conflicts in one answer of the API, whatever `limit` says.
+pub const MAX_CONFLICTS: i64 = 100;
 /// Conflicts on one page.
 pub const CONFLICTS_ON_PAGE: i64 = 20;
 /// Entries on one page of a whole log.

@@ -25,10 +25,14 @@ impl Unit {
         self.outbox.problems(crate::state::Net::read().map(|n| n.problems).unwrap_or_default());
         let order: Vec<ServerHint> = self.route.order(&inputs.servers).into_iter().cloned().collect();
         let mut failures: Vec<Option<Failure>> = vec![None; order.len()];
-        // All as the kernel would first: on a machine in several networks, one dead server must not delay the next.
+        // All as the kernel would first: on a machine in several networks, one dead server must not delay the next. Guesses
+        // come after both: a named server that only one port leads to is still the one that was meant.
         let each = Some(inputs.ports.as_slice()).filter(|ports| ports.len() > 1);
-        'all: for ports in std::iter::once::<&[String]>(&[]).chain(each) {
-            for (hint, failure) in order.iter().zip(&mut failures) {
+        let passes = [false, true]
+            .into_iter()
+            .flat_map(|guessed| std::iter::once::<&[String]>(&[]).chain(each).map(move |ports| (guessed, ports)));
+        'all: for (guessed, ports) in passes {
+            for (hint, failure) in order.iter().zip(&mut failures).filter(|(hint, _)| hint.guessed == guessed) {
                 if failure.as_ref().is_some_and(|f| !f.unreached) {
                     continue;
                 }

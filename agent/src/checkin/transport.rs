@@ -93,6 +93,8 @@ impl Transport {
             .connect_timeout(self.timeouts.connect)
             .timeout(self.timeouts.exchange)
             .redirect(Policy::none())
+            // A proxy in the kernel line's environment is for somebody else: no server that is meant is behind it.
+            .no_proxy()
             .dns_resolver(Arc::clone(&self.names))
             // Check-ins are a minute apart: a connection kept so long is dead as often as not.
             .pool_max_idle_per_host(0);

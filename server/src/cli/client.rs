@@ -48,6 +48,8 @@ impl Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .connect_timeout(CLIENT_CONNECT_TIMEOUT)
+            // The server answers callers on its own machine; a site's proxy is not one of them.
+            .no_proxy()
             .tls_certs_only([])
             .build()
             .context("cannot set up an HTTP client")?;

@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::signature::{ED25519, UnparsedPublicKey};
-use wire::checkin::CheckinRequest;
+use wire::checkin::{CheckinRequest, Facts};
 use wire::limits::{MAX_COMPONENTS, MAX_FACT_NAME, MAX_FACTS};
 use wire::routes::{JSON, KEY_HEADER, SIGNATURE_HEADER};
 use wire::sign::{KEY_LEN, SIGNATURE_LEN, message};
@@ -57,7 +57,7 @@ pub fn parse(body: &[u8]) -> Result<CheckinRequest, Refusal> {
         None => {}
         Some(boot_id) => ours(&request, boot_id)?,
     }
-    few_facts(&request)?;
+    request.facts.as_ref().map_or(Ok(()), few_facts)?;
     let components = request.inventory.as_ref().map_or(0, |i| i.stable.nics.len().max(i.stable.disks.len()));
     if components > MAX_COMPONENTS {
         let error =
@@ -71,9 +71,8 @@ pub fn parse(body: &[u8]) -> Result<CheckinRequest, Refusal> {
 ///
 /// # Errors
 /// When there is too much of either.
-pub fn few_facts(request: &CheckinRequest) -> Result<(), Refusal> {
-    let facts = request.facts.iter().flatten();
-    let (count, longest) = facts.fold((0, 0), |(n, longest), (name, _)| (n + 1, longest.max(name.len())));
+pub fn few_facts(facts: &Facts) -> Result<(), Refusal> {
+    let (count, longest) = facts.iter().fold((0, 0), |(n, longest), (name, _)| (n + 1, longest.max(name.len())));
     if count > MAX_FACTS || longest > MAX_FACT_NAME {
         let error = format!(
             "the body has {count} facts, the longest name with {longest} bytes; at most {MAX_FACTS} facts with names of \

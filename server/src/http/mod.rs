@@ -93,8 +93,7 @@ pub fn router(state: State) -> Router {
         .route(STYLE_PATH, get(page::style))
         .route(SCRIPT_PATH, get(page::script))
         .route(ICON_PATH, get(page::icon));
-    svc.merge(legacy::routes())
-        .merge(api)
+    svc.merge(api)
         .merge(pages)
         .merge(assets)
         .fallback(svc::no_route)

@@ -10,8 +10,10 @@ use serde_json::{Map, Value, json};
 use crate::http::problem::Failure;
 use crate::http::query::Pairs;
 use crate::http::{State, api, commands};
+use crate::limits::MAX_CONFLICTS;
 use crate::registry::operate::{Done, NAMES, Operate, Operation};
 use crate::registry::{Refusal, disputes};
+use crate::store::view::Page;
 use crate::store::{nodes, now_ms};
 
 /// `GET /api/collections/conflicts`; `limit` and `start` as for nodes.
@@ -19,7 +21,9 @@ use crate::store::{nodes, now_ms};
 /// # Errors
 /// For a bad parameter.
 pub async fn conflicts(Handle(state): Handle<State>, Query(pairs): Query<Pairs>) -> Result<Json<Value>, Failure> {
-    let (total, items) = disputes::page(&state.store.readers, api::page(&pairs)?).await?;
+    let page = api::page(&pairs)?;
+    let page = Page { limit: page.limit.min(MAX_CONFLICTS), ..page };
+    let (total, items) = disputes::page(&state.store.readers, page).await?;
     Ok(Json(json!({"total": total, "items": items})))
 }
 

@@ -103,6 +103,16 @@ impl Decision {
         }
     }
 
+    /// The same with only these nodes in dispute.
+    #[must_use]
+    pub fn against(mut self, nodes: Vec<i64>) -> Self {
+        match &mut self.verdict {
+            Verdict::Create { conflict } | Verdict::Node { conflict, .. } => *conflict = nodes,
+            Verdict::Ambiguous { nodes: all, .. } => *all = nodes,
+        }
+        self
+    }
+
     /// The nodes that the machine is in dispute with.
     #[must_use]
     pub fn others(&self) -> &[i64] {

@@ -41,6 +41,7 @@ fn dispute(dispute: &Dispute) -> Markup {
                 div.callout.warn { p { strong { (said(&reason.error)) } } p { (with_commands(&reason.remedy)) } }
             }
             (side_by_side(dispute, &title))
+            @if dispute.more > 0 { p.hint { "And " (human::number(i64::try_from(dispute.more).unwrap_or(i64::MAX))) " nodes more." } }
             form.remedies action="/conflicts/remedy" method="get" {
                 @for remedy in &dispute.remedies {
                     button.other name="remedy" value=(remedy) { (said(&remedy.sentence())) }

@@ -150,6 +150,7 @@ fn a_dispute_shows_evidence_side_by_side_and_nothing_becomes_markup() {
         held: false,
         reason: Some(wire::error::Problem::new("c", evil, evil)),
         row: 7,
+        more: 391,
         evidence: vec![Against {
             name: "node1".into(),
             keys: vec![],

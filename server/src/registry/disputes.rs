@@ -10,6 +10,7 @@ use wire::error::Problem;
 
 use crate::identity::decide::{Decision, Weighed};
 use crate::identity::evidence::{Evidence, Group};
+use crate::limits::MAX_RIVALS;
 use crate::registry::operate::Sameness;
 use crate::registry::reason;
 use crate::registry::remedy::Remedy;
@@ -28,6 +29,8 @@ pub struct Dispute {
     pub reason: Option<Problem>,
     /// Row of the table that decided last.
     pub row: u8,
+    /// Further nodes that it is in dispute with, beyond those that are shown.
+    pub more: usize,
     /// What the last decision weighed, for each node that it is in dispute with.
     pub evidence: Vec<Against>,
     /// What is known of the nodes, by groups.
@@ -83,11 +86,14 @@ async fn dispute(db: &mut SqliteConnection, node: &Node) -> anyhow::Result<Dispu
     let decision: Decision = serde_json::from_str(&node.decision)?;
     let shared = claims::shared(&mut *db, node.id).await?;
     let held = node.is_held();
-    let others: BTreeSet<i64> = if held && !decision.others().is_empty() {
+    let all: BTreeSet<i64> = if held && !decision.others().is_empty() {
         decision.others().iter().copied().collect()
     } else {
         shared.iter().map(|(_, other)| *other).collect()
     };
+    let others: BTreeSet<i64> = all.iter().copied().take(MAX_RIVALS).collect();
+    let more = all.len() - others.len();
+    let shared: Vec<(String, i64)> = shared.into_iter().filter(|(_, other)| others.contains(other)).collect();
     let ids: Vec<i64> = [node.id].into_iter().chain(others.iter().copied()).collect();
     let known = candidates::evidence_of(db, &json!(ids).to_string()).await?;
     let reason = if held { node.standing()?.1 } else { Some(reason::shared(node.id, &shared)) };
@@ -96,6 +102,7 @@ async fn dispute(db: &mut SqliteConnection, node: &Node) -> anyhow::Result<Dispu
         held,
         reason,
         row: decision.row,
+        more,
         evidence: others.iter().map(|other| against(&decision, &shared, *other)).collect(),
         values: values(&ids, &known),
         remedies: if held { resolve(node.id, &others) } else { give_up(node.id, &shared) },
@@ -135,13 +142,11 @@ fn resolve(node: i64, others: &BTreeSet<i64>) -> Vec<Remedy> {
 
 /// A value that two nodes have is in one of them, or they are one, or it is no use as a key between these two.
 fn give_up(node: i64, shared: &[(String, i64)]) -> Vec<Remedy> {
-    let of_key = |(key, other): &(String, i64)| {
-        let moved = Remedy::Moved { from: name(*other), to: name(node), key: key.clone() };
-        [moved, Remedy::Forget { node: name(node), key: key.clone() }]
-    };
+    let moved = |(key, other): &(String, i64)| Remedy::Moved { from: name(*other), to: name(node), key: key.clone() };
+    let keys: BTreeSet<&String> = shared.iter().map(|(key, _)| key).collect();
+    let forget = |key: &String| Remedy::Forget { node: name(node), key: key.clone() };
     let others: BTreeSet<i64> = shared.iter().map(|(_, other)| *other).collect();
-    let mut remedies: Vec<Remedy> = shared.iter().flat_map(of_key).collect();
-    remedies.dedup();
+    let mut remedies: Vec<Remedy> = shared.iter().map(moved).chain(keys.into_iter().map(forget)).collect();
     remedies.extend(resolve(node, &others));
     remedies
 }
@@ -171,6 +176,8 @@ mod tests {
             "resolve node2 different node1",
         ];
         assert_eq!(words, want);
+        let words = remedies(&give_up(3, &[("mac=a".to_owned(), 1), ("mac=a".to_owned(), 2)]));
+        assert_eq!(words.iter().filter(|w| *w == "forget node3 mac=a").count(), 1, "{words:?}");
     }
 
     #[test]

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use sqlx::SqliteConnection;
+use wire::checkin::NodeState;
 
 use crate::config::Config;
 use crate::identity::canonical::HwInfo;
-use crate::identity::decide::Verdict;
+use crate::identity::decide::{Decision, Verdict};
 use crate::limits::LEGACY_SILENCE_MS;
 use crate::registry::checkin::Checkin;
 use crate::registry::lookup::{Asked, Lookup};
-use crate::registry::{Refusal, action};
+use crate::registry::{Refusal, action, reason, rival, settle};
 use crate::store::history;
 use crate::store::nodes::{self, Node};
 use crate::store::writer::Work;
@@ -47,6 +48,8 @@ pub struct Contact {
     pub now: i64,
     /// What the image names itself by.
     pub info: HwInfo,
+    /// The same as it wrote it.
+    pub hw_id: String,
     /// The image says that it never registered.
     pub first: bool,
 }
@@ -73,10 +76,22 @@ impl Work for Contact {
 
 impl Contact {
     async fn told(&self, db: &mut SqliteConnection, node: &Node) -> anyhow::Result<Command> {
+        let window_ms = settle::alive_ms(&self.config);
+        if rival::alternates(&mut *db, self.now, node.id, &self.hw_id, window_ms).await? {
+            let decision = Decision {
+                row: 13,
+                verdict: Verdict::Ambiguous { nodes: vec![node.id], held_as: Some(node.id) },
+                evidence: Vec::new(),
+            };
+            let reason = reason::taking_turns(node.id);
+            nodes::set_state(db, node.id, NodeState::Held, Some(&reason), &decision).await?;
+            return Ok(Command::Acknowledge);
+        }
         let silence_ms = node.last_checkin.map(|last| self.now - last);
         let action = action::choose(node.installed.as_deref(), node.is_held(), node.reboots, silence_ms.unwrap_or(0));
-        let away = silence_ms.is_none_or(|silence| silence > LEGACY_SILENCE_MS);
-        if !node.is_registered() || self.first || away {
+        let away = silence_ms.is_none_or(|silence| silence > LEGACY_SILENCE_MS.max(window_ms));
+        // What a dispute was about may be over; its facts tell.
+        if !node.is_registered() || node.is_held() || self.first || away {
             return Ok(Command::Register);
         }
         if let Some((severity, entry)) = &action.log {

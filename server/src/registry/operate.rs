@@ -198,6 +198,21 @@ impl Operate {
     }
 }
 
+/// The node with this name; not one that it was merged into meanwhile, which the operator did not mean.
+async fn named(db: &mut SqliteConnection, name: &str) -> anyhow::Result<Result<Node, Refusal>> {
+    let found = find(db, name).await?;
+    Ok(found.and_then(|node| {
+        let now = nodes::name(node.id);
+        if now == name {
+            return Ok(node);
+        }
+        let error = format!("{name} is {now} now: it was merged into it, and nothing was changed");
+        let remedy =
+            format!("Name {now} if that is what you mean; `mk-server conflicts split {name}` takes the merge back.");
+        Err(Refusal::new(409, "is_alias", error, remedy))
+    }))
+}
+
 /// The node with this name, which may be an alias.
 pub(super) async fn find(db: &mut SqliteConnection, name: &str) -> anyhow::Result<Result<Node, Refusal>> {
     let id = match nodes::parse_name(name) {

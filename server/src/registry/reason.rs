@@ -54,6 +54,21 @@ pub fn shared(node: i64, shared: &[(String, i64)]) -> Problem {
     )
 }
 
+/// Original clients with different names take turns as one node, and neither has a boot that could be told from the other's.
+#[must_use]
+pub fn taking_turns(node: i64) -> Problem {
+    let name = name(node);
+    Problem::new(
+        "taking_turns",
+        format!("two machines with original clients take turns as {name}; both are told to do nothing"),
+        format!(
+            "They share a value that decides; `mk-server nodes show {name}` lists those of the one that reported last. Take the \
+             part out of one, or boot one of them with this project's image, which tells them apart. It ends once only one of \
+             them has spoken for three check-in intervals."
+        ),
+    )
+}
+
 /// Why the machine that the decision is about is held; nothing when it is not.
 #[must_use]
 pub fn held(decision: &Decision, keys: &[String]) -> Option<Problem> {
@@ -101,7 +116,7 @@ fn parts(decision: &Decision, nodes: &[i64]) -> Problem {
     )
 }
 
-fn names(nodes: &[i64]) -> String {
+pub(super) fn names(nodes: &[i64]) -> String {
     nodes.iter().map(|id| name(*id)).collect::<Vec<_>>().join(" and ")
 }
 

@@ -134,7 +134,7 @@ pub async fn decision(
 }
 
 /// Silence after which a boot no longer counts as alive.
-fn alive_ms(config: &Config) -> i64 {
+pub(super) fn alive_ms(config: &Config) -> i64 {
     ALIVE_INTERVALS * 1000 * i64::from(config.checkin_interval)
 }
 
@@ -216,7 +216,7 @@ async fn alternating(db: &mut SqliteConnection, speaker: &Speaker<'_>, settled: 
     if !rival::alternates(db, speaker.now, settled.id, hw_id, alive_ms(speaker.config)).await? {
         return Ok(settled);
     }
-    Ok(Settled { state: NodeState::Held, reason: Some(reason::two_machines(settled.id)), ..settled })
+    Ok(Settled { state: NodeState::Held, reason: Some(reason::taking_turns(settled.id)), ..settled })
 }
 
 /// Row 10: what the report has is the node's now, what it misses is not any more.
@@ -249,8 +249,9 @@ async fn announce(db: &mut SqliteConnection, now: i64, settled: &Settled, decisi
         "conflict": others.iter().map(|id| nodes::name(*id)).collect::<Vec<_>>(),
     });
     history::log_decision(&mut *db, now, settled.id, severity, &entry).await?;
+    // Anybody can claim another node's values, under ever new names: that must not push out what was decided about it.
     for other in others {
-        history::log_decision(&mut *db, now, *other, severity, &entry).await?;
+        history::log_said(&mut *db, now, *other, severity, &entry).await?;
     }
     if severity == "warn" {
         history::event(db, now, "identity-conflict", Some(settled.id), &entry).await?;

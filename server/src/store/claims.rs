@@ -149,7 +149,8 @@ pub async fn holders(db: &mut SqliteConnection, key: &Key) -> anyhow::Result<Vec
     Ok(sqlx::query_scalar(select).bind(&key.kind).bind(&key.value).fetch_all(db).await?)
 }
 
-/// The node's deciding values (`kind=value`) that other nodes claim now too, with those.
+/// The node's deciding values (`kind=value`) that other nodes claim now too, with those; not of nodes that an operator
+/// told apart from it.
 ///
 /// # Errors
 /// When the database fails.
@@ -157,7 +158,9 @@ pub async fn shared(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Vec<
     let select = "SELECT mine.kind || '=' || mine.value, c.node FROM claims mine
                   JOIN claims c ON c.kind = mine.kind AND c.value = mine.value AND c.node <> mine.node
                   WHERE mine.node = ?1 AND mine.matching = 1 AND c.matching = 1
-                  AND mine.state <> 'former' AND c.state <> 'former' ORDER BY mine.kind, mine.value, c.node";
+                  AND mine.state <> 'former' AND c.state <> 'former' AND NOT EXISTS (
+                      SELECT 1 FROM distinct_nodes d WHERE d.one = min(mine.node, c.node) AND d.other = max(mine.node, c.node))
+                  ORDER BY mine.kind, mine.value, c.node";
     Ok(sqlx::query_as(select).bind(node).fetch_all(db).await?)
 }
 

@@ -99,7 +99,7 @@ struct Row {
 const LOG: &str = "SELECT id, at, node, severity, entry, times, since FROM node_log WHERE 1";
 const EVENTS: &str = "SELECT id, at, node, CASE kind WHEN 'identity-conflict' THEN 'warn' ELSE 'info' END AS severity,
      json_set(detail, '$.event', kind) AS entry, 1 AS times, NULL AS since FROM events
-     WHERE NOT (kind IN ('hardware-moved', 'identity-conflict', 'node-rejoined') AND node IS NOT NULL)";
+     WHERE NOT (kind IN ('hardware-moved', 'identity-conflict', 'node-rejoined', 'operator') AND node IS NOT NULL)";
 
 /// Reads a part of the feed.
 ///

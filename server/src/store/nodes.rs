@@ -225,6 +225,16 @@ pub async fn set_distinct(db: &mut SqliteConnection, at: i64, one: i64, other: i
     Ok(())
 }
 
+/// The nodes that an operator said to be other machines than this one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn told_apart(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Vec<i64>> {
+    let select =
+        "SELECT other FROM distinct_nodes WHERE one = ?1 UNION ALL SELECT one FROM distinct_nodes WHERE other = ?1";
+    Ok(sqlx::query_scalar(select).bind(id).fetch_all(db).await?)
+}
+
 /// The node no longer counts as installed.
 ///
 /// # Errors

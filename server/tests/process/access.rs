@@ -45,7 +45,7 @@ async fn foreign_names_and_pages_are_refused() {
         let answer = server.request(Method::GET, path).header("host", "rebound.example:8150").send().await.unwrap();
         assert_eq!(answer.status().as_u16(), 403, "{path}");
     }
-    for header in ["forwarded", "x-forwarded-for", "x-real-ip"] {
+    for header in ["forwarded", "x-forwarded-for", "x-real-ip", "via"] {
         for path in ["/nodes", "/api/collections/nodes"] {
             let answer = server.request(Method::GET, path).header(header, "for=192.0.2.1").send().await.unwrap();
             assert_eq!(answer.status().as_u16(), 403, "{header} {path}");

@@ -75,3 +75,16 @@ async fn json_of_a_hostile_machine_cannot_move_the_cursor_and_says_exactly_what_
         assert!(found.contains(&exact) && output.contains("ü漢"), "{args:?}: {found}");
     }
 }
+
+#[test]
+fn a_proxy_of_the_environment_is_not_asked() {
+    let server = Server::start("");
+    let mut command = Command::new(PROGRAM);
+    command.args(["--server", &server.url, "nodes", "list"]);
+    // Port 9 of this machine, where nothing listens.
+    for name in ["http_proxy", "HTTP_PROXY", "all_proxy"] {
+        command.env(name, "http://127.0.0.1:9");
+    }
+    let output = command.env_remove("no_proxy").env_remove("NO_PROXY").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

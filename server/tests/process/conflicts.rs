@@ -165,7 +165,7 @@ async fn original_clients_that_take_turns_as_one_node_are_left_alone() {
     assert_eq!(say("one").await, "none");
     assert_eq!(say("two").await, "none");
     let shown = server.node(node).await["identity"].clone();
-    assert_eq!((&shown["state"], &shown["reason"]["code"]), (&json!("held"), &json!("two_machines")));
+    assert_eq!((&shown["state"], &shown["reason"]["code"]), (&json!("held"), &json!("taking_turns")));
 }
 
 #[tokio::test]
@@ -225,6 +225,8 @@ async fn a_dispute_is_shown_and_ended_by_the_command_line() {
     let answer = copy.send(&server, &running).await;
     assert_eq!((id(&answer), &answer.1["state"]), (2, &json!("normal")), "the word of the operator holds: {answer:?}");
     assert!(server.log(2).await.iter().any(|e| e["event"] == "operator"), "and stands in the log");
+    let shown = said(&server, &["nodes", "log", "node2"]);
+    assert_eq!(shown.matches("An operator's command").count(), 1, "once: {shown}");
 }
 
 #[tokio::test]
@@ -295,4 +297,36 @@ async fn a_value_that_the_node_does_not_have_is_not_moved() {
         assert_eq!(server.hw_info(node).await["mac"], json!([mac]), "nothing was changed");
         assert_eq!(server.boot(&format!("net0={mac}")).await, Ok(node));
     }
+}
+
+#[tokio::test]
+async fn a_name_that_became_an_alias_is_not_taken_for_the_other_node() {
+    let (server, _, _) = with_a_copy().await;
+    assert_eq!(id(&Boot::new(9).send(&server, &report(&machine(9, &[C]))).await), 3);
+    said(&server, &["conflicts", "merge", "node2", "node1"]);
+    for command in
+        [&["merge", "node2", "node3"][..], &["resolve", "node3", "same", "node2"], &["forget", "node2", "mac=a"]]
+    {
+        let refused = server.cli(&[&["conflicts"], command].concat());
+        let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && words.contains("node2 is node1 now"), "{command:?}: {words}");
+    }
+    assert_eq!(server.count().await, 2);
+}
+
+#[tokio::test]
+async fn a_node_that_is_in_dispute_with_two_is_freed_by_the_second_word() {
+    let server = Server::start("");
+    assert_eq!(id(&Boot::new(1).send(&server, &report(&machine(1, &[A]))).await), 1);
+    assert_eq!(id(&Boot::new(2).send(&server, &report(&machine(2, &[B]))).await), 2);
+    // Ports of both, and nothing that tells.
+    let bare = json!({"nics": [{"key": "a", "mac": A.replace('-', ":"), "bus": "pci"}, {"key": "b", "mac": B.replace('-', ":"), "bus": "pci"}]});
+    let answer = Boot::new(3).send(&server, &report(&bare)).await;
+    assert_eq!((id(&answer), &answer.1["state"]), (3, &json!("held")), "{answer:?}");
+    let first = said(&server, &["conflicts", "resolve", "node3", "different", "node1"]);
+    assert!(first.contains("node3 is still held, against node2"), "{first}");
+    assert_eq!(server.node(3).await["identity"]["state"], "held");
+    let second = said(&server, &["conflicts", "resolve", "node3", "different", "node2"]);
+    assert!(second.contains("node3 is no longer held"), "{second}");
+    assert_eq!(server.node(3).await["identity"]["state"], "normal");
 }

@@ -1,21 +1,49 @@
 //! Images of the Tiny Core era, spoken as their controllers speak: a check-in in a loop, a register when told.
 
-use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::agents::Boot;
-use crate::support::{Answer, SERVE, Server};
+use crate::support::{Answer, PROGRAM, SERVE, Server};
 
 const OURS: &str = "00-11-22-33-44-aa";
 
+/// A server with the port of old images open.
+struct Old {
+    server: Server,
+    /// `http://127.0.0.1:PORT` of that port.
+    url: String,
+    http: reqwest::Client,
+    _folder: tempfile::TempDir,
+}
+
+impl Old {
+    fn start(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        std::fs::create_dir_all(&data).unwrap();
+        std::fs::write(data.join("config.toml"), config).unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = std::process::Command::new(PROGRAM);
+        command.args(SERVE).arg(&data).args(["--legacy-port", &port.to_string()]);
+        let server = Server::spawn(&data, command);
+        let http = reqwest::Client::builder().tls_certs_only([]).no_proxy().build().unwrap();
+        Self { server, url: format!("http://127.0.0.1:{port}"), http, _folder: folder }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        let response = self.http.get(format!("{}{path}", self.url)).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap_or_default())
+    }
+}
+
 /// A check-in with this query.
-async fn checkin(server: &Server, path: &str, query: &str) -> Answer {
-    server.get(&format!("{path}/node/checkin?{query}&last_state=idle")).await
+async fn checkin(old: &Old, path: &str, query: &str) -> Answer {
+    old.get(&format!("{path}/node/checkin?{query}&last_state=idle")).await
 }
 
 /// A register with this body.
-async fn register(server: &Server, path: &str, kind: &str, body: String) -> Answer {
-    let request = server.request(Method::POST, &format!("{path}/node/register"));
+async fn register(old: &Old, path: &str, kind: &str, body: String) -> Answer {
+    let request = old.http.post(format!("{}{path}/node/register", old.url));
     let response = request.header("content-type", kind).body(body).send().await.unwrap();
     (response.status().as_u16(), response.json().await.unwrap())
 }
@@ -33,99 +61,97 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 #[tokio::test]
 async fn an_image_of_razor_registers_once_and_is_acknowledged() {
-    let server = Server::start("");
+    let old = Old::start("");
     let path = "/razor/api";
     let id = "hw_id=0011223344AA_0011223344BB";
-    assert_eq!(command(&checkin(&server, path, &format!("{id}&first_checkin=true")).await), "register");
-    assert_eq!(server.count().await, 0, "nothing is made before its facts are known");
+    assert_eq!(command(&checkin(&old, path, &format!("{id}&first_checkin=true")).await), "register");
+    assert_eq!(old.server.count().await, 0, "nothing is made before its facts are known");
     let facts =
         json!({"macaddress_eth0": "00:11:22:33:44:AA", "macaddress_eth1": "00:11:22:33:44:BB", "serialnumber": "S1"});
     let body = form(&json!({"@hw_id": "0011223344AA_0011223344BB", "@attributes_hash": facts, "@last_state": "idle"}));
-    let (status, registered) = register(&server, path, FORM, body).await;
+    let (status, registered) = register(&old, path, FORM, body).await;
     assert_eq!((status, &registered["command"], &registered["errcode"]), (200, &json!("register_node"), &json!(0)));
     assert_eq!(registered["response"]["@attributes_hash"], facts);
-    let answer = checkin(&server, path, id).await;
+    let answer = checkin(&old, path, id).await;
     assert_eq!(command(&answer), "acknowledge");
-    assert_eq!(answer.1["client_config"]["mk_uri"], json!(server.url), "so that it goes on speaking to us");
-    assert_eq!(command(&checkin(&server, path, "hw_id=0011223344bb").await), "acknowledge", "by any port, in any case");
-    assert_eq!(
-        command(&checkin(&server, path, &format!("{id}&first_checkin=x")).await),
-        "register",
-        "any value counts"
-    );
+    assert_eq!(answer.1["client_config"]["mk_uri"], json!(old.url), "so that it goes on speaking to us");
+    assert_eq!(command(&checkin(&old, path, &format!("{id}&first_checkin=x")).await), "register", "any value counts");
+    assert_eq!(command(&checkin(&old, path, "hw_id=0011223344bb").await), "acknowledge", "by any port, in any case");
 
     // The same machine with one of our images is the same node.
-    let (_, reply) = Boot::new(1).send(&server, &crate::agents::inventory(&[OURS], "S1")).await;
+    let (_, reply) = Boot::new(1).send(&old.server, &crate::agents::inventory(&[OURS], "S1")).await;
     assert_eq!(reply["id"], 1, "{reply}");
-    assert_eq!(server.count().await, 1);
+    assert_eq!(old.server.count().await, 1);
 }
 
 #[tokio::test]
 async fn images_before_0_7_and_of_hanlon_register_in_their_forms() {
-    let server = Server::start("match_nodes_on = [\"mac\", \"uuid\"]\n");
+    let old = Old::start("match_nodes_on = [\"mac\", \"uuid\"]\n");
     let facts = json!({"serialnumber": "S1"});
     let body = form(&json!({"@uuid": "0011223344AA", "@attributes_hash": facts, "@last_state": "idle"}));
-    assert_eq!(register(&server, "/razor/api", FORM, body).await.0, 200);
-    assert_eq!(command(&checkin(&server, "/razor/api", "uuid=0011223344AA").await), "acknowledge");
-    assert_eq!(server.hw_info(1).await["mac"], json!([OURS]), "its name for itself is its port");
+    assert_eq!(register(&old, "/razor/api", FORM, body).await.0, 200);
+    assert_eq!(command(&checkin(&old, "/razor/api", "uuid=0011223344AA").await), "acknowledge");
+    assert_eq!(old.server.hw_info(1).await["mac"], json!([OURS]), "its name for itself is its port");
 
     let hanlon = "/hanlon/api/v1";
     let id = "uuid=4C4C4544-0042-3510-8051-B7C04F4E3132&mac_id=0011223344CC";
-    assert_eq!(command(&checkin(&server, hanlon, id).await), "register");
+    assert_eq!(command(&checkin(&old, hanlon, id).await), "register");
     let facts = json!({"macaddress_eth0": "00:11:22:33:44:CC"});
     let body = json!({"mac_id": "0011223344CC", "uuid": "4C4C4544-0042-3510-8051-B7C04F4E3132", "attributes_hash": facts, "last_state": "idle"});
-    assert_eq!(register(&server, hanlon, "text/json", body.to_string()).await.0, 200);
-    let answer = checkin(&server, hanlon, id).await;
+    assert_eq!(register(&old, hanlon, "text/json", body.to_string()).await.0, 200);
+    let answer = checkin(&old, hanlon, id).await;
     assert_eq!(command(&answer), "acknowledge");
     assert_eq!(answer.1["client_config"].get("mk_uri"), None);
-    assert_eq!(command(&checkin(&server, "/razor/api/v1", id).await), "acknowledge", "under the other prefix too");
-    assert_eq!(server.count().await, 2);
+    assert_eq!(command(&checkin(&old, "/razor/api/v1", id).await), "acknowledge", "under the other prefix too");
+    assert_eq!(old.server.count().await, 2);
 }
 
 #[tokio::test]
 async fn an_installed_node_is_told_to_reboot() {
-    let server = Server::start("protect_new_nodes = true\n");
+    let old = Old::start("protect_new_nodes = true\n");
     let body = json!({"mac_id": "0011223344AA", "attributes_hash": {"a": "b"}, "last_state": "idle"});
-    assert_eq!(register(&server, "/razor/api", "text/json", body.to_string()).await.0, 200);
+    assert_eq!(register(&old, "/razor/api", "text/json", body.to_string()).await.0, 200);
     for want in ["reboot", "reboot", "reboot", "acknowledge"] {
-        assert_eq!(command(&checkin(&server, "/razor/api", "hw_id=0011223344AA").await), want);
+        assert_eq!(command(&checkin(&old, "/razor/api", "hw_id=0011223344AA").await), want);
     }
-    assert!(server.log(1).await.iter().any(|e| e["event"] == "reboot-loop"));
+    assert!(old.server.log(1).await.iter().any(|e| e["event"] == "reboot-loop"));
 }
 
 #[tokio::test]
 async fn what_cannot_be_taken_is_refused_in_the_old_form() {
-    let server = Server::start("");
-    for (status, answer) in [
-        checkin(&server, "/razor/api", "hw_id=").await,
-        register(&server, "/razor/api", FORM, "nonsense=1".to_owned()).await,
-    ] {
+    let old = Old::start("");
+    for (status, answer) in
+        [checkin(&old, "/razor/api", "hw_id=").await, register(&old, "/razor/api", FORM, "nonsense=1".to_owned()).await]
+    {
         assert_eq!((status, &answer["std_err_code"], answer.get("errcode")), (400, &json!(114), None), "{answer}");
         assert!(answer["remedy"].as_str().unwrap().contains("hw_id"), "and says what to do: {answer}");
     }
     let empty = json!({"mac_id": "000000000000", "attributes_hash": {"a": "b"}, "last_state": "idle"});
-    let (status, answer) = register(&server, "/razor/api", "text/json", empty.to_string()).await;
+    let (status, answer) = register(&old, "/razor/api", "text/json", empty.to_string()).await;
     assert_eq!((status, &answer["std_err_code"]), (400, &json!(124)), "no usable value: {answer}");
 }
 
 #[tokio::test]
-async fn the_port_that_is_built_into_images_serves_them_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    std::fs::create_dir_all(&data).unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut command_line = std::process::Command::new(crate::support::PROGRAM);
-    command_line.args(SERVE).arg(&data).args(["--legacy-port", &port.to_string()]);
-    let server = Server::spawn(&data, command_line);
-    let old = format!("http://127.0.0.1:{port}");
-    let http = reqwest::Client::builder().tls_certs_only([]).build().unwrap();
-    let get = async |path: &str| {
-        let response = http.get(format!("{old}{path}")).send().await.unwrap();
-        (response.status().as_u16(), response.json::<Value>().await.unwrap_or_default())
-    };
-    let answer = get("/razor/api/node/checkin?hw_id=0011223344AA&last_state=idle").await;
-    assert_eq!(command(&answer), "register");
-    assert_eq!(answer.1["client_config"]["mk_uri"], json!(old), "it stays on the port that it knows");
-    assert_eq!(get("/api/collections/nodes").await.0, 404);
-    assert_eq!(server.count().await, 0);
+async fn old_images_are_served_on_their_port_alone_and_it_serves_nothing_else() {
+    let old = Old::start("");
+    let path = "/razor/api/node/checkin?hw_id=0011223344AA&last_state=idle";
+    assert_eq!(command(&old.get(path).await), "register");
+    assert_eq!(old.server.get(path).await.0, 404, "whoever knows a MAC could speak as its machine");
+    assert_eq!(old.get("/api/collections/nodes").await.0, 404);
+}
+
+#[tokio::test]
+async fn two_old_machines_that_share_a_port_are_left_alone() {
+    let old = Old::start("protect_new_nodes = true\n");
+    let body = json!({"mac_id": "0011223344AA_0011223344BB", "attributes_hash": {"a": "b"}, "last_state": "idle"});
+    assert_eq!(register(&old, "/razor/api", "text/json", body.to_string()).await.0, 200);
+    let (one, two) = ("hw_id=0011223344AA_0011223344BB", "hw_id=0011223344BB_0011223344CC");
+    assert_eq!(command(&checkin(&old, "/razor/api", one).await), "reboot");
+    assert_eq!(command(&checkin(&old, "/razor/api", two).await), "reboot", "nobody can know yet");
+    for _ in 0..2 {
+        assert_eq!(command(&checkin(&old, "/razor/api", one).await), "acknowledge");
+        assert_eq!(command(&checkin(&old, "/razor/api", two).await), "acknowledge");
+    }
+    let identity = old.server.node(1).await["identity"].clone();
+    assert_eq!((&identity["state"], &identity["reason"]["code"]), (&json!("held"), &json!("taking_turns")));
 }

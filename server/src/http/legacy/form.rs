@@ -6,7 +6,9 @@
 
 use serde_json::{Map, Value};
 use wire::checkin::{CheckinRequest, Facts};
+use wire::limits::MAX_COMPONENTS;
 
+use crate::http::message;
 use crate::http::query::Pairs;
 use crate::identity::canonical::HwInfo;
 use crate::registry::Refusal;
@@ -35,6 +37,11 @@ impl Speaker {
                 Some(mac) => speaker.macs.push(mac),
                 None => speaker.uuid = Some(uuid.to_owned()),
             }
+        }
+        if speaker.macs.len() > MAX_COMPONENTS {
+            let error =
+                format!("the request names {} network ports; at most {MAX_COMPONENTS} are taken", speaker.macs.len());
+            return Err(Refusal::new(413, "too_large", error, "Report the machine's make, if it really has so many."));
         }
         if speaker.macs.is_empty() && speaker.uuid.is_none() {
             let error = "the request has no hw_id, mac_id or uuid that names a machine";
@@ -100,6 +107,7 @@ pub(super) fn registration(body: &[u8]) -> Result<Registration, Refusal> {
             return Err(unreadable(&format!("attributes_hash is {found}; it must be an object with facts")));
         }
     };
+    message::few_facts(&facts)?;
     let ids: Vec<&str> = ["hw_id", "mac_id"].into_iter().filter_map(|name| fields.get(name)).flat_map(texts).collect();
     let speaker = Speaker::read(&ids, fields.get("uuid").and_then(Value::as_str))?;
     let last_state = fields.get("last_state").and_then(Value::as_str).unwrap_or("idle").to_owned();

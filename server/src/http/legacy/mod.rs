@@ -1,8 +1,8 @@
 //! Protocol B: images of the Tiny Core era (Razor 0.6 to 0.12, Hanlon 1.x and 2.x) check in and register as they always
 //! did, and are the same nodes as under protocol A.
 //!
-//! `GET …/node/checkin` and `POST …/node/register` below three prefixes, on the server's own port and, with `--legacy-port`,
-//! on the one that is built into those images.
+//! `GET …/node/checkin` and `POST …/node/register` below three prefixes, on the port that is built into those images and
+//! only where `--legacy-port` opens it: such clients sign nothing, so that whoever knows a MAC can speak as its machine.
 
 mod form;
 mod reply;
@@ -16,9 +16,9 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
+use crate::http::State;
 use crate::http::problem::Failure;
 use crate::http::query::{self, Pairs};
-use crate::http::{State, message};
 use crate::registry::checkin::Checkin;
 use crate::registry::legacy::{Contact, Register};
 use crate::registry::said::Said;
@@ -61,7 +61,13 @@ async fn checkin(
         let base = query::base_url(&headers)?;
         let speaker = form::speaker(&pairs)?;
         let first = pairs.iter().any(|(key, _)| key == "first_checkin");
-        let work = Contact { config: state.config.clone(), now: now_ms(), info: speaker.info(), first };
+        let work = Contact {
+            config: state.config.clone(),
+            now: now_ms(),
+            info: speaker.info(),
+            hw_id: speaker.hw_id().join("_"),
+            first,
+        };
         let command = state.store.writer.write(work).await??;
         Ok::<_, Failure>(reply::command(command, reply::client_config(family, &base, &state.config)))
     };
@@ -81,7 +87,6 @@ async fn register(
         let registration = form::registration(&received.bytes)?;
         let node = registration.clone();
         let request = registration.into_request();
-        message::few_facts(&request)?;
         let said = Said::of(&request, &state.config)?;
         let body = wire::digest::sha256_hex(&received.bytes);
         let config = state.config.clone();

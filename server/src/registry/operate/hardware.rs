@@ -11,7 +11,7 @@ use crate::identity::keys::{self, Claim, Key};
 use crate::identity::report::Context;
 use crate::registry::Refusal;
 use crate::registry::lookup::{Asked, Lookup};
-use crate::registry::operate::{Done, Operate, find};
+use crate::registry::operate::{Done, Operate, named};
 use crate::store::nodes::{self, Node};
 use crate::store::writer::Work as _;
 use crate::store::{candidates, claims};
@@ -51,7 +51,7 @@ impl Operate {
         name: &str,
         hw_info: &Map<String, Value>,
     ) -> Outcome {
-        let (node, info) = match (find(&mut *db, name).await?, read(hw_info)) {
+        let (node, info) = match (named(&mut *db, name).await?, read(hw_info)) {
             (Err(refusal), _) | (_, Err(refusal)) => return Ok(Err(refusal)),
             (Ok(node), Ok(info)) => (node, info),
         };
@@ -73,7 +73,7 @@ impl Operate {
     }
 
     pub(super) async fn forget(&self, db: &mut SqliteConnection, name: &str, key: &str) -> Outcome {
-        let (node, key) = match (find(&mut *db, name).await?, self.key(key)) {
+        let (node, key) = match (named(&mut *db, name).await?, self.key(key)) {
             (Err(refusal), _) | (_, Err(refusal)) => return Ok(Err(refusal)),
             (Ok(node), Ok(key)) => (node, key),
         };

@@ -4,8 +4,8 @@ use sqlx::SqliteConnection;
 use wire::checkin::NodeState;
 
 use crate::identity::decide::{Decision, Verdict};
-use crate::registry::Refusal;
-use crate::registry::operate::{Done, Operate, find, merge};
+use crate::registry::operate::{Done, Operate, merge, named};
+use crate::registry::{Refusal, reason};
 use crate::store::nodes::{self, Node};
 
 type Outcome = anyhow::Result<Result<Done, Refusal>>;
@@ -48,13 +48,31 @@ impl Operate {
             Err(refusal) => return Ok(Err(refusal)),
         };
         nodes::set_distinct(&mut *db, self.now, held.id, other.id).await?;
+        let freed = match (held.is_held(), self.release(db, &held).await?.as_slice()) {
+            (false, _) => String::new(),
+            (true, []) => format!("; {} is no longer held", nodes::name(held.id)),
+            (true, left) => format!("; {} is still held, against {}", nodes::name(held.id), reason::names(left)),
+        };
+        let result = format!("{} and {} are two machines{freed}", nodes::name(held.id), nodes::name(other.id));
+        Ok(Ok(Done::new(held.id, result).and(other.id)))
+    }
+
+    /// Frees a held node, unless it is in dispute with further nodes, which are given back.
+    async fn release(&self, db: &mut SqliteConnection, held: &Node) -> anyhow::Result<Vec<i64>> {
+        let former: Decision = serde_json::from_str(&held.decision)?;
+        let told_apart = nodes::told_apart(&mut *db, held.id).await?;
+        let left: Vec<i64> = former.others().iter().copied().filter(|id| !told_apart.contains(id)).collect();
+        if held.is_held() && !left.is_empty() {
+            let decision = former.against(left.clone());
+            let keys = decision.evidence.iter().filter(|w| left.contains(&w.node)).flat_map(|w| w.keys.clone());
+            let why = reason::held(&decision, &keys.collect::<Vec<_>>());
+            nodes::set_state(db, held.id, NodeState::Held, why.as_ref(), &decision).await?;
+            return Ok(left);
+        }
         let verdict = Verdict::Node { id: held.id, merge: Vec::new(), conflict: Vec::new(), held: false };
         let decision = Decision { row: BY_HAND, verdict, evidence: Vec::new() };
         nodes::set_state(db, held.id, NodeState::Normal, None, &decision).await?;
-        let freed =
-            if held.is_held() { format!("; {} is no longer held", nodes::name(held.id)) } else { String::new() };
-        let result = format!("{} and {} are two machines{freed}", nodes::name(held.id), nodes::name(other.id));
-        Ok(Ok(Done::new(held.id, result).and(other.id)))
+        Ok(Vec::new())
     }
 
     pub(super) async fn two(
@@ -63,7 +81,7 @@ impl Operate {
         one: &str,
         other: &str,
     ) -> anyhow::Result<Result<(Node, Node), Refusal>> {
-        let (first, second) = match (find(&mut *db, one).await?, find(db, other).await?) {
+        let (first, second) = match (named(&mut *db, one).await?, named(db, other).await?) {
             (Ok(first), Ok(second)) => (first, second),
             (Err(refusal), _) | (_, Err(refusal)) => return Ok(Err(refusal)),
         };
