@@ -81,6 +81,11 @@ pub const MAX_REBOOTS: i64 = 3;
 /// Silence of a node, in milliseconds, after which it is taken to have run from its own disk since its last reboot.
 /// Longer than any way through firmware and back into the microkernel.
 pub const REBOOTS_FORGOTTEN_MS: i64 = 60 * 60 * 1000;
+/// Time, in milliseconds, for which a command to a node waits: who told a machine to reboot does not want that to happen
+/// hours later. Where check-ins are rare, it waits for [`ALIVE_INTERVALS`] of them.
+pub const COMMAND_VALID_MS: i64 = 15 * 60 * 1000;
+/// Pause between two looks for commands whose time is over.
+pub const EXPIRY_PAUSE: Duration = Duration::from_secs(30);
 /// Check-in intervals after which a silent boot no longer counts as alive.
 pub const ALIVE_INTERVALS: i64 = 3;
 /// Most nodes that may have a part in common for it to say anything.

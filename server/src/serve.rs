@@ -15,7 +15,8 @@ use crate::config::Config;
 use crate::http::body::Budget;
 use crate::http::{self, State, listen};
 use crate::image::Images;
-use crate::limits::DRAIN_TIMEOUT;
+use crate::limits::{DRAIN_TIMEOUT, EXPIRY_PAUSE};
+use crate::registry::queue::Expire;
 use crate::registry::reindex::Reindex;
 use crate::store::Store;
 
@@ -77,6 +78,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let state = State { config, store: store.clone(), images, bodies: Budget::default() };
     // The second listener ends with the first: its end drops the sender.
     let (running, mut ended) = tokio::sync::watch::channel(());
+    let expiring = expire(store.clone(), running.subscribe());
     let beside = async {
         if let Some(legacy) = legacy {
             let ended = async { while ended.changed().await.is_ok() {} };
@@ -87,7 +89,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         listen::run(listener, http::router(state.clone()), stop).await;
         drop(running);
     };
-    tokio::join!(main, beside);
+    tokio::join!(main, beside, expiring);
     drop(state);
     store.readers.close().await;
     if writing.is_finished() {
@@ -100,6 +102,20 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     }
     drop(lock);
     Ok(())
+}
+
+/// Ends commands whose time is over, until the sender is dropped.
+async fn expire(store: Store, mut ended: tokio::sync::watch::Receiver<()>) {
+    loop {
+        tokio::select! {
+            changed = ended.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(EXPIRY_PAUSE) => {
+                if let Err(error) = store.writer.write(Expire { now: crate::store::now_ms() }).await {
+                    tracing::error!("cannot end commands whose time is over: {error:#}");
+                }
+            }
+        }
+    }
 }
 
 fn announce(address: SocketAddr) -> anyhow::Result<()> {

@@ -12,8 +12,15 @@ pub fn sentence(entry: &Value) -> String {
         Some("node_log") => Some(text(&entry["msg"])),
         Some("problem") => Some(join(&text(&entry["error"]), &text(&entry["remedy"]))),
         Some("command") => {
-            Some(join(&format!("Command {} is {}.", entry["id"], text(&entry["outcome"])), &text(&entry["msg"])))
+            let kind = entry["kind"].as_str().map(|kind| format!(" ({kind})")).unwrap_or_default();
+            Some(join(&format!("Command {}{kind} is {}.", entry["id"], text(&entry["outcome"])), &text(&entry["msg"])))
         }
+        Some("config") if entry.get("error").is_some() => Some(format!(
+            "Configuration {} was refused: {}",
+            entry["version"],
+            join(&text(&entry["error"]), &text(&entry["remedy"]))
+        )),
+        Some("config") => Some(format!("Configuration {} is in force.", entry["version"])),
         Some("identity" | "identity-conflict") => identity(entry),
         Some("node-created") => Some(format!("New machine: {}.", list(&entry["hw_info"], ", "))),
         Some("log-without-node") => {
@@ -144,6 +151,15 @@ mod tests {
                 "It broke. Mend it.",
             ),
             (json!({"event": "command", "id": 3, "outcome": "done", "msg": ""}), "Command 3 is done."),
+            (
+                json!({"event": "command", "id": 3, "kind": "reboot", "outcome": "accepted", "msg": ""}),
+                "Command 3 (reboot) is accepted.",
+            ),
+            (json!({"event": "config", "version": 4}), "Configuration 4 is in force."),
+            (
+                json!({"event": "config", "version": 4, "error": "It is wrong.", "remedy": "Mend it."}),
+                "Configuration 4 was refused: It is wrong. Mend it.",
+            ),
             (
                 json!({"event": "identity", "node": "node3", "state": "held", "conflict": ["node1", "node2"]}),
                 "node3 is held: node1 and node2 claim",

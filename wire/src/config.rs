@@ -10,6 +10,9 @@ use crate::limits::{MAX_INTERVAL_S, MIN_INTERVAL_S};
 /// Log levels that the original accepts.
 pub const LOG_LEVELS: [&str; 5] = ["Logger::FATAL", "Logger::ERROR", "Logger::WARN", "Logger::INFO", "Logger::DEBUG"];
 
+/// Keys that agents of this version apply. The others are the original's; agents keep them without effect.
+pub const APPLIED: [&str; 4] = ["mk_checkin_interval", "mk_checkin_skew", "mk_fact_excl_pattern", "mk_log_level"];
+
 /// Pushed configuration. Unknown keys are kept in `other` and reported, never half-understood.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -26,5 +26,7 @@ pub const DEFAULT_SKEW_S: u32 = 5;
 pub const MIN_INTERVAL_S: u32 = 1;
 /// Longest interval in seconds that a server may ask for: a day.
 pub const MAX_INTERVAL_S: u32 = 86_400;
+/// Longest regular expression in a pushed configuration, in bytes.
+pub const MAX_PATTERN: usize = 4096;
 /// Size in bytes of the slot for a site's own configuration in every image, unless the builder is told otherwise.
 pub const DEFAULT_SITE_SLOT: u64 = 1024 * 1024;

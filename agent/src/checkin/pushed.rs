@@ -6,12 +6,10 @@ use serde::{Deserialize, Serialize};
 use wire::checkin::{ConfigState, RefusedConfig};
 use wire::config::Config;
 use wire::error::Problem;
+use wire::limits::MAX_PATTERN;
 
 use crate::log::Level;
 use crate::state::Published;
-
-/// Longest pattern in bytes.
-const LONGEST_PATTERN: usize = 4096;
 
 /// The configuration in force. Written by `checkin`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -70,8 +68,8 @@ fn pattern(config: &Config) -> Result<Option<Regex>, Problem> {
         let text = format!("configuration key mk_fact_excl_pattern is `{text:.80}`: {why}");
         Problem::new("bad_config", text, "Correct it on the server and it is pushed again.")
     };
-    if text.len() > LONGEST_PATTERN {
-        return Err(refuse(format!("it has {} bytes, more than {LONGEST_PATTERN}", text.len())));
+    if text.len() > MAX_PATTERN {
+        return Err(refuse(format!("it has {} bytes, more than {MAX_PATTERN}", text.len())));
     }
     Regex::new(text).map(Some).map_err(|why| refuse(why.to_string()))
 }

@@ -22,11 +22,17 @@ pub struct Args {
 pub enum Command {
     /// Run the server.
     Serve(Serve),
-    /// Show the machines that were discovered.
+    /// Show the machines that were discovered, and tell the server about them.
     Nodes {
         /// Which of them.
         #[command(subcommand)]
         command: Nodes,
+    },
+    /// Show and change the configuration that nodes are sent.
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: Config,
     },
     /// Show what happened to all nodes, newest last.
     Log(LogOptions),
@@ -60,7 +66,7 @@ pub struct Serve {
     pub legacy_port: Option<u16>,
 }
 
-/// Show the machines that were discovered.
+/// Show the machines that were discovered, and tell the server about them.
 #[derive(Debug, Subcommand)]
 pub enum Nodes {
     /// One line for each node.
@@ -85,6 +91,110 @@ pub enum Nodes {
         #[command(flatten)]
         options: LogOptions,
     },
+    /// Make a node before its machine was ever seen, or say whether a known one is installed.
+    Register {
+        /// Hardware values, such as mac=00:11:22:33:44:55 serial=S1.
+        #[arg(required = true, value_name = "KIND=VALUE")]
+        values: Vec<String>,
+        /// It boots from its own disk. Without this, it boots the microkernel.
+        #[arg(long)]
+        installed: bool,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
+    /// Say that a node no longer counts as installed: it boots the microkernel and stays there.
+    Reinstall {
+        /// Its name, such as node1.
+        name: String,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
+    /// Tell a node to boot anew at its next check-in.
+    Reboot {
+        /// Its name, such as node1.
+        name: String,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
+    /// Tell a node to switch off at its next check-in.
+    Poweroff {
+        /// Its name, such as node1.
+        name: String,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
+    /// Replace all hardware values of a node.
+    SetHwInfo {
+        /// Its name, such as node1.
+        name: String,
+        /// Hardware values, such as mac=00:11:22:33:44:55 serial=S1.
+        #[arg(required = true, value_name = "KIND=VALUE")]
+        values: Vec<String>,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
+    /// Delete a node with its history. Its machine becomes a new node when it is seen again.
+    Delete {
+        /// Its name, such as node1.
+        name: String,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
+}
+
+/// Show and change the configuration that nodes are sent. Keys: mk_checkin_interval, mk_checkin_skew, mk_fact_excl_pattern,
+/// mk_log_level.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// What is set for all nodes; with a name, what that node should have, and what it says of it.
+    Show {
+        /// Name of a node, such as node1.
+        name: Option<String>,
+        /// Print the API's JSON instead.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set keys for all nodes, or for one.
+    Set {
+        /// For this node alone; its keys come before those of all nodes.
+        #[arg(long, value_name = "NAME")]
+        node: Option<String>,
+        /// Keys and values, such as mk_checkin_interval=30.
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        values: Vec<String>,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
+    /// Take keys back, so that nodes do as their image says.
+    Unset {
+        /// For this node alone, so that the keys of all nodes count for it again.
+        #[arg(long, value_name = "NAME")]
+        node: Option<String>,
+        /// Keys, such as mk_checkin_interval.
+        #[arg(required = true, value_name = "KEY")]
+        keys: Vec<String>,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
+}
+
+/// How a command is given, and how its answer is shown.
+#[derive(Debug, Clone, Copy, ClapArgs)]
+pub struct How {
+    /// Only say what would come of it.
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+    /// Print the API's JSON instead.
+    #[arg(long, global = true)]
+    pub json: bool,
 }
 
 /// Which part of a log, and how it is shown.
@@ -104,12 +214,9 @@ pub struct LogOptions {
 /// Show whose identity is disputed, and end a dispute. Without a remedy: the list.
 #[derive(Debug, ClapArgs)]
 pub struct Conflicts {
-    /// Print the API's JSON instead.
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Only say what would come of it.
-    #[arg(long, global = true)]
-    pub dry_run: bool,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
     /// What is to be done.
     #[command(subcommand)]
     pub remedy: Option<Remedy>,
@@ -139,6 +246,11 @@ pub enum Remedy {
     Split {
         /// The alias.
         name: String,
+    },
+    /// Take back resolve different, forget or move-hardware.
+    Undo {
+        /// Number of the event, as the command and the node's log gave it.
+        event: i64,
     },
     /// Take a hardware value from a node that no longer has it.
     Forget {

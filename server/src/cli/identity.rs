@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cli::args::{Conflicts, Remedy};
 use crate::cli::client::Client;
-use crate::cli::{print, print_json};
+use crate::cli::{give, print, print_json};
 
 /// Shows the nodes whose identity is disputed, or carries out a remedy and says what came of it.
 ///
@@ -13,16 +13,10 @@ use crate::cli::{print, print_json};
 pub async fn run(client: &Client, conflicts: Conflicts) -> anyhow::Result<()> {
     let Some(remedy) = conflicts.remedy else {
         let document = client.get("/api/collections/conflicts").await?;
-        return if conflicts.json { print_json(&document) } else { print(&list(&document)) };
+        return if conflicts.how.json { print_json(&document) } else { print(&list(&document)) };
     };
-    let (name, mut body) = request(remedy);
-    body["dry_run"] = conflicts.dry_run.into();
-    let answer = client.command(&format!("/api/commands/{name}"), &body).await?;
-    if conflicts.json {
-        return print_json(&answer);
-    }
-    let trial = if conflicts.dry_run { "Trial only, nothing was changed: " } else { "" };
-    print(&format!("{trial}{}\n", answer["result"].as_str().unwrap_or_default()))
+    let (name, body) = request(remedy);
+    give(client, name, body, conflicts.how).await
 }
 
 fn request(command: Remedy) -> (&'static str, Value) {
@@ -30,6 +24,7 @@ fn request(command: Remedy) -> (&'static str, Value) {
         Remedy::Resolve { node, verdict, with } => ("resolve", json!({"node": node, "with": with, "verdict": verdict})),
         Remedy::Merge { from, into } => ("merge", json!({"from": from, "into": into})),
         Remedy::Split { name } => ("split", json!({"name": name})),
+        Remedy::Undo { event } => ("undo", json!({"event": event})),
         Remedy::Forget { name, key } => ("forget", json!({"name": name, "key": key})),
         Remedy::MoveHardware { from, to, keys } => ("move-hardware", json!({"from": from, "to": to, "keys": keys})),
     }

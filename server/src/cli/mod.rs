@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod client;
+pub mod config;
 pub mod explain;
 pub mod identity;
 pub mod images;
@@ -17,8 +18,8 @@ use std::io::Write as _;
 use anyhow::Context as _;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::serve;
-use args::{Args, Command, Serve};
+use crate::{human, serve};
+use args::{Args, Command, How, Serve};
 use client::Client;
 
 /// Carries out a command.
@@ -38,6 +39,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Command::Nodes { command } => nodes::run(&Client::new(&args.server)?, command).await,
             Command::Log(options) => log::run(&Client::new(&args.server)?, None, &options).await,
             Command::Conflicts(conflicts) => identity::run(&Client::new(&args.server)?, conflicts).await,
+            Command::Config { command } => config::run(&Client::new(&args.server)?, command).await,
             Command::Explain(question) => explain::run(&Client::new(&args.server)?, question).await,
             Command::Image { command } => images::run(&Client::new(&args.server)?, command).await,
         }
@@ -49,6 +51,17 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let broken = |e: &std::io::Error| e.kind() == std::io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(broken))
+}
+
+/// Gives the API a command and says what came of it, or would come of it.
+async fn give(client: &Client, name: &str, mut body: serde_json::Value, how: How) -> anyhow::Result<()> {
+    body["dry_run"] = how.dry_run.into();
+    let answer = client.command(&format!("/api/commands/{name}"), &body).await?;
+    if how.json {
+        return print_json(&answer);
+    }
+    let trial = if how.dry_run { "Trial only, nothing was changed: " } else { "" };
+    print(&format!("{trial}{}\n", human::plain(answer["result"].as_str().unwrap_or_default())))
 }
 
 /// Prints to standard output.

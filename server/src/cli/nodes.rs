@@ -1,11 +1,12 @@
-//! `mk-server nodes list`, `nodes show` and `nodes log`.
+//! `mk-server nodes`: what is known of nodes, and commands about them.
 
-use serde_json::Value;
+use anyhow::bail;
+use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use crate::cli::args::Nodes;
 use crate::cli::client::Client;
-use crate::cli::{log, print, print_json, show, table};
+use crate::cli::{give, log, print, print_json, show, table};
 use crate::describe::Node;
 use crate::human;
 
@@ -24,7 +25,35 @@ pub async fn run(client: &Client, command: Nodes) -> anyhow::Result<()> {
             if json { print_json(&document) } else { print(&show::node(document)?) }
         }
         Nodes::Log { name, options } => log::run(client, Some(&name), &options).await,
+        Nodes::Register { values, installed, how } => {
+            let body = json!({"hw_info": hw_info(&values)?, "installed": installed});
+            give(client, "register-node", body, how).await
+        }
+        Nodes::Reinstall { name, how } => give(client, "reinstall-node", json!({"name": name}), how).await,
+        Nodes::Reboot { name, how } => give(client, "reboot-node", json!({"name": name}), how).await,
+        Nodes::Poweroff { name, how } => give(client, "poweroff-node", json!({"name": name}), how).await,
+        Nodes::SetHwInfo { name, values, how } => {
+            let body = json!({"node": name, "hw_info": hw_info(&values)?});
+            give(client, "set-node-hw-info", body, how).await
+        }
+        Nodes::Delete { name, how } => give(client, "delete-node", json!({"name": name}), how).await,
     }
+}
+
+/// Values as commands take them: a kind that comes several times has a list.
+fn hw_info(values: &[String]) -> anyhow::Result<Value> {
+    let mut info: Map<String, Value> = Map::new();
+    for text in values {
+        let Some((kind, value)) = text.split_once('=') else {
+            bail!("{text:?} is no hardware value\nWrite KIND=VALUE, such as mac=00:11:22:33:44:55 or serial=S1.")
+        };
+        if let Some(Value::Array(list)) = info.get_mut(kind) {
+            list.push(value.into());
+        } else {
+            info.insert(kind.to_owned(), json!([value]));
+        }
+    }
+    Ok(info.into())
 }
 
 /// All nodes, page by page.
@@ -67,4 +96,16 @@ fn row(node: &Node, now: OffsetDateTime) -> Vec<String> {
         mac,
         last,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_one_kind_are_a_list() {
+        let values = ["mac=a", "serial=S=1", "mac=b"].map(String::from);
+        assert_eq!(hw_info(&values).unwrap(), json!({"mac": ["a", "b"], "serial": ["S=1"]}));
+        assert!(hw_info(&["node1".to_owned()]).unwrap_err().to_string().contains("node1"));
+    }
 }

@@ -151,6 +151,8 @@ impl Node {
         };
         lines.push(("Agent", self.agent.as_ref().map(machine::agent).unwrap_or_default()));
         lines.push(("Installed", self.installed()));
+        lines.push(("Told to", self.told()));
+        lines.push(("Configuration", self.configuration()));
         lines.retain(|(_, value)| !value.is_empty());
         lines
     }
@@ -159,6 +161,26 @@ impl Node {
         match self.document["state"]["installed"].as_str() {
             Some(what) => format!("{what}: it boots from its own disk until reinstall-node releases it"),
             None => String::new(),
+        }
+    }
+
+    /// The command that waits for it.
+    fn told(&self) -> String {
+        let command = &self.document["command"];
+        let Some(kind) = command["kind"].as_str() else { return String::new() };
+        let until = human::stamp(command["expires"].as_str().unwrap_or_default());
+        match command["sent"].as_str() {
+            Some(at) => format!("{kind}: sent {}, not acknowledged yet", human::stamp(at)),
+            None => format!("{kind}: sent with its next check-in until {until}"),
+        }
+    }
+
+    fn configuration(&self) -> String {
+        let config = &self.document["config"];
+        if config["version"].as_u64().is_none_or(|version| version == 0) {
+            String::new()
+        } else {
+            configuration(config)
         }
     }
 
@@ -269,6 +291,25 @@ fn claims(document: &Value) -> Section {
         columns: vec![code("Known by"), text("State"), text("Identity"), text("Since").detail()],
         rows: document["identity"]["claims"].as_array().into_iter().flatten().map(cells).collect(),
         detail: false,
+    }
+}
+
+/// What became of a node's configuration. `document` has `version` and `reported`.
+#[must_use]
+pub fn configuration(document: &Value) -> String {
+    let wanted = document["version"].as_u64().unwrap_or(0);
+    let reported = &document["reported"];
+    let has = reported["version"].as_u64().unwrap_or(0);
+    let refused = reported.get("refused").filter(|r| r["version"] == wanted);
+    match refused {
+        _ if has == wanted && wanted == 0 => "nothing was ever set".to_owned(),
+        _ if has == wanted => format!("version {wanted} is in force"),
+        Some(refused) => {
+            let problem = &refused["problem"];
+            let why = problem["error"].as_str().unwrap_or_default();
+            format!("version {wanted} was refused, version {has} is in force: {why}")
+        }
+        None => format!("version {wanted} waits for its next check-in, version {has} is in force"),
     }
 }
 

@@ -13,7 +13,7 @@ use tower::ServiceExt as _;
 use tower_http::services::ServeFile;
 
 use crate::http::problem::{self, Failure};
-use crate::http::{State, commands};
+use crate::http::{State, operate};
 use crate::image::Image;
 use crate::limits::{MAX_IMAGE, UPLOAD_TIMEOUT};
 
@@ -126,7 +126,7 @@ struct Choice {
 /// # Errors
 /// When there is no such image, or more than one.
 pub async fn choose(Handle(state): Handle<State>, body: Bytes) -> Result<Json<Image>, Failure> {
-    let choice: Choice = commands::read(&body, "{\"version\": \"NAME\"}")?;
+    let choice: Choice = operate::read(&body, "{\"version\": \"NAME\"}")?;
     let images = state.images.clone();
     let chosen =
         tokio::task::spawn_blocking(move || images.choose(&choice.version)).await.map_err(anyhow::Error::new)?;

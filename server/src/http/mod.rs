@@ -6,7 +6,7 @@ pub mod api;
 pub mod body;
 pub mod boot;
 pub mod checkin;
-pub mod commands;
+pub mod configs;
 pub mod conflicts;
 pub mod explain;
 pub mod extension;
@@ -73,9 +73,9 @@ pub fn router(state: State) -> Router {
         .route("/api/collections/events", get(api::events))
         .route("/api/collections/images", get(images::list).post(images::add))
         .route("/api/commands/use-image", post(images::choose))
-        .route("/api/commands/reinstall-node", post(commands::reinstall_node))
         .route("/api/commands/{name}", post(operate::command))
         .route("/api/collections/conflicts", get(operate::conflicts))
+        .route("/api/collections/config", get(configs::config))
         .route("/api/explain", get(explain::explain))
         .layer(axum::middleware::from_fn(access::local_only));
     let pages = Router::new()

@@ -5,11 +5,13 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State as Handle};
 use axum::http::StatusCode;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use wire::limits::MAX_COMMAND_BODY;
 
 use crate::http::problem::Failure;
 use crate::http::query::Pairs;
-use crate::http::{State, api, commands};
+use crate::http::{State, api};
 use crate::limits::MAX_CONFLICTS;
 use crate::registry::operate::{Done, NAMES, Operate, Operation};
 use crate::registry::{Refusal, disputes};
@@ -27,6 +29,21 @@ pub async fn conflicts(Handle(state): Handle<State>, Query(pairs): Query<Pairs>)
     Ok(Json(json!({"total": total, "items": items})))
 }
 
+/// Reads a command's body; `form` shows a person what it must look like.
+///
+/// # Errors
+/// When it is too large or not of that form.
+pub fn read<T: DeserializeOwned>(body: &[u8], form: &str) -> Result<T, Failure> {
+    if body.len() > MAX_COMMAND_BODY {
+        let error = format!("the command has {} bytes; at most {MAX_COMMAND_BODY} are taken", body.len());
+        return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error, format!("Send {form}.")));
+    }
+    serde_json::from_slice(body).map_err(|e| {
+        let error = format!("the body is no command: {e}");
+        Failure::new(StatusCode::BAD_REQUEST, "bad_json", error, format!("Send {form}."))
+    })
+}
+
 /// Carries out the command with this name.
 ///
 /// # Errors
@@ -40,7 +57,7 @@ pub async fn command(
         let error = format!("there is no command {name:?}");
         return Err(Refusal::new(404, "no_such_command", error, format!("There are {}.", NAMES.join(", "))).into());
     }
-    let mut fields: Map<String, Value> = commands::read(&body, "a JSON object")?;
+    let mut fields: Map<String, Value> = read(&body, "a JSON object")?;
     let dry_run = match fields.remove("dry_run").or_else(|| fields.remove("dry-run")) {
         None => false,
         Some(Value::Bool(dry_run)) => dry_run,
@@ -52,6 +69,9 @@ pub async fn command(
     let mut answer = json!({"result": done.result, "dry_run": dry_run});
     if let (Some(id), Some(answer)) = (done.node, answer.as_object_mut()) {
         answer.insert("name".into(), nodes::name(id).into());
+    }
+    if let Some(event) = done.event {
+        answer["event"] = event.into();
     }
     Ok((StatusCode::ACCEPTED, Json(answer)))
 }
@@ -67,5 +87,5 @@ pub async fn carry_out(state: &State, operation: Operation, dry_run: bool) -> Re
 
 fn bad_body(name: &str, why: &str) -> Refusal {
     let error = format!("the body is no {name}: {why}");
-    Refusal::new(422, "bad_command", error, "docs/IDENTITY.md has an example of each command.")
+    Refusal::new(422, "bad_command", error, "docs/OPERATORS.md and docs/IDENTITY.md have an example of each command.")
 }

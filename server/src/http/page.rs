@@ -16,7 +16,7 @@ use crate::page::{self, List};
 use crate::store::feed::{self, Part, Wanted};
 use crate::store::list::{self, Query, Sort, Which};
 use crate::store::view::{self, Page};
-use crate::store::{nodes as names, now_ms};
+use crate::store::{configs, nodes as names, now_ms};
 
 /// A failure that is shown as a page.
 #[derive(Debug)]
@@ -102,9 +102,12 @@ impl Asked {
 pub async fn nodes(Handle(state): Handle<State>, Pairs(asked): Pairs<Asked>) -> Result<Response, Shown> {
     let query = asked.query();
     let page = Page { start: asked.start(), limit: NODES_ON_PAGE };
-    let silent_s = ALIVE_INTERVALS * i64::from(state.config.checkin_interval);
-    let silent_before = now_ms() - silent_s * 1000;
     let db = &state.store.readers;
+    let mut reader = db.acquire().await.map_err(anyhow::Error::from)?;
+    let interval_s = configs::longest_interval_s(&mut reader, state.config.checkin_interval).await?;
+    drop(reader);
+    let silent_s = ALIVE_INTERVALS * interval_s;
+    let silent_before = now_ms() - silent_s * 1000;
     let counts = list::counts(db, silent_before).await?;
     let list::Listed { total, ids } = list::find(db, &query, silent_before, counts, page).await?;
     let mut nodes = Vec::with_capacity(ids.len());

@@ -76,7 +76,8 @@ impl LogLine {
             return Ok(());
         }
         let detail = json!({"error": "no such node", "id": self.id, "msg": self.message, "severity": self.severity});
-        history::event(db, self.now, KIND, None, &detail).await
+        history::event(db, self.now, KIND, None, &detail).await?;
+        Ok(())
     }
 }
 

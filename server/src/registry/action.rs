@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::limits::{MAX_REBOOTS, REBOOTS_FORGOTTEN_MS};
 use crate::registry::lookup::PROTECTED;
+use crate::registry::queue::Order;
 
 /// An answer to a check-in, with what it leaves behind.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +48,16 @@ pub fn choose(installed: Option<&str>, held: bool, reboots: i64, silence_ms: i64
     };
     let log = json!({"action": "reboot", "task": "noop", "msg": msg});
     Action { word: "reboot", reboots: reboots + 1, log: Some(("info", log)) }
+}
+
+/// The action beside an operator's command, which comes before any other.
+#[must_use]
+pub fn ordered(order: &Order, reboots: i64) -> Action {
+    let word = match order {
+        Order::Command(_) => "none",
+        Order::Reboot => "reboot",
+    };
+    Action { word, reboots, log: None }
 }
 
 #[cfg(test)]

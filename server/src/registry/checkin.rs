@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use serde_json::json;
 use sqlx::SqliteConnection;
-use wire::checkin::{CheckinReply, CheckinRequest, NodeState};
+use wire::checkin::{CheckinReply, CheckinRequest, Command, NodeState};
 
 use crate::config::Config;
 use crate::limits::MAX_MESSAGES;
+use crate::registry::configs::Wanted;
 use crate::registry::said::Said;
 use crate::registry::settle::{Settled, Speaker, Voice, settle};
-use crate::registry::{Refusal, action, rival};
+use crate::registry::{Refusal, action, configs, queue, rival};
 use crate::store::boots::Boot;
 use crate::store::history;
 use crate::store::nodes::{self, Contact, Node};
@@ -232,10 +233,10 @@ impl Checkin {
             None => None,
         };
         let held = settled.as_ref().is_some_and(|s| s.state == NodeState::Held);
-        let action = node.as_ref().map_or(action::NONE, |n| {
-            let silence_ms = n.last_checkin.map_or(0, |last| self.now - last);
-            action::choose(n.installed.as_deref(), held, n.reboots, silence_ms)
-        });
+        let (action, command) = match &node {
+            Some(node) => self.told(&mut *db, node, held).await?,
+            None => (action::NONE, None),
+        };
         let digest = self.request.inventory_digest.as_ref();
         // A held node reports each time, so that the dispute ends as soon as the hardware is elsewhere.
         let known = !held
@@ -246,9 +247,16 @@ impl Checkin {
             if let Some((severity, entry)) = &action.log {
                 history::log_decision(&mut *db, self.now, id, severity, entry).await?;
             }
-            self.keep_messages(&mut *db, id).await?;
             nodes::set_contact(&mut *db, id, &self.contact(action.reboots)?).await?;
         }
+        let usual = self.config.checkin_interval;
+        let wanted = match id {
+            Some(id) => Some(Wanted::of(db, id).await?),
+            None => None,
+        };
+        let config = wanted.as_ref().map(|w| w.news(self.request.config.as_ref())).transpose()?.flatten();
+        let config_version = wanted.as_ref().map(Wanted::version).and_then(|v| u64::try_from(v).ok());
+        let interval = wanted.map_or(usual, |w| w.interval(usual));
         Ok(CheckinReply {
             action: action.word.to_owned(),
             id: id.and_then(|id| u64::try_from(id).ok()),
@@ -256,24 +264,50 @@ impl Checkin {
             state: settled.as_ref().map(|s| s.state),
             reason: settled.and_then(|s| s.reason),
             send_inventory: Some(self.request.inventory.is_none() && !known),
-            interval: Some(self.config.checkin_interval),
+            interval: Some(interval),
+            config,
+            config_version,
             clock_s: Some(self.now / 1000),
-            ..bare()
+            commands: command.into_iter().collect(),
         })
     }
 
-    /// What the agent says went wrong, and what became of commands, goes to the node's log.
-    async fn keep_messages(&self, db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
+    /// What the node is told to do: an operator's command, else what its being installed asks for.
+    async fn told(
+        &self,
+        db: &mut SqliteConnection,
+        node: &Node,
+        held: bool,
+    ) -> anyhow::Result<(action::Action, Option<Command>)> {
+        if let Some(said) = &self.request.config {
+            configs::note(&mut *db, self.now, node, said).await?;
+        }
+        if self.keep_messages(&mut *db, node.id).await? {
+            return Ok((action::Action { reboots: node.reboots, ..action::NONE }, None));
+        }
+        let order = queue::deliver(db, self.now, node, held, self.request.boot_id.as_deref()).await?;
+        if let Some(order) = order {
+            return Ok((action::ordered(&order, node.reboots), order.command()));
+        }
+        let silence_ms = node.last_checkin.map_or(0, |last| self.now - last);
+        Ok((action::choose(node.installed.as_deref(), held, node.reboots, silence_ms), None))
+    }
+
+    /// What the agent says went wrong, and what became of commands, goes to the node's log. True when it is about to obey
+    /// one.
+    async fn keep_messages(&self, db: &mut SqliteConnection, id: i64) -> anyhow::Result<bool> {
         for problem in self.request.problems.iter().take(MAX_MESSAGES) {
             let entry =
                 json!({"event": "problem", "code": problem.code, "error": problem.error, "remedy": problem.remedy});
             history::log_said(&mut *db, self.now, id, "warn", &entry).await?;
         }
-        for result in self.request.results.iter().take(MAX_MESSAGES) {
+        let results = self.request.results.get(..MAX_MESSAGES).unwrap_or(&self.request.results);
+        let heard = queue::acknowledge(&mut *db, self.now, id, results).await?;
+        for result in heard.strangers {
             let entry = json!({"event": "command", "id": result.id, "outcome": result.outcome, "msg": result.detail});
             history::log_said(&mut *db, self.now, id, "info", &entry).await?;
         }
-        Ok(())
+        Ok(heard.obeys)
     }
 
     fn contact(&self, reboots: i64) -> anyhow::Result<Contact> {
@@ -283,6 +317,7 @@ impl Checkin {
             boot_id: self.request.boot_id.clone(),
             agent: self.request.agent.as_ref().map(serde_json::to_value).transpose()?,
             volatile: volatile.map(serde_json::to_value).transpose()?,
+            config: self.request.config.as_ref().map(serde_json::to_value).transpose()?,
             reboots,
         })
     }

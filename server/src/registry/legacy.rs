@@ -11,7 +11,7 @@ use crate::identity::decide::{Decision, Verdict};
 use crate::limits::LEGACY_SILENCE_MS;
 use crate::registry::checkin::Checkin;
 use crate::registry::lookup::{Asked, Lookup};
-use crate::registry::{Refusal, action, reason, rival, settle};
+use crate::registry::{Refusal, action, queue, reason, rival, settle};
 use crate::store::history;
 use crate::store::nodes::{self, Node};
 use crate::store::writer::Work;
@@ -76,7 +76,7 @@ impl Work for Contact {
 
 impl Contact {
     async fn told(&self, db: &mut SqliteConnection, node: &Node) -> anyhow::Result<Command> {
-        let window_ms = settle::alive_ms(&self.config);
+        let window_ms = settle::alive_ms(&mut *db, &self.config).await?;
         if rival::alternates(&mut *db, self.now, node.id, &self.hw_id, window_ms).await? {
             let decision = Decision {
                 row: 13,
@@ -88,17 +88,26 @@ impl Contact {
             return Ok(Command::Acknowledge);
         }
         let silence_ms = node.last_checkin.map(|last| self.now - last);
-        let action = action::choose(node.installed.as_deref(), node.is_held(), node.reboots, silence_ms.unwrap_or(0));
         let away = silence_ms.is_none_or(|silence| silence > LEGACY_SILENCE_MS.max(window_ms));
         // What a dispute was about may be over; its facts tell.
         if !node.is_registered() || node.is_held() || self.first || away {
             return Ok(Command::Register);
         }
+        let action = match queue::deliver(&mut *db, self.now, node, node.is_held(), None).await? {
+            Some(order) => action::ordered(&order, node.reboots),
+            None => action::choose(node.installed.as_deref(), node.is_held(), node.reboots, silence_ms.unwrap_or(0)),
+        };
         if let Some((severity, entry)) = &action.log {
             history::log_decision(&mut *db, self.now, node.id, severity, entry).await?;
         }
-        let contact =
-            nodes::Contact { at: self.now, boot_id: None, agent: None, volatile: None, reboots: action.reboots };
+        let contact = nodes::Contact {
+            at: self.now,
+            boot_id: None,
+            agent: None,
+            volatile: None,
+            config: None,
+            reboots: action.reboots,
+        };
         nodes::set_contact(db, node.id, &contact).await?;
         Ok(if action.word == "reboot" { Command::Reboot } else { Command::Acknowledge })
     }

@@ -3,11 +3,13 @@
 
 pub mod action;
 pub mod checkin;
+pub mod configs;
 pub mod disputes;
 pub mod explain;
 pub mod legacy;
 pub mod lookup;
 pub mod operate;
+pub mod queue;
 pub mod reason;
 pub mod reindex;
 pub mod remedy;

@@ -1,7 +1,10 @@
 //! What operators do to nodes by hand: each in one transaction, as a trial on request, and written down as an event.
 
+mod config;
 mod hardware;
+mod power;
 mod sameness;
+mod undo;
 
 use std::sync::Arc;
 
@@ -11,7 +14,9 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use crate::config::Config;
 use crate::registry::Refusal;
+use crate::registry::queue::Power;
 use crate::store::nodes::{self, Node};
+use crate::store::undo::Undo;
 use crate::store::writer::Work;
 use crate::store::{history, merge};
 
@@ -26,6 +31,33 @@ pub enum Operation {
         hw_info: Map<String, Value>,
         /// It boots from its own disk.
         installed: bool,
+    },
+    /// A node no longer counts as installed: it boots the microkernel and stays there.
+    ReinstallNode {
+        /// Name of the node.
+        name: String,
+    },
+    /// Tells a node to boot anew at its next check-in.
+    RebootNode {
+        /// Name of the node.
+        name: String,
+    },
+    /// Tells a node to switch off at its next check-in.
+    PoweroffNode {
+        /// Name of the node.
+        name: String,
+    },
+    /// Sets and unsets configuration keys.
+    SetConfig {
+        /// For this node alone; without it, for all nodes.
+        #[serde(default)]
+        node: Option<String>,
+        /// Keys with their values.
+        #[serde(default)]
+        set: Map<String, Value>,
+        /// Keys that are taken back.
+        #[serde(default)]
+        unset: Vec<String>,
     },
     /// Replaces all hardware values of a node.
     SetNodeHwInfo {
@@ -61,6 +93,11 @@ pub enum Operation {
         with: String,
         /// `same` or `different`.
         verdict: Sameness,
+    },
+    /// Takes a command back.
+    Undo {
+        /// The event that it left.
+        event: i64,
     },
     /// A node no longer has a hardware value.
     Forget {
@@ -108,8 +145,21 @@ impl Sameness {
 }
 
 /// Names of all commands.
-pub const NAMES: [&str; 8] =
-    ["delete-node", "forget", "merge", "move-hardware", "register-node", "resolve", "set-node-hw-info", "split"];
+pub const NAMES: [&str; 13] = [
+    "delete-node",
+    "forget",
+    "merge",
+    "move-hardware",
+    "poweroff-node",
+    "reboot-node",
+    "register-node",
+    "reinstall-node",
+    "resolve",
+    "set-config",
+    "set-node-hw-info",
+    "split",
+    "undo",
+];
 
 /// A command with what it needs.
 #[derive(Debug)]
@@ -133,16 +183,25 @@ pub struct Done {
     pub other: Option<i64>,
     /// What was done.
     pub result: String,
+    /// How it can be taken back.
+    pub undo: Option<Undo>,
+    /// The event that it left.
+    pub event: Option<i64>,
 }
 
 impl Done {
     fn new(node: impl Into<Option<i64>>, result: impl Into<String>) -> Self {
-        Self { node: node.into(), other: None, result: result.into() }
+        Self { node: node.into(), other: None, result: result.into(), undo: None, event: None }
     }
 
     /// It is about this node as well.
     fn and(self, other: i64) -> Self {
         Self { other: Some(other), ..self }
+    }
+
+    /// It can be taken back so.
+    fn undone_by(self, undo: Undo) -> Self {
+        Self { undo: Some(undo), ..self }
     }
 }
 
@@ -152,7 +211,7 @@ impl Work for Operate {
     async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<Self::Output> {
         let mut trial = db.begin().await?;
         let done = self.carry_out(&mut trial).await?;
-        let Ok(done) = done else {
+        let Ok(mut done) = done else {
             trial.rollback().await?;
             return Ok(done);
         };
@@ -160,8 +219,15 @@ impl Work for Operate {
             trial.rollback().await?;
             return Ok(Ok(done));
         }
-        let detail = json!({"operation": self.operation, "result": done.result});
-        history::event(&mut trial, self.now, "operator", done.node, &detail).await?;
+        let mut detail = json!({"operation": self.operation, "result": done.result});
+        if let Some(undo) = &done.undo {
+            detail["undo"] = serde_json::to_value(undo)?;
+        }
+        let event = history::event(&mut trial, self.now, "operator", done.node, &detail).await?;
+        done.event = Some(event);
+        if done.undo.is_some() {
+            done.result += &format!("; `mk-server conflicts undo {event}` takes it back");
+        }
         let entry = json!({"event": "operator", "msg": done.result});
         for id in done.node.into_iter().chain(done.other) {
             history::log_decision(&mut trial, self.now, id, "info", &entry).await?;
@@ -175,15 +241,33 @@ impl Operate {
     async fn carry_out(&self, db: &mut SqliteConnection) -> anyhow::Result<Result<Done, Refusal>> {
         match &self.operation {
             Operation::RegisterNode { hw_info, installed } => self.register(db, hw_info, *installed).await,
+            Operation::ReinstallNode { name } => self.reinstall(db, name).await,
+            Operation::RebootNode { name } => self.switch(db, name, Power::Reboot).await,
+            Operation::PoweroffNode { name } => self.switch(db, name, Power::Off).await,
+            Operation::SetConfig { node, set, unset } => self.set_config(db, node.as_deref(), set, unset).await,
             Operation::SetNodeHwInfo { node, hw_info } => self.set_hardware(db, node, hw_info).await,
             Operation::DeleteNode { name } => self.delete(db, name).await,
             Operation::Merge { from, into } => self.merge(db, from, into).await,
             Operation::Split { name } => self.split(db, name).await,
             Operation::Resolve { node, with, verdict: Sameness::Same } => self.merge(db, node, with).await,
             Operation::Resolve { node, with, verdict: Sameness::Different } => self.differ(db, node, with).await,
+            Operation::Undo { event } => self.undo(db, *event).await,
             Operation::Forget { name, key } => self.forget(db, name, key).await,
             Operation::MoveHardware { keys, from, to } => self.move_hardware(db, keys, from, to).await,
         }
+    }
+
+    async fn reinstall(&self, db: &mut SqliteConnection, name: &str) -> anyhow::Result<Result<Done, Refusal>> {
+        let node = match find(&mut *db, name).await? {
+            Ok(node) => node,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let name = nodes::name(node.id);
+        let Some(installed) = node.installed else {
+            return Ok(Ok(Done::new(node.id, format!("{name} does not count as installed; nothing was changed"))));
+        };
+        nodes::release(db, node.id).await?;
+        Ok(Ok(Done::new(node.id, format!("{name} no longer counts as installed ({installed})"))))
     }
 
     async fn delete(&self, db: &mut SqliteConnection, name: &str) -> anyhow::Result<Result<Done, Refusal>> {

@@ -15,7 +15,7 @@ use crate::registry::lookup::{PROTECTED, log_duplicate};
 use crate::registry::{Refusal, reason, rival};
 use crate::store::candidates::{self, Search};
 use crate::store::nodes::{self, Node};
-use crate::store::{claims, foreign, history, merge};
+use crate::store::{claims, configs, foreign, history, merge};
 
 /// A machine that reports, and what is known of who it is.
 #[derive(Debug)]
@@ -128,14 +128,14 @@ pub async fn decision(
         Voice::Ours { uptime_ms, .. } => uptime_ms,
         Voice::Legacy(_) => None,
     };
-    let alive_ms = alive_ms(config);
+    let alive_ms = alive_ms(&mut *db, config).await?;
     let arrival = Arrival { own, evidence: &report.evidence, uptime_ms, alive_ms, candidates: &candidates };
     Ok(decide::checkin(&arrival))
 }
 
-/// Silence after which a boot no longer counts as alive.
-pub(super) fn alive_ms(config: &Config) -> i64 {
-    ALIVE_INTERVALS * 1000 * i64::from(config.checkin_interval)
+/// Silence after which a boot no longer counts as alive, whichever interval it was told.
+pub(super) async fn alive_ms(db: &mut SqliteConnection, config: &Config) -> anyhow::Result<i64> {
+    Ok(ALIVE_INTERVALS * 1000 * configs::longest_interval_s(db, config.checkin_interval).await?)
 }
 
 /// What is known of the node that the machine says it is.
@@ -213,7 +213,8 @@ async fn create(db: &mut SqliteConnection, speaker: &Speaker<'_>, decision: &Dec
 /// Row 13: two original clients take turns as one node.
 async fn alternating(db: &mut SqliteConnection, speaker: &Speaker<'_>, settled: Settled) -> anyhow::Result<Settled> {
     let Voice::Legacy(hw_id) = speaker.voice else { return Ok(settled) };
-    if !rival::alternates(db, speaker.now, settled.id, hw_id, alive_ms(speaker.config)).await? {
+    let window_ms = alive_ms(&mut *db, speaker.config).await?;
+    if !rival::alternates(db, speaker.now, settled.id, hw_id, window_ms).await? {
         return Ok(settled);
     }
     Ok(Settled { state: NodeState::Held, reason: Some(reason::taking_turns(settled.id)), ..settled })

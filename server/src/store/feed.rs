@@ -95,11 +95,13 @@ struct Row {
     since: Option<i64>,
 }
 
-/// The two tables, in one form. An event that stands in the logs of its nodes too is left out.
+/// The two tables, in one form. An event that stands in the logs of its nodes too is left out; what an operator did to a node
+/// that was deleted since is not.
 const LOG: &str = "SELECT id, at, node, severity, entry, times, since FROM node_log WHERE 1";
 const EVENTS: &str = "SELECT id, at, node, CASE kind WHEN 'identity-conflict' THEN 'warn' ELSE 'info' END AS severity,
      json_set(detail, '$.event', kind) AS entry, 1 AS times, NULL AS since FROM events
-     WHERE NOT (kind IN ('hardware-moved', 'identity-conflict', 'node-rejoined', 'operator') AND node IS NOT NULL)";
+     WHERE NOT (kind IN ('hardware-moved', 'identity-conflict', 'node-rejoined') AND node IS NOT NULL)
+     AND NOT (kind = 'operator' AND EXISTS (SELECT 1 FROM nodes WHERE nodes.id = events.node))";
 
 /// Reads a part of the feed.
 ///

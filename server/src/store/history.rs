@@ -163,7 +163,7 @@ async fn log(
     Ok(())
 }
 
-/// Adds an event (its detail is a JSON object) to the feed. The oldest one goes when there are more than [`MAX_EVENTS`].
+/// Adds an event (its detail is a JSON object) to the feed; gives its id. The oldest one goes when there are more than [`MAX_EVENTS`].
 ///
 /// # Errors
 /// When the database fails.
@@ -173,11 +173,21 @@ pub async fn event(
     kind: &str,
     node: Option<i64>,
     detail: &Value,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<i64> {
     let insert = sqlx::query_scalar("INSERT INTO events (at, kind, node, detail) VALUES (?1, ?2, ?3, ?4) RETURNING id");
     let id: i64 = insert.bind(at).bind(kind).bind(node).bind(detail.to_string()).fetch_one(&mut *db).await?;
     sqlx::query("DELETE FROM events WHERE id <= ?1").bind(id - MAX_EVENTS).execute(db).await?;
-    Ok(())
+    Ok(id)
+}
+
+/// What an operator's command left in its event; nothing when the event is none or no longer kept.
+///
+/// # Errors
+/// When the database fails or holds something damaged.
+pub async fn operator_event(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<Value>> {
+    let select = "SELECT detail FROM events WHERE id = ?1 AND kind = 'operator'";
+    let detail: Option<String> = sqlx::query_scalar(select).bind(id).fetch_optional(db).await?;
+    detail.map(|d| serde_json::from_str(&d).context("a stored event is damaged")).transpose()
 }
 
 /// Id of the newest event; 0 without any.

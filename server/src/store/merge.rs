@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 use crate::identity::canonical::HwInfo;
 use crate::identity::decide::Decision;
 use crate::identity::keys::{Claim, Key};
-use crate::store::{claims, history, nodes};
+use crate::store::{claims, configs, history, nodes};
 
 /// A merged node as it was.
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,11 +47,13 @@ pub async fn merge(
         "UPDATE node_log SET node = ?2 WHERE node = ?1",
         "UPDATE reports SET node = ?2 WHERE node = ?1",
         "UPDATE boots SET node = ?2 WHERE node = ?1",
+        "UPDATE OR IGNORE commands SET node = ?2 WHERE node = ?1",
         "UPDATE aliases SET node = ?2 WHERE node = ?1",
         "UPDATE nodes SET first_seen = min(first_seen, (SELECT first_seen FROM nodes WHERE id = ?1)) WHERE id = ?2",
     ] {
         sqlx::query(move_over).bind(from).bind(into).execute(&mut *db).await?;
     }
+    configs::hand_over(&mut *db, at, from, into).await?;
     sqlx::query("DELETE FROM nodes WHERE id = ?1").bind(from).execute(&mut *db).await?;
     sqlx::query("INSERT INTO aliases (alias, node, merged, decision, snapshot) VALUES (?1, ?2, ?3, ?4, ?5)")
         .bind(from)
@@ -62,7 +64,8 @@ pub async fn merge(
         .execute(&mut *db)
         .await?;
     let detail = json!({"from": nodes::name(from), "into": nodes::name(into), "decision": decision});
-    history::event(db, at, "node-merged", Some(into), &detail).await
+    history::event(db, at, "node-merged", Some(into), &detail).await?;
+    Ok(())
 }
 
 /// Makes the alias a node again, with its hardware of then; log and reports stay where they are. Gives its id and that of

@@ -4,6 +4,8 @@
 pub mod boots;
 pub mod candidates;
 pub mod claims;
+pub mod commands;
+pub mod configs;
 pub mod conflicts;
 pub mod feed;
 pub mod foreign;
@@ -11,6 +13,7 @@ pub mod history;
 pub mod list;
 pub mod merge;
 pub mod nodes;
+pub mod undo;
 pub mod view;
 pub mod writer;
 

@@ -29,14 +29,18 @@ pub struct Node {
     pub reason: Option<String>,
     /// JSON of the last decision.
     pub decision: String,
+    /// The boot of an agent of ours that spoke last.
+    pub boot_id: Option<String>,
     /// When it last spoke, in milliseconds since 1970.
     pub last_checkin: Option<i64>,
+    /// JSON of what it said of its configuration last.
+    pub config: Option<String>,
     /// Digest of the newest report.
     pub report_digest: Option<String>,
 }
 
 const SELECT: &str = "SELECT n.id, n.hw_info, n.dhcp_mac, n.facts_digest, n.installed, n.reboots, n.state, n.reason, n.decision, \
-     n.last_checkin, r.digest AS report_digest FROM nodes n LEFT JOIN reports r ON r.id = n.report WHERE n.id = ?1";
+     n.boot_id, n.last_checkin, n.config, r.digest AS report_digest FROM nodes n LEFT JOIN reports r ON r.id = n.report WHERE n.id = ?1";
 
 impl Node {
     /// The node with this id.
@@ -175,6 +179,8 @@ pub struct Contact {
     pub agent: Option<Value>,
     /// Newest volatile inventory, as JSON.
     pub volatile: Option<Value>,
+    /// What the agent said of its configuration, as JSON.
+    pub config: Option<Value>,
     /// Reboots ordered in a row.
     pub reboots: i64,
 }
@@ -186,11 +192,12 @@ pub struct Contact {
 pub async fn set_contact(db: &mut SqliteConnection, id: i64, contact: &Contact) -> anyhow::Result<()> {
     let update = sqlx::query(
         "UPDATE nodes SET last_checkin = ?2, boot_id = coalesce(?3, boot_id), agent = coalesce(?4, agent),
-         volatile = coalesce(?5, volatile), reboots = ?6 WHERE id = ?1",
+         volatile = coalesce(?5, volatile), reboots = ?6, config = coalesce(?7, config) WHERE id = ?1",
     );
     let update = update.bind(id).bind(contact.at).bind(&contact.boot_id);
     let update = update.bind(contact.agent.as_ref().map(Value::to_string));
     let update = update.bind(contact.volatile.as_ref().map(Value::to_string)).bind(contact.reboots);
+    let update = update.bind(contact.config.as_ref().map(Value::to_string));
     update.execute(db).await?;
     Ok(())
 }
@@ -214,15 +221,23 @@ pub async fn delete(db: &mut SqliteConnection, id: i64) -> anyhow::Result<bool> 
     Ok(deleted.rows_affected() > 0)
 }
 
-/// Notes an operator's word that two nodes are two machines.
+/// Notes an operator's word that two nodes are two machines; false when it was said before.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn set_distinct(db: &mut SqliteConnection, at: i64, one: i64, other: i64) -> anyhow::Result<()> {
+pub async fn set_distinct(db: &mut SqliteConnection, at: i64, one: i64, other: i64) -> anyhow::Result<bool> {
     let insert = "INSERT INTO distinct_nodes (one, other, since) VALUES (min(?1, ?2), max(?1, ?2), ?3)
                   ON CONFLICT (one, other) DO NOTHING";
-    sqlx::query(insert).bind(one).bind(other).bind(at).execute(db).await?;
-    Ok(())
+    Ok(sqlx::query(insert).bind(one).bind(other).bind(at).execute(db).await?.rows_affected() > 0)
+}
+
+/// Takes that word back; false when it was never said.
+///
+/// # Errors
+/// When the database fails.
+pub async fn drop_distinct(db: &mut SqliteConnection, one: i64, other: i64) -> anyhow::Result<bool> {
+    let delete = "DELETE FROM distinct_nodes WHERE one = min(?1, ?2) AND other = max(?1, ?2)";
+    Ok(sqlx::query(delete).bind(one).bind(other).execute(db).await?.rows_affected() > 0)
 }
 
 /// The nodes that an operator said to be other machines than this one.

@@ -1,12 +1,12 @@
 //! What the API shows: documents read from the database, in razor-server's form with ours added.
 
 use serde_json::{Map, Value, json};
-use sqlx::{FromRow, SqlitePool};
+use sqlx::{FromRow, SqliteConnection, SqlitePool};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::identity::canonical::HwInfo;
-use crate::store::{history, nodes};
+use crate::store::{commands, configs, history, nodes};
 
 /// A part of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,12 +40,13 @@ struct Row {
     volatile: Option<String>,
     agent: Option<String>,
     boot_id: Option<String>,
+    config: Option<String>,
     kind: Option<String>,
     report: Option<Vec<u8>>,
 }
 
 const SELECT: &str = "SELECT n.id, n.first_seen, n.last_checkin, n.hw_info, n.dhcp_mac, n.facts, n.installed,
-    n.installed_at, n.state, n.reason, n.decision, n.volatile, n.agent, n.boot_id, r.kind, c.zstd AS report
+    n.installed_at, n.state, n.reason, n.decision, n.volatile, n.agent, n.boot_id, n.config, r.kind, c.zstd AS report
     FROM nodes n LEFT JOIN reports r ON r.id = n.report LEFT JOIN contents c ON c.digest = r.content WHERE n.id = ?1";
 
 /// Number of nodes, and the ids of a page of them in order.
@@ -81,7 +82,23 @@ pub async fn node(db: &SqlitePool, id: i64) -> anyhow::Result<Option<Map<String,
             .await?;
     let aliases: Vec<i64> =
         sqlx::query_scalar("SELECT alias FROM aliases WHERE node = ?1 ORDER BY alias").bind(id).fetch_all(db).await?;
-    document(row, claims, &aliases).map(Some)
+    let reported = row.config.as_deref().map(serde_json::from_str::<Value>).transpose()?;
+    let mut document = document(row, claims, &aliases)?;
+    let mut connection = db.acquire().await?;
+    if let Some(command) = command(&mut connection, id).await? {
+        document.insert("command".into(), command);
+    }
+    let version = configs::version(&mut connection, id).await?;
+    document.insert("config".into(), json!({"version": version, "reported": reported}));
+    Ok(Some(document))
+}
+
+/// The command that waits for a node.
+async fn command(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Option<Value>> {
+    Ok(commands::of_node(db, node).await?.map(|c| {
+        let sent = c.sent.map(timestamp);
+        json!({"id": c.id, "kind": c.kind, "expires": timestamp(c.expires), "sent": sent})
+    }))
 }
 
 fn document(

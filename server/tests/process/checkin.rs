@@ -20,7 +20,7 @@ async fn a_machine_from_media_becomes_a_node() {
     assert_eq!(status, 200, "{reply}");
     let reply: CheckinReply = serde_json::from_value(reply).unwrap();
     assert_eq!((reply.action.as_str(), reply.id, reply.name.as_deref()), ("none", Some(1), Some("node1")));
-    assert_eq!((reply.interval, reply.send_inventory, reply.config_version), (Some(7), Some(false), None));
+    assert_eq!((reply.interval, reply.send_inventory, reply.config_version), (Some(7), Some(false), Some(0)));
     assert_eq!(reply.state, Some(wire::checkin::NodeState::Normal));
     assert!(reply.clock_s.unwrap() > 1_600_000_000);
 

@@ -88,3 +88,46 @@ fn a_proxy_of_the_environment_is_not_asked() {
     let output = command.env_remove("no_proxy").env_remove("NO_PROXY").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[tokio::test]
+async fn nodes_are_registered_released_changed_and_deleted() {
+    let server = Server::start("");
+    let said = |args: &[&str]| {
+        let output = server.cli(args);
+        assert!(output.status.success(), "{args:?}: {}", text(&output));
+        text(&output)
+    };
+    let register = ["nodes", "register", "mac=00:11:22:33:44:AA", "mac=00:11:22:33:44:BB", "serial=S1", "--installed"];
+    let trial = said(&[&register[..], &["--dry-run"]].concat());
+    assert!(trial.starts_with("Trial only") && trial.contains("installed"), "{trial}");
+    assert_eq!(server.count().await, 0, "a trial changes nothing");
+    said(&register);
+    let node = server.node(1).await;
+    assert_eq!(node["hw_info"]["mac"], json!(["00-11-22-33-44-aa", "00-11-22-33-44-bb"]));
+    assert_eq!(node["state"]["installed"], "registered");
+
+    let release = ["nodes", "reinstall", "node1"];
+    let trial = said(&[&release[..], &["--dry-run"]].concat());
+    assert!(trial.contains("no longer counts as installed"), "{trial}");
+    assert_eq!(server.node(1).await["state"]["installed"], "registered", "a trial changes nothing");
+    let answer: Value = serde_json::from_str(&said(&[&release[..], &["--json"]].concat())).unwrap();
+    assert_eq!((&answer["name"], &answer["dry_run"]), (&json!("node1"), &json!(false)));
+    assert_eq!(server.node(1).await["state"]["installed"], false);
+    let again = said(&release);
+    assert!(again.contains("nothing was changed"), "{again}");
+
+    said(&["nodes", "set-hw-info", "node1", "mac=00:11:22:33:44:CC"]);
+    assert_eq!(server.hw_info(1).await, json!({"mac": ["00-11-22-33-44-cc"]}));
+    let log = said(&["nodes", "log", "node1"]);
+    for words in ["is the machine with", "no longer counts as installed (registered)", "from now on"] {
+        assert!(log.contains(words), "{words} is missing:\n{log}");
+    }
+    said(&["nodes", "delete", "node1", "--dry-run"]);
+    assert_eq!(server.count().await, 1, "a trial changes nothing");
+    said(&["nodes", "delete", "node1"]);
+    assert_eq!(server.count().await, 0);
+    for refused in [&["nodes", "reinstall", "node1"][..], &["nodes", "register", "node1"]] {
+        let output = server.cli(refused);
+        assert!(!output.status.success() && text(&output).contains("node1"), "{refused:?}: {}", text(&output));
+    }
+}

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::agents::Boot;
+use crate::conflicts::said;
 use crate::support::{Answer, PROGRAM, SERVE, Server};
 
 const OURS: &str = "00-11-22-33-44-aa";
@@ -115,6 +116,19 @@ async fn an_installed_node_is_told_to_reboot() {
         assert_eq!(command(&checkin(&old, "/razor/api", "hw_id=0011223344AA").await), want);
     }
     assert!(old.server.log(1).await.iter().any(|e| e["event"] == "reboot-loop"));
+}
+
+#[tokio::test]
+async fn an_operators_reboot_is_told_once() {
+    let old = Old::start("");
+    let body = json!({"mac_id": "0011223344AA", "attributes_hash": {"a": "b"}, "last_state": "idle"});
+    assert_eq!(register(&old, "/razor/api", "text/json", body.to_string()).await.0, 200);
+    said(&old.server, &["nodes", "reboot", "node1"]);
+    for want in ["reboot", "acknowledge"] {
+        assert_eq!(command(&checkin(&old, "/razor/api", "hw_id=0011223344AA").await), want);
+    }
+    let log = said(&old.server, &["nodes", "log", "node1"]);
+    assert!(log.contains("Command 1 (reboot) is sent."), "{log}");
 }
 
 #[tokio::test]

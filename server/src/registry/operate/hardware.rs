@@ -13,6 +13,7 @@ use crate::registry::Refusal;
 use crate::registry::lookup::{Asked, Lookup};
 use crate::registry::operate::{Done, Operate, named};
 use crate::store::nodes::{self, Node};
+use crate::store::undo::{Undo, Values};
 use crate::store::writer::Work as _;
 use crate::store::{candidates, claims};
 
@@ -78,12 +79,15 @@ impl Operate {
             (Ok(node), Ok(key)) => (node, key),
         };
         let name = nodes::name(node.id);
-        let result = if self.take(db, node.id, &key).await? {
-            format!("{name} no longer has {key}")
-        } else {
-            format!("{name} does not have {key}; nothing was changed")
-        };
-        Ok(Ok(Done::new(node.id, result)))
+        let (keys, ids) = ([key], [node.id]);
+        let [key] = &keys;
+        let before = Values::read(&mut *db, &keys, &ids).await?;
+        if !self.take(&mut *db, node.id, key).await? {
+            return Ok(Ok(Done::new(node.id, format!("{name} does not have {key}; nothing was changed"))));
+        }
+        let after = Values::read(db, &keys, &ids).await?;
+        let done = Done::new(node.id, format!("{name} no longer has {key}"));
+        Ok(Ok(done.undone_by(Undo::Values { keys: keys.into(), before, after })))
     }
 
     /// Takes a value from a node; false when the node does not have it.
@@ -110,26 +114,27 @@ impl Operate {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let from = nodes::name(donor.id);
-        let mut moved = Vec::new();
-        for text in keys {
-            let key = match self.key(text) {
-                Ok(key) => key,
-                Err(refusal) => return Ok(Err(refusal)),
-            };
+        let keys: Vec<Key> = match keys.iter().map(|text| self.key(text)).collect() {
+            Ok(keys) => keys,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let ids = [donor.id, target.id];
+        let before = Values::read(&mut *db, &keys, &ids).await?;
+        for key in &keys {
             // A value that it does not have may be the true holder's, which the target would then contest.
-            if !self.take(&mut *db, donor.id, &key).await? {
-                return Ok(Err(not_there(&mut *db, &from, &key).await?));
+            if !self.take(&mut *db, donor.id, key).await? {
+                return Ok(Err(not_there(&mut *db, &from, key).await?));
             }
             let matching = key.is_fact() || self.config.match_nodes_on.contains(&key.kind);
             claims::add(&mut *db, self.now, target.id, &[Claim { key: key.clone(), matching }]).await?;
-            moved.push(key);
         }
-        let pairs: Vec<(String, String)> = moved.iter().map(|k| (k.kind.clone(), k.value.clone())).collect();
-        let info = target.hw_info()?.with(pairs.iter().map(|(k, v)| (k.as_str(), v.as_str())));
-        nodes::set_hardware(db, target.id, &info, None).await?;
-        let list = moved.iter().map(Key::to_string).collect::<Vec<_>>().join(", ");
+        let info = target.hw_info()?.with(keys.iter().map(|k| (k.kind.as_str(), k.value.as_str())));
+        nodes::set_hardware(&mut *db, target.id, &info, None).await?;
+        let after = Values::read(db, &keys, &ids).await?;
+        let list = keys.iter().map(Key::to_string).collect::<Vec<_>>().join(", ");
         let result = format!("{list} went from {from} to {}", nodes::name(target.id));
-        Ok(Ok(Done::new(target.id, result).and(donor.id)))
+        let done = Done::new(target.id, result).and(donor.id);
+        Ok(Ok(done.undone_by(Undo::Values { keys, before, after })))
     }
 
     /// A key as an operator writes it.

@@ -7,6 +7,7 @@ use crate::identity::decide::{Decision, Verdict};
 use crate::registry::operate::{Done, Operate, merge, named};
 use crate::registry::{Refusal, reason};
 use crate::store::nodes::{self, Node};
+use crate::store::undo::{Standing, Undo};
 
 type Outcome = anyhow::Result<Result<Done, Refusal>>;
 
@@ -47,14 +48,18 @@ impl Operate {
             Ok(two) => two,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        nodes::set_distinct(&mut *db, self.now, held.id, other.id).await?;
-        let freed = match (held.is_held(), self.release(db, &held).await?.as_slice()) {
+        let before = Standing::read(&mut *db, held.id).await?;
+        let new = nodes::set_distinct(&mut *db, self.now, held.id, other.id).await?;
+        let freed = match (held.is_held(), self.release(&mut *db, &held).await?.as_slice()) {
             (false, _) => String::new(),
             (true, []) => format!("; {} is no longer held", nodes::name(held.id)),
             (true, left) => format!("; {} is still held, against {}", nodes::name(held.id), reason::names(left)),
         };
         let result = format!("{} and {} are two machines{freed}", nodes::name(held.id), nodes::name(other.id));
-        Ok(Ok(Done::new(held.id, result).and(other.id)))
+        let done = Done::new(held.id, result).and(other.id);
+        let after = Standing::read(db, held.id).await?;
+        let (Some(before), Some(after)) = (before, after) else { anyhow::bail!("node {} vanished", held.id) };
+        Ok(Ok(done.undone_by(Undo::Distinct { node: held.id, with: other.id, new, before, after })))
     }
 
     /// Frees a held node, unless it is in dispute with further nodes, which are given back.

@@ -1,0 +1,98 @@
+//! Configuration that nodes are sent: keys of all nodes, and of single ones.
+
+use serde_json::{Map, Value};
+use sqlx::SqliteConnection;
+
+use crate::store::view::Page;
+
+/// Keys with their values.
+pub type Keys = Map<String, Value>;
+
+/// The keys of all nodes, or of one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Rises with each change of any keys; 0 when there never were any.
+    pub version: i64,
+    /// When they were changed, in milliseconds since 1970.
+    pub at: i64,
+    /// The keys.
+    pub keys: Keys,
+}
+
+/// The keys of all nodes, or those of one node's own.
+///
+/// # Errors
+/// When the database fails or holds something damaged.
+pub async fn get(db: &mut SqliteConnection, node: Option<i64>) -> anyhow::Result<Stored> {
+    let select = sqlx::query_as("SELECT version, at, body FROM configs WHERE node IS ?1");
+    let row: Option<(i64, i64, String)> = select.bind(node).fetch_optional(db).await?;
+    let Some((version, at, body)) = row else { return Ok(Stored::default()) };
+    Ok(Stored { version, at, keys: serde_json::from_str(&body)? })
+}
+
+/// The keys of all nodes, and those of one node's own.
+///
+/// # Errors
+/// When the database fails or holds something damaged.
+pub async fn both(db: &mut SqliteConnection, node: i64) -> anyhow::Result<(Stored, Stored)> {
+    let select = sqlx::query_as("SELECT node, version, at, body FROM configs WHERE node IS NULL OR node = ?1");
+    let rows: Vec<(Option<i64>, i64, i64, String)> = select.bind(node).fetch_all(db).await?;
+    let (mut all, mut own) = (Stored::default(), Stored::default());
+    for (node, version, at, body) in rows {
+        let stored = Stored { version, at, keys: serde_json::from_str(&body)? };
+        *(if node.is_none() { &mut all } else { &mut own }) = stored;
+    }
+    Ok((all, own))
+}
+
+/// The version that a node should have.
+///
+/// # Errors
+/// When the database fails.
+pub async fn version(db: &mut SqliteConnection, node: i64) -> anyhow::Result<i64> {
+    let select = "SELECT coalesce(max(version), 0) FROM configs WHERE node IS NULL OR node = ?1";
+    Ok(sqlx::query_scalar(select).bind(node).fetch_one(db).await?)
+}
+
+/// Puts these keys in the place of those before; gives their version.
+///
+/// # Errors
+/// When the database fails.
+pub async fn put(db: &mut SqliteConnection, node: Option<i64>, at: i64, keys: &Keys) -> anyhow::Result<i64> {
+    sqlx::query("DELETE FROM configs WHERE node IS ?1").bind(node).execute(&mut *db).await?;
+    let insert = sqlx::query_scalar("INSERT INTO configs (node, at, body) VALUES (?1, ?2, ?3) RETURNING version");
+    Ok(insert.bind(node).bind(at).bind(serde_json::to_string(keys)?).fetch_one(db).await?)
+}
+
+/// Gives the keys of a node that ends to the one that it merges into, unless that one has keys of its own.
+///
+/// # Errors
+/// When the database fails.
+pub async fn hand_over(db: &mut SqliteConnection, at: i64, from: i64, into: i64) -> anyhow::Result<()> {
+    let keys = get(&mut *db, Some(from)).await?.keys;
+    if !keys.is_empty() && get(&mut *db, Some(into)).await?.keys.is_empty() {
+        put(db, Some(into), at, &keys).await?;
+    }
+    Ok(())
+}
+
+/// A page of the nodes that have keys of their own, and the number of all.
+///
+/// # Errors
+/// When the database fails.
+pub async fn nodes(db: &mut SqliteConnection, page: Page) -> anyhow::Result<(i64, Vec<i64>)> {
+    let total = sqlx::query_scalar("SELECT count(*) FROM configs WHERE node IS NOT NULL AND body <> '{}'");
+    let total = total.fetch_one(&mut *db).await?;
+    let select = "SELECT node FROM configs WHERE node IS NOT NULL AND body <> '{}' ORDER BY node LIMIT ?1 OFFSET ?2";
+    let select = sqlx::query_scalar(select);
+    Ok((total, select.bind(page.limit).bind(page.start).fetch_all(db).await?))
+}
+
+/// The longest interval between check-ins that any node was told, in seconds; at least `usual`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn longest_interval_s(db: &mut SqliteConnection, usual: u32) -> anyhow::Result<i64> {
+    let pushed: Option<i64> = sqlx::query_scalar("SELECT max(interval) FROM configs").fetch_one(db).await?;
+    Ok(pushed.unwrap_or(0).max(usual.into()))
+}
