@@ -107,8 +107,13 @@ pub fn bootstrap(base: &str, nic_max: u32) -> String {
 
 /// Text that iPXE prints as it is: printable ASCII without the characters that it gives a meaning to.
 fn harmless(text: &str) -> String {
-    let plain = |c: char| matches!(c, ' '..='~') && !matches!(c, '$' | '&' | '|' | '#' | ';');
-    text.chars().map(|c| if plain(c) { c } else { '?' }).collect()
+    let harmless = |c: char| match c {
+        ';' => ',',
+        '$' | '&' | '|' | '#' => '?',
+        ' '..='~' => c,
+        _ => '?',
+    };
+    text.chars().map(harmless).collect()
 }
 
 #[cfg(test)]
@@ -162,6 +167,12 @@ mod tests {
                     razor.checkin=http://h/svc/checkin/7 console=ttyS0 || goto failed";
         assert!(script.lines().any(|l| l == line), "{script}");
         assert!(script.contains("--timeout 15000 "), "{script}");
+    }
+
+    #[test]
+    fn a_sentence_of_two_parts_stays_one() {
+        let script = refused(&Problem::new("c", "e", "Boot it; or forget it, for $5"), "");
+        assert!(script.contains("\necho Boot it, or forget it, for ?5\n"), "{script}");
     }
 
     proptest::proptest! {

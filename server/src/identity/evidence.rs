@@ -210,10 +210,14 @@ impl Comparison {
             && other.differ.len() < self.differ.len()
     }
 
-    /// True when two groups beside the ports agree, and more agree than differ.
+    /// True when two groups beside the ports agree, and more agree than differ. Of a virtual machine little more than uuid
+    /// and ports is known: these two are enough where nothing differs.
     #[must_use]
     pub fn is_clear(&self) -> bool {
-        self.agree.iter().filter(|g| **g != Group::Nic).count() >= 2 && self.agree.len() > self.differ.len()
+        let beside_ports = self.agree.iter().filter(|g| **g != Group::Nic).count();
+        let all_that_is_virtual =
+            self.differ.is_empty() && [Group::Uuid, Group::Nic].iter().all(|g| self.agree.contains(g));
+        (beside_ports >= 2 && self.agree.len() > self.differ.len()) || all_that_is_virtual
     }
 
     /// True when the machine is the node with a part replaced: its parts are there, and its enclosure or its numbers say
@@ -231,7 +235,9 @@ impl Comparison {
         let board_replaced = enclosure && (sets >= 2 || untouched);
         // Vendors copy uuid and serial alike, but seldom the board's serial too.
         let enough = sets + numbers >= 3 && numbers >= 1 && (sets >= 1 || agrees(Group::Board));
-        let ports_replaced = enough && self.differ.iter().all(|g| *g == Group::Nic);
+        // A TPM's key is no copy: with the uuid it proves the board, and is all that a virtual machine has beside its ports.
+        let proven = agrees(Group::Uuid) && agrees(Group::Tpm);
+        let ports_replaced = (enough || proven) && self.differ.iter().all(|g| *g == Group::Nic);
         board_replaced || ports_replaced
     }
 }
@@ -314,6 +320,20 @@ mod tests {
     }
 
     #[test]
+    fn uuid_and_ports_are_clear_only_where_nothing_differs() {
+        use Group::{Nic, Serial, Uuid};
+        let compared = |agree: &[Group], differ: &[Group]| Comparison {
+            agree: agree.into(),
+            differ: differ.into(),
+            same: Vec::new(),
+        };
+        let (own, donor) = (compared(&[Uuid, Nic], &[]), compared(&[Nic], &[Uuid]));
+        assert!(own.is_clear() && donor.is_outdone_by(&own), "a port of another virtual machine");
+        assert!(!compared(&[Uuid, Nic], &[Serial]).is_clear());
+        assert!(!compared(&[Nic], &[]).is_clear());
+    }
+
+    #[test]
     fn rejoin_needs_parts_and_numbers() {
         use Group::{Board, Chassis, Dimm, Disk, Nic, Serial, Tpm, Uuid};
         let compared = |agree: &[Group], differ: &[Group]| Comparison {
@@ -330,6 +350,8 @@ mod tests {
         let other_disks = compared(&[Serial, Dimm], &[Uuid, Board, Nic, Disk]);
         assert!(!Comparison { same: vec![Dimm], ..other_disks }.rejoins(), "but other disks");
         assert!(!compared(&[Uuid, Serial], &[Nic]).rejoins(), "cloned numbers alone");
+        assert!(compared(&[Uuid, Tpm], &[Nic]).rejoins(), "a virtual machine's only port replaced");
+        assert!(!compared(&[Uuid, Tpm], &[Nic, Dimm]).rejoins(), "the board is in another machine now");
         assert!(compared(&[Uuid, Serial, Board], &[Nic]).rejoins(), "the board itself");
         assert!(!compared(&[Uuid, Serial, Dimm], &[Nic, Disk]).rejoins(), "more than the ports differs");
     }

@@ -105,9 +105,9 @@ async fn by_key(db: &mut SqliteConnection, search: &Search<'_>) -> anyhow::Resul
     Ok(select.bind(json!(keys).to_string()).fetch_all(db).await?)
 }
 
-/// Nodes that have the board, or one of the modules, disks or ports. A value that many have tells nothing.
+/// Nodes that have the board, the TPM, or one of the modules, disks or ports. A value that many have tells nothing.
 async fn by_parts(db: &mut SqliteConnection, parts: &Evidence) -> anyhow::Result<Vec<i64>> {
-    let values = parts.iter().filter(|(group, _)| group.is_set() || *group == Group::Board);
+    let values = parts.iter().filter(|(group, _)| group.is_set() || matches!(group, Group::Board | Group::Tpm));
     let values: Vec<_> = values.map(|(group, value)| json!({"kind": group.word(), "value": value})).collect();
     let select = sqlx::query_scalar(
         "WITH part AS MATERIALIZED (

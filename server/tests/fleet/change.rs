@@ -25,10 +25,11 @@ pub(crate) enum Change {
     NewMachines,
     VirtualInterfaces,
     LostReplies,
+    MovedToAnotherHost,
 }
 
 /// All of them, with how often each is drawn.
-pub(crate) const CHANGES: [(Change, usize); 19] = [
+pub(crate) const CHANGES: [(Change, usize); 20] = [
     (Change::Reboot, 4),
     (Change::NicReplaced, 8),
     (Change::NicMovedBetweenKnown, 8),
@@ -48,6 +49,7 @@ pub(crate) const CHANGES: [(Change, usize); 19] = [
     (Change::NewMachines, 5),
     (Change::VirtualInterfaces, 3),
     (Change::LostReplies, 3),
+    (Change::MovedToAnotherHost, 20),
 ];
 
 impl Change {
@@ -81,9 +83,33 @@ impl Change {
         }
     }
 
+    /// Virtual machines have no parts but ports, no board that could be replaced, and a uuid always.
+    fn happens_to_virtual_ones(self) -> bool {
+        let never = [
+            Self::BoardSwappedSerialKept,
+            Self::BoardSwappedChassisKept,
+            Self::DimmSwapped,
+            Self::DimmMoved,
+            Self::DiskSwapped,
+            Self::DiskMoved,
+            Self::BmcSwapped,
+            Self::NicMovedFromNew,
+            Self::UuidBlanked,
+        ];
+        !never.contains(&self)
+    }
+
     /// Carries it out; `parts` are the machines that it touches, known ones first. False when they lack the part.
     pub(crate) fn apply(self, parts: &mut [&mut Hardware], random: &mut Random, factory: &mut Factory) -> bool {
+        let virtual_ones = parts.iter().filter(|it| it.virtual_one).count();
+        if virtual_ones > 0 && !self.happens_to_virtual_ones() {
+            return false;
+        }
         match (self, parts) {
+            (Self::MovedToAnotherHost, [it]) if virtual_ones > 0 => {
+                it.chassis = factory.number("CHS");
+                it.serial = format!("S{}", it.chassis);
+            }
             (Self::NicReplaced, [it]) => {
                 let at = random.below(it.ports.len());
                 it.ports[at] = Port { mac: factory.mac(), onboard: it.ports[at].onboard };

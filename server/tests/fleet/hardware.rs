@@ -36,6 +36,8 @@ pub(crate) struct Hardware {
     pub(crate) bmc: String,
     /// A USB port that goes from machine to machine.
     pub(crate) dongle: Option<String>,
+    /// A virtual machine: its firmware shows numbers of its host, or of nobody.
+    pub(crate) virtual_one: bool,
 }
 
 /// How the machines of a fleet are made: what their vendor left blank, copied or shared.
@@ -57,17 +59,25 @@ pub(crate) struct Model {
     pub(crate) onboard: usize,
     pub(crate) cards: usize,
     pub(crate) tpm: bool,
+    /// These are virtual machines; a chassis is their host.
+    pub(crate) virtual_one: bool,
 }
+
+/// First byte of a manufacturer's MACs: even, and not locally administered.
+const MANUFACTURER: u8 = 0x3c;
+/// First byte of the MACs that QEMU makes up.
+const MADE_UP: u8 = 0x52;
 
 /// Numbers that no two parts have.
 pub(crate) struct Factory {
     fleet: u64,
     next: u64,
+    mac_prefix: u8,
 }
 
 impl Factory {
     pub(crate) fn new(fleet: u64) -> Self {
-        Self { fleet, next: 0 }
+        Self { fleet, next: 0, mac_prefix: MANUFACTURER }
     }
 
     pub(crate) fn number(&mut self, kind: &str) -> String {
@@ -79,8 +89,7 @@ impl Factory {
         self.next += 1;
         let [.., a, b, c] = self.fleet.to_be_bytes();
         let [.., d, e] = self.next.to_be_bytes();
-        // Even and not locally administered.
-        format!("{:02x}:{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}", 0x3c)
+        format!("{:02x}:{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}", self.mac_prefix)
     }
 
     pub(crate) fn uuid(&mut self) -> String {
@@ -115,11 +124,16 @@ impl Model {
             1 => Some(factory.uuid()),
             _ => None,
         };
+        let virtual_one = random.percent(15);
+        if virtual_one && random.percent(60) {
+            factory.mac_prefix = MADE_UP;
+        }
         Self {
+            virtual_one,
             serial,
             uuid,
             board: random.percent(20).then(|| junk(random)),
-            per_chassis: if random.percent(25) { 4 } else { 1 },
+            per_chassis: if virtual_one || random.percent(25) { 4 } else { 1 },
             serial_of_chassis: random.percent(30),
             dimm_serials: random.percent(85),
             disks: *random.pick(&[0, 1, 2, 2, 4, 8]),
@@ -131,6 +145,9 @@ impl Model {
 
     /// One machine; `chassis` is where it is built in.
     pub(crate) fn build(&self, chassis: &str, random: &mut Random, factory: &mut Factory) -> Hardware {
+        if self.virtual_one {
+            return self.define(chassis, factory);
+        }
         let shared = self.per_chassis > 1;
         let own_serial = if shared && self.serial_of_chassis { format!("S{chassis}") } else { factory.number("SYS") };
         let dimms = 2 * (1 + random.below(4));
@@ -146,6 +163,26 @@ impl Model {
             ports: (0..self.onboard + self.cards).map(|n| factory.port(n < self.onboard)).collect(),
             bmc: factory.mac(),
             dongle: None,
+            virtual_one: false,
+        }
+    }
+
+    /// One virtual machine; it shows the numbers of its host, and disks as all of its hypervisor's are numbered.
+    fn define(&self, host: &str, factory: &mut Factory) -> Hardware {
+        let number = |kind: &str| self.serial.clone().unwrap_or_else(|| format!("{kind}{host}"));
+        Hardware {
+            uuid: self.uuid.clone().unwrap_or_else(|| factory.uuid()),
+            serial: number("S"),
+            board: self.board.clone().unwrap_or_else(|| number("B")),
+            chassis: host.to_owned(),
+            chassis_kind: RACK,
+            tpm: self.tpm.then(|| factory.number("ek")),
+            dimms: vec!["Not Specified".to_owned(); 1],
+            disks: (1..=self.disks).map(|n| format!("QM{n:05}")).collect(),
+            ports: (0..self.onboard).map(|n| factory.port(n == 0)).collect(),
+            bmc: String::new(),
+            dongle: None,
+            virtual_one: true,
         }
     }
 }
@@ -160,7 +197,8 @@ impl Hardware {
         let mut nics: Vec<Value> =
             ports.map(|(n, p)| json!({"key": format!("0000:{n:02x}:00.0"), "mac": p.mac, "bus": "pci"})).collect();
         // The BMC's own port on the host's USB bus has one MAC in all machines of its maker.
-        nics.push(json!({"key": "1-14", "mac": "02:00:00:00:00:01", "bus": "usb"}));
+        let has_bmc = !self.virtual_one;
+        nics.extend(has_bmc.then(|| json!({"key": "1-14", "mac": "02:00:00:00:00:01", "bus": "usb"})));
         nics.extend(self.dongle.iter().map(|mac| json!({"key": "1-2", "mac": mac, "bus": "usb"})));
         let stable = json!({
             "system": {"serial": self.serial, "uuid": self.uuid},
@@ -169,8 +207,9 @@ impl Hardware {
             "memory": {"dimms": keyed(&self.dimms, "slot")},
             "disks": keyed(&self.disks, "key"),
             "nics": nics,
-            "bmc": {"mac": self.bmc},
+            "bmc": has_bmc.then(|| json!({"mac": self.bmc})),
             "tpm": {"ek_sha256": self.tpm},
+            "virtualization": {"is_virtual": self.virtual_one},
         });
         serde_json::from_value(stable).unwrap()
     }
@@ -188,6 +227,7 @@ impl Hardware {
         facts.insert("serialnumber".into(), self.serial.clone().into());
         facts.insert("boardserialnumber".into(), self.board.clone().into());
         facts.insert("uuid".into(), self.uuid.clone().into());
+        facts.insert("is_virtual".into(), self.virtual_one.to_string().into());
         facts
     }
 
@@ -220,17 +260,18 @@ impl Hardware {
         self.chassis_kind != BLADE
     }
 
-    /// What can be seen of it, by kind.
+    /// What can be seen of it and is its own, by kind.
     pub(crate) fn values(&self) -> BTreeMap<&'static str, Vec<String>> {
         let one = |s: &String| vec![s.clone()];
+        let hosts = |list: Vec<String>| if self.virtual_one { Vec::new() } else { list };
         let list: [(&str, Vec<String>); 8] = [
             ("uuid", one(&self.uuid)),
-            ("serial", one(&self.serial)),
-            ("board", one(&self.board)),
-            ("chassis", if self.shows_chassis() { one(&self.chassis) } else { Vec::new() }),
+            ("serial", hosts(one(&self.serial))),
+            ("board", hosts(one(&self.board))),
+            ("chassis", hosts(if self.shows_chassis() { one(&self.chassis) } else { Vec::new() })),
             ("tpm", self.tpm.iter().cloned().collect()),
-            ("dimm", self.dimms.clone()),
-            ("disk", self.disks.clone()),
+            ("dimm", hosts(self.dimms.clone())),
+            ("disk", hosts(self.disks.clone())),
             ("mac", self.ports.iter().map(|p| p.mac.clone()).collect()),
         ];
         list.into()

@@ -22,11 +22,20 @@ const MINUTE: i64 = 60 * SECOND;
 /// From the start of its kernel to a machine's first check-in.
 const TO_CHECKIN_S: u64 = 12;
 
+/// What a machine is made of, with the kinds of values that each thing shows.
+const THINGS: [&[&str]; 5] = [&["uuid", "board", "tpm"], &["serial", "chassis"], &["dimm"], &["disk"], &["mac"]];
+/// So many of them tell a machine from all others; one alone may be in another machine now. Each value of a virtual machine
+/// is a thing of its own. What original clients tell must be of three kinds, since they show no parts.
+const ENOUGH: usize = 2;
+
+/// Values by kind.
+type Values = BTreeMap<&'static str, Vec<String>>;
+
 /// A machine and what its owner knows about it.
 pub(crate) struct Machine {
     pub(crate) hardware: Hardware,
     /// What the server was told of it, by kind.
-    reported: Option<BTreeMap<&'static str, Vec<String>>>,
+    reported: Option<Values>,
     /// The node that it is.
     node: Option<i64>,
     /// Changes since it last reported.
@@ -103,6 +112,7 @@ impl World {
             // Who matches by serial number alone has machines with serial numbers.
             model.serial = None;
             model.serial_of_chassis = false;
+            model.virtual_one = false;
         }
         let config = Arc::new(Config::parse(&format!("match_nodes_on = [{keys}]\n")).unwrap());
         let mut world = Self {
@@ -216,30 +226,36 @@ impl World {
         outcome
     }
 
-    /// True when at least three kinds of its values are its own alone, and known to the server if the machine is; and no
-    /// machine with two of the same numbers is known without parts, nor is this one: original clients report none.
+    /// True when at least [`ENOUGH`] of the things that a machine is made of show values that are its own alone, and known to
+    /// the server if the machine is; and no machine with two of the same numbers is known without parts, nor is this one:
+    /// original clients report none.
     fn is_told_apart(&self, machine: usize, legacy: bool) -> bool {
         let it = &self.machines[machine];
         let values = it.hardware.values();
+        let is_partless = |told: &Values| told["dimm"].iter().chain(&told["disk"]).all(|v| is_junk(v));
         let alike = |other: &Machine| {
             let Some(told) = &other.reported else { return false };
             let numbers = ["uuid", "serial", "board", "chassis"];
             let same = numbers.iter().filter(|k| values[*k].iter().any(|v| !is_junk(v) && told[*k].contains(v)));
-            let partless = told["dimm"].iter().chain(&told["disk"]).all(|v| is_junk(v));
-            (legacy || partless) && same.count() >= 2
+            (legacy || is_partless(told)) && same.count() >= 2
         };
         if self.machines.iter().enumerate().any(|(other, them)| other != machine && alike(them)) {
             return false;
         }
         let known = it.reported.as_ref();
-        let own = it.hardware.values().into_iter().filter(|(kind, values)| {
+        let shown = values.iter().filter(|(kind, values)| {
             values.iter().any(|value| {
-                let alone = self.owners[&(*kind, value.to_lowercase())].len() == 1;
-                let junk = is_junk(value);
-                alone && !junk && known.is_none_or(|known| known[kind].contains(value))
+                let alone = self.owners[&(**kind, value.to_lowercase())].len() == 1;
+                alone && !is_junk(value) && known.is_none_or(|known| known[*kind].contains(value))
             })
         });
-        own.count() >= 3
+        let kinds: BTreeSet<&str> = shown.map(|(kind, _)| *kind).collect();
+        let things = THINGS.iter().filter(|kinds_of_it| kinds_of_it.iter().any(|kind| kinds.contains(kind))).count();
+        if it.hardware.virtual_one {
+            kinds.len() >= ENOUGH
+        } else {
+            things >= ENOUGH && (kinds.len() > ENOUGH || !known.is_some_and(is_partless))
+        }
     }
 
     async fn boot(&mut self, machine: usize, change: Change, outcome: &mut Outcome) -> Boot {

@@ -104,7 +104,8 @@ pub fn arguments(machine: &Machine, boot: &Boot, accel: Accel, files: &Files) ->
         // Two to the power of one nanosecond for each instruction; when all processors sleep, the clock leaps.
         line.add("-icount", "shift=1,sleep=off");
     }
-    line.add("-cpu", if accel == Accel::Kvm { "host" } else { "max,la57=off" });
+    let cpu = if accel == Accel::Kvm { "host" } else { "max,la57=off" };
+    line.add("-cpu", &format!("{cpu}{}", if machine.physical { ",hypervisor=off" } else { "" }));
     line.add("-vga", "std");
     line.add("-object", "rng-random,id=entropy,filename=/dev/urandom");
     line.add("-device", "virtio-rng-pci,rng=entropy");
@@ -294,6 +295,12 @@ mod tests {
             Files { dir: "/d".into(), uefi: None, qmp_fd: 3, serial_fd: 4, qmp_socket: None, forwards: Vec::new() };
         let counts = |accel| arguments(&machine, &boot, accel, &files).contains(&"-icount".into());
         assert_eq!([Accel::Counted, Accel::Tcg, Accel::Kvm].map(counts), [true, false, false]);
+    }
+
+    #[test]
+    fn only_a_physical_machine_hides_its_hypervisor() {
+        assert!(shown(|m, _, _| m.physical = true).contains("-cpu max,la57=off,hypervisor=off "));
+        assert!(shown(|_, _, _| {}).contains("-cpu max,la57=off -vga"));
     }
 
     #[test]

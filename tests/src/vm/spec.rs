@@ -45,6 +45,10 @@ pub struct Machine {
     /// Network ports.
     #[serde(default)]
     pub nics: Vec<Nic>,
+    /// The processor does not say that a hypervisor runs it: the machine counts as physical, so that all its serial numbers
+    /// and parts are its own and not its host's.
+    #[serde(default)]
+    pub physical: bool,
     /// What the clock says when the machine is switched on, as `1999-12-31T23:59:00`. None: the time of this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<String>,
@@ -240,6 +244,7 @@ impl Machine {
                 Nic { model: NicModel::Virtio, mac: mac(seed, 0), plugged: true },
                 Nic { model: NicModel::E1000e, mac: mac(seed, 1), plugged: true },
             ],
+            physical: false,
             clock: None,
         }
     }

@@ -111,6 +111,19 @@ impl Server {
         cmd(tool("MK_SERVER_BIN"), [&["--server", &self.url], arguments].concat()).stdin_null().read().unwrap()
     }
 
+    /// What machines boot from to get their script from this server.
+    pub(crate) fn network(&self) -> Medium {
+        Medium::Network(format!("http://10.0.2.2:{}/api/microkernel/bootstrap", self.port))
+    }
+
+    /// Machines that boot from the network get this image.
+    pub(crate) fn offer(&self, variant: &str) {
+        self.ask(&["image", "add", built::image(variant).unwrap().to_str().unwrap()]);
+        let images = self.ask(&["image", "list"]);
+        let name = images.split_whitespace().find(|word| word.contains(variant)).expect("the image is listed");
+        self.ask(&["image", "use", name]);
+    }
+
     /// Sends a command of the API.
     pub(crate) fn command(&self, name: &str, body: &Value) {
         let (body, host) = (body.to_string(), format!("127.0.0.1:{}", self.port));

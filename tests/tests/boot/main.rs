@@ -7,6 +7,7 @@
 mod command;
 mod faults;
 mod hardware;
+mod identity;
 mod lab;
 mod media;
 mod pauses;

@@ -95,14 +95,11 @@ fn boots_from_the_network_and_then_its_disk(
     machine.nics.truncate(1);
     machine.disks.retain(|disk| disk.bus == Bus::Virtio);
     machine.disks[0].content = Some(disk);
-    let script = Medium::Network(format!("http://10.0.2.2:{}/api/microkernel/bootstrap", server.port));
-    let guest = Guest::start(&Options { may_reboot: true, ..options(&machine, script, firmware) }).unwrap();
+    let network = server.network();
+    let guest = Guest::start(&Options { may_reboot: true, ..options(&machine, network, firmware) }).unwrap();
 
     let from = guest.console().wait_for("no_image: this server has no microkernel image", 0, limits::CHECK_IN).unwrap();
-    server.ask(&["image", "add", built::image("production").unwrap().to_str().unwrap()]);
-    let images = server.ask(&["image", "list"]);
-    let name = images.split_whitespace().find(|word| word.contains("production")).expect("the image is listed");
-    server.ask(&["image", "use", name]);
+    server.offer("production");
     let from = guest.console().wait_for(&checkin_url(&server), from, limits::CHECK_IN).unwrap();
     assert!(guest.console().find("Could not boot", 0).is_none(), "a server that has no image yet is waited for");
     let node = server.await_node(&guest);
