@@ -43,6 +43,8 @@ pub struct Candidate {
     pub link: Link,
     /// The match keys it shares, in order.
     pub shared: Vec<Key>,
+    /// Those of them that it had once and no longer has.
+    pub lost: Vec<Key>,
     /// What is known of it.
     pub evidence: Evidence,
     /// An operator said that it is another machine than the one that speaks.
@@ -245,9 +247,13 @@ pub fn boot(candidates: &[Candidate], machine: &Evidence) -> Decision {
 }
 
 /// The one node that has reported every key that the others share with the machine, and more: the others have lost theirs
-/// to it, and have not been heard since.
+/// to it, and have not been heard since. A key that a node lost to another one does not count for it.
 fn reported_it_all(many: &[&Judged]) -> Option<i64> {
-    let keys = |j: &Judged| j.candidate.shared.iter().cloned().collect::<BTreeSet<Key>>();
+    let keys = |j: &Judged| {
+        let Candidate { link, shared, lost, .. } = j.candidate;
+        let counts = |key: &&Key| *link != Link::Holds || !lost.contains(key);
+        shared.iter().filter(counts).cloned().collect::<BTreeSet<Key>>()
+    };
     let has_all = |j: &&&Judged| {
         let mine = keys(j);
         let more_than = |other: &Judged| {

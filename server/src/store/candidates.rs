@@ -46,34 +46,51 @@ struct NodeRow {
     ruled_out: bool,
 }
 
+/// How a node came to be in question.
+struct Linked {
+    link: Link,
+    shared: Vec<Key>,
+    lost: Vec<Key>,
+}
+
+impl Linked {
+    fn by(link: Link) -> Self {
+        Self { link, shared: Vec::new(), lost: Vec::new() }
+    }
+}
+
 /// Finds them, in order of id.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn find(db: &mut SqliteConnection, search: &Search<'_>) -> anyhow::Result<Vec<Candidate>> {
-    let mut linked: BTreeMap<i64, (Link, Vec<Key>)> = BTreeMap::new();
+    let mut linked: BTreeMap<i64, Linked> = BTreeMap::new();
     for row in by_key(&mut *db, search).await? {
         let link = match row.state.as_str() {
             _ if row.weak => Link::Weak,
             "former" => Link::Had,
             _ => Link::Holds,
         };
-        let entry = linked.entry(row.node).or_insert((link, Vec::new()));
-        entry.0 = entry.0.min(link);
-        entry.1.push(Key { kind: row.kind, value: row.value });
+        let entry = linked.entry(row.node).or_insert_with(|| Linked::by(link));
+        entry.link = entry.link.min(link);
+        let key = Key { kind: row.kind, value: row.value };
+        if row.state == "former" {
+            entry.lost.push(key.clone());
+        }
+        entry.shared.push(key);
     }
     let relatives = match search.parts {
         Some(parts) => by_parts(&mut *db, parts).await?,
         None => Vec::new(),
     };
     for id in search.own.into_iter().chain(relatives) {
-        linked.entry(id).or_insert((Link::Hint, Vec::new()));
+        linked.entry(id).or_insert_with(|| Linked::by(Link::Hint));
     }
     let ids = json!(linked.keys().collect::<Vec<_>>()).to_string();
     let mut evidence = evidence_of(&mut *db, &ids).await?;
     let rows = nodes(db, &ids, search).await?;
     let candidates = rows.into_iter().filter_map(|row| {
-        let (link, shared) = linked.remove(&row.id)?;
+        let Linked { link, shared, lost } = linked.remove(&row.id)?;
         Some(Candidate {
             id: row.id,
             registered: row.registered,
@@ -81,6 +98,7 @@ pub async fn find(db: &mut SqliteConnection, search: &Search<'_>) -> anyhow::Res
             silence_ms: row.heard.map(|at| search.now - at),
             link,
             shared,
+            lost,
             evidence: evidence.remove(&row.id).unwrap_or_default(),
             ruled_out: row.ruled_out,
         })

@@ -185,10 +185,11 @@ fn each_machine_stays_the_node_that_it_is() {
             for worker in workers {
                 tally.merge(worker.join().unwrap());
             }
-            println!("{} of {cases} cases, {} went wrong", tally.cases(), tally.failures.len());
+            // All of it each time: a run of hours that is cut off has its counts.
+            let (done, took) = (tally.cases(), began.elapsed().as_secs_f64());
+            println!("{done} of {cases} cases in {took:.0} s, {} went wrong\n{}", tally.failures.len(), tally.table());
         }
     }
-    println!("{} cases in {:.0} s\n{}", tally.cases(), began.elapsed().as_secs_f64(), tally.table());
     let told = tally.failures.iter().take(STORIES).cloned().collect::<Vec<_>>();
     assert!(told.is_empty(), "{} cases went wrong, the first of them:\n{}", tally.failures.len(), told.join("\n"));
 }

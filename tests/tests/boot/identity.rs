@@ -190,8 +190,9 @@ impl Story {
         let keys = [&two.nics[0], &one.nics[0]].map(key).join(", ");
         let why = format!("duplicate_node: the machine with {keys} may be any of node1 and node2");
         wait("the screen says why", limits::CHECK_IN, &guest, || self.screen(&guest).contains(&why).then_some(()));
-        let url = format!("razor.checkin=http://10.0.2.2:{}/svc/checkin ", self.server.port);
+        let url = format!("razor.checkin=http://10.0.2.2:{}/svc/checkin", self.server.port);
         guest.console().wait_for(&url, 0, limits::CHECK_IN).unwrap();
+        assert!(guest.console().find(&format!("{url}/"), 0).is_none(), "no id on the kernel line");
         self.becomes(&guest, &three, "node5", "normal");
         guest.quit().unwrap();
     }

@@ -15,6 +15,7 @@ fn candidate(id: i64, registered: bool) -> Candidate {
         silence_ms: None,
         link: Link::Holds,
         shared: vec![key("serial", "s")],
+        lost: Vec::new(),
         evidence: Evidence::default(),
         ruled_out: false,
     }
@@ -92,6 +93,8 @@ fn row_3_takes_the_node_that_reported_all_that_the_others_share() {
     let both = Candidate { shared: vec![key("mac", "a"), key("mac", "b")], ..candidate(5, true) };
     let donor = Candidate { shared: vec![key("mac", "b")], ..candidate(4, true) };
     assert_eq!(boot(&[donor.clone(), both.clone()], &machine()).verdict, node(5, &[], &[]));
+    let lost = Candidate { lost: vec![key("mac", "b")], ..both.clone() };
+    assert_eq!(boot(&[donor.clone(), lost], &machine()).row, 5, "the port moved on to the other one");
     let unreported = Candidate { registered: false, ..both.clone() };
     assert_eq!(boot(&[donor, unreported], &machine()).row, 5, "only a boot said so");
     assert_eq!(boot(&[both.clone(), Candidate { id: 6, ..both }], &machine()).row, 5, "the same keys");
