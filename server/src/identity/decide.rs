@@ -196,7 +196,10 @@ fn judge<'a>(candidates: &'a [Candidate], machine: &Evidence) -> Vec<Judged<'a>>
         let compared = Comparison::of(&candidate.evidence, machine);
         let nics_changed = candidate.evidence.values(Group::Nic) != machine.values(Group::Nic);
         let same_fact = candidate.shared.iter().any(Key::is_fact);
-        let vetoed = candidate.ruled_out || (!same_fact && compared.vetoes(nics_changed));
+        // Virtual machines have no parts to be replaced: another uuid or TPM and other ports are another machine.
+        let numbered_anew = [Group::Uuid, Group::Tpm].iter().any(|group| compared.differ.contains(group));
+        let other_virtual = candidate.evidence.is_of_virtual() && nics_changed && numbered_anew;
+        let vetoed = candidate.ruled_out || (!same_fact && (other_virtual || compared.vetoes(nics_changed)));
         Judged { candidate, compared, same_fact, vetoed }
     };
     let mut judged: Vec<Judged> = candidates.iter().map(judge).collect();

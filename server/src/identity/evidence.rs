@@ -149,6 +149,12 @@ impl Evidence {
         self.0.iter().flat_map(|(group, values)| values.iter().map(|v| (*group, v.as_str())))
     }
 
+    /// True when nothing is known but what virtual machines have.
+    #[must_use]
+    pub fn is_of_virtual(&self) -> bool {
+        self.0.keys().all(|group| ON_VIRTUAL.contains(group))
+    }
+
     /// Without what is not a virtual machine's own, where it is one.
     #[must_use]
     pub fn fit(mut self, context: &Context) -> Self {
@@ -238,7 +244,10 @@ impl Comparison {
         // A TPM's key is no copy: with the uuid it proves the board, and is all that a virtual machine has beside its ports.
         let proven = agrees(Group::Uuid) && agrees(Group::Tpm);
         let ports_replaced = (enough || proven) && self.differ.iter().all(|g| *g == Group::Nic);
-        board_replaced || ports_replaced
+        // Memory or disks alone are others; the rest of what can be replaced is there.
+        let set_replaced =
+            numbers >= 1 && sets >= 2 && self.differ.iter().all(|g| g.is_set()) && self.differ.len() <= 1;
+        board_replaced || ports_replaced || set_replaced
     }
 }
 
@@ -350,6 +359,8 @@ mod tests {
         let other_disks = compared(&[Serial, Dimm], &[Uuid, Board, Nic, Disk]);
         assert!(!Comparison { same: vec![Dimm], ..other_disks }.rejoins(), "but other disks");
         assert!(!compared(&[Uuid, Serial], &[Nic]).rejoins(), "cloned numbers alone");
+        assert!(compared(&[Uuid, Board, Dimm, Nic], &[Disk]).rejoins(), "the only disk replaced");
+        assert!(!compared(&[Uuid, Board, Nic], &[Disk]).rejoins(), "a board with its ports in another machine");
         assert!(compared(&[Uuid, Tpm], &[Nic]).rejoins(), "a virtual machine's only port replaced");
         assert!(!compared(&[Uuid, Tpm], &[Nic, Dimm]).rejoins(), "the board is in another machine now");
         assert!(compared(&[Uuid, Serial, Board], &[Nic]).rejoins(), "the board itself");

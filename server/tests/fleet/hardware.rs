@@ -119,12 +119,13 @@ impl Model {
             1 => Some(factory.number("CLONE")),
             _ => None,
         };
+        let virtual_one = random.percent(15);
         let uuid = match random.below(10) {
-            0 => Some("03000200-0400-0500-0006-000700080009".to_owned()),
+            // Hypervisors leave none out.
+            0 if !virtual_one => Some("03000200-0400-0500-0006-000700080009".to_owned()),
             1 => Some(factory.uuid()),
             _ => None,
         };
-        let virtual_one = random.percent(15);
         if virtual_one && random.percent(60) {
             factory.mac_prefix = MADE_UP;
         }

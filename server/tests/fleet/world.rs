@@ -236,8 +236,12 @@ impl World {
         let alike = |other: &Machine| {
             let Some(told) = &other.reported else { return false };
             let numbers = ["uuid", "serial", "board", "chassis"];
-            let same = numbers.iter().filter(|k| values[*k].iter().any(|v| !is_junk(v) && told[*k].contains(v)));
-            (legacy || is_partless(told)) && same.count() >= 2
+            let shown = |list: &[String]| list.iter().any(|v| !is_junk(v));
+            let (same, other): (Vec<&str>, Vec<&str>) = numbers
+                .into_iter()
+                .filter(|k| shown(&values[k]) && shown(&told[k]))
+                .partition(|k| values[k].iter().any(|v| told[k].contains(v)));
+            (legacy || is_partless(told)) && (same.len() >= 2 || (same.len() == 1 && other.is_empty()))
         };
         if self.machines.iter().enumerate().any(|(other, them)| other != machine && alike(them)) {
             return false;

@@ -89,6 +89,19 @@ fn row_3_leaves_out_vetoed_nodes_and_prefers_those_that_have_the_key_now() {
 }
 
 #[test]
+fn another_uuid_and_other_ports_are_another_virtual_machine() {
+    let machine = |uuid: &str, ports: &[&str]| {
+        let mut known = evidence(&[(Group::Uuid, uuid)]);
+        known.add(Group::Nic, ports.iter().map(|p| (*p).to_owned()));
+        known
+    };
+    let donor = [Candidate { evidence: machine("a", &["1", "2"]), ..candidate(4, true) }];
+    assert_eq!(boot(&donor, &machine("b", &["2", "3"])).row, 4, "it has a port of node4");
+    assert_eq!(boot(&donor, &machine("b", &["1", "2"])).row, 3, "its uuid was made anew");
+    assert_eq!(boot(&donor, &machine("a", &["2", "3"])).row, 3, "a port was replaced");
+}
+
+#[test]
 fn row_3_takes_the_node_that_reported_all_that_the_others_share() {
     let both = Candidate { shared: vec![key("mac", "a"), key("mac", "b")], ..candidate(5, true) };
     let donor = Candidate { shared: vec![key("mac", "b")], ..candidate(4, true) };
