@@ -22,6 +22,8 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const BACKLOG: u32 = 1024;
 /// Most connections at a time.
 pub const MAX_CONNECTIONS: usize = 8192;
+/// Most of them from one source, so that none keeps the others out.
+pub const MAX_PEER_CONNECTIONS: usize = MAX_CONNECTIONS / 4;
 
 /// Most requests that wait for the writer; further ones wait for room.
 pub const WRITER_QUEUE: usize = 4096;

@@ -14,6 +14,7 @@ use axum::http::StatusCode;
 use http_body_util::BodyExt as _;
 use wire::limits::MAX_CHECKIN_BODY;
 
+use crate::http::peer::source;
 use crate::http::problem::Failure;
 use crate::limits::{BODIES_MEMORY, BODY_TIMEOUT, MAX_DISCARDED, PEER_BODIES_MEMORY};
 
@@ -109,7 +110,7 @@ impl Budget {
     /// When it is too large, too slow, breaks off, or there is no memory for it now.
     pub async fn receive(&self, body: Body, peer: SocketAddr) -> Result<Received, Failure> {
         let announced = body.size_hint().lower();
-        let Ok(parts) = tokio::time::timeout(BODY_TIMEOUT, self.collect(body, peer.ip().to_canonical())).await else {
+        let Ok(parts) = tokio::time::timeout(BODY_TIMEOUT, self.collect(body, source(peer.ip()))).await else {
             let error = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
             let remedy = "Check the network, then send it again.";
             return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "too_slow", error, remedy));

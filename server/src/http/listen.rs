@@ -1,5 +1,5 @@
 //! Accepting connections, with the limits that keep slow or many clients from starving the others: time for the headers,
-//! size of the request line and headers, number of connections. Stops in order when told to.
+//! size of the request line and headers, number of connections, in all and from one source. Stops in order when told to.
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,7 +19,8 @@ use tower::ServiceExt as _;
 use wire::limits::{MAX_HEADERS, MAX_URI};
 use wire::routes::HTTP_PORT;
 
-use crate::limits::{ACCEPT_PAUSE, BACKLOG, DRAIN_TIMEOUT, HEADER_TIMEOUT, MAX_CONNECTIONS};
+use crate::http::peer::Doors;
+use crate::limits::{ACCEPT_PAUSE, BACKLOG, DRAIN_TIMEOUT, HEADER_TIMEOUT, MAX_CONNECTIONS, MAX_PEER_CONNECTIONS};
 
 /// Listens on `address`; without one, on the usual port of all addresses. `[::]` takes IPv4 too.
 ///
@@ -73,6 +74,7 @@ fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
 pub async fn run(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let doors = Doors::new(MAX_PEER_CONNECTIONS);
     let mut stop = std::pin::pin!(stop);
     loop {
         let (stream, peer) = tokio::select! {
@@ -84,12 +86,16 @@ pub async fn run(listener: TcpListener, router: Router, stop: impl Future<Output
             tracing::warn!(%peer, "closed a connection: {MAX_CONNECTIONS} are open");
             continue;
         };
+        let Some(entered) = doors.enter(peer.ip()) else {
+            tracing::debug!(%peer, "closed a connection: {MAX_PEER_CONNECTIONS} are open from there");
+            continue;
+        };
         let connection = graceful.watch(serve(stream, peer, router.clone()));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%peer, "connection: {error}");
             }
-            drop(permit);
+            drop((permit, entered));
         });
     }
     if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {

@@ -17,6 +17,7 @@ pub mod listen;
 pub mod message;
 pub mod operate;
 pub mod page;
+pub mod peer;
 pub mod problem;
 pub mod query;
 pub mod svc;

@@ -24,7 +24,7 @@ fn register(checkout: &Path, beside: &Path, url: &str) -> Output {
 #[tokio::test]
 async fn the_real_client_of_the_original_checks_in() {
     let Some(checkout) = std::env::var_os(CHECKOUT) else {
-        eprintln!("skipped: {CHECKOUT} names no checkout of razor-el-mk");
+        mk_tests::skip_even_there(&format!("{CHECKOUT} names no checkout of razor-el-mk"));
         return;
     };
     let server = Server::start("protect_new_nodes = true\n");
