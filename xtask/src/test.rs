@@ -122,7 +122,8 @@ fn image_tests(name: &str, dist: &Path, agent: &Path, filter: &[String]) -> anyh
     sh.set_var("MK_SERVER_BIN", place::program("mk-server"));
     sh.set_var("MKISO_BIN", place::program("mkiso"));
     sh.set_var("MK_AGENT", agent);
-    sh.set_var("MK_XTASK", std::env::current_exe().context("cannot tell which program this is")?);
+    // By its path: what runs here may have been replaced by a build since, and then its own name leads nowhere.
+    sh.set_var("MK_XTASK", place::program("xtask"));
     // A guest keeps a core busy, and its server, its media and the emulator's threads want another: starved of time, an
     // emulated machine's own clocks run apart, and its kernel stops with a panic about its timer.
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
