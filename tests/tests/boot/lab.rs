@@ -184,7 +184,10 @@ pub(crate) fn wait<T>(what: &str, timeout: Duration, guest: &Guest, mut ask: imp
             return answer;
         }
         let console = || guest.console().text(0);
-        assert!(guest.ended().unwrap().is_none(), "the guest ended or rebooted before: {what}\n{}", console());
+        if let Some(how) = guest.ended().unwrap() {
+            // A signal is QEMU's own fault; an orderly end is a reset or a power-off by the guest.
+            panic!("the guest ended or rebooted ({how}) before: {what}\n{}\n{}", guest.complaints(), console());
+        }
         assert!(Instant::now() < deadline, "not in {} s: {what}\n{}", timeout.as_secs(), console());
         std::thread::sleep(limits::POLL * 4);
     }
