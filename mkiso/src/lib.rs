@@ -1,7 +1,7 @@
 //! Core ISO in, microkernel ISO out.
 //!
-//! [`base`] assembles a Core-layout ISO from Debian packages, [`build`] makes an image of it, [`customize`] fits an image
-//! to a site by way of its [`slot`]. [`iso`] and [`cpio`] are the formats. What the parts share is here: what operators
+//! [`base`] assembles a Core-layout ISO from Debian packages, [`mirrors`] gets Tiny Core's own, [`build`] makes an image of
+//! one, [`customize`] fits an image to a site by way of its [`slot`]. [`iso`] and [`cpio`] are the formats. What the parts share is here: what operators
 //! hand in ([`input`]), whole-or-nothing output ([`output`]), progress on the terminal ([`progress`]), the builder's
 //! cache ([`cache`]), outside tools ([`tool`]) and every limit ([`limits`]).
 
@@ -14,6 +14,7 @@ pub mod input;
 pub mod interrupt;
 pub mod iso;
 pub mod limits;
+pub mod mirrors;
 pub mod output;
 pub mod progress;
 pub mod slot;

@@ -14,10 +14,14 @@ pub const DOWNLOAD_ATTEMPTS: u32 = 2;
 pub const DOWNLOAD_TIMEOUT_S: u32 = 30;
 /// Last bytes of a failed tool's error output that are shown.
 pub const STDERR_TAIL: usize = 2000;
+/// Largest ISO of Tiny Core that is downloaded, in bytes. The largest of 17.0 has some 300 MB.
+pub const MAX_BASE: u64 = 1024 * 1024 * 1024;
 /// Largest file within an ISO that is read, in bytes.
 pub const MAX_ISO_FILE: u64 = 512 * 1024 * 1024;
 /// Largest size of a base's initrd when unpacked, in bytes. Tiny Core's is 40 MB.
 pub const MAX_INITRD_UNPACKED: u64 = 1024 * 1024 * 1024;
+/// Largest kernel module, unpacked, in bytes. The largest, without what debuggers need, have some 5 MB.
+pub const MAX_MODULE: u64 = 64 * 1024 * 1024;
 /// Largest root file system that is handed in, in bytes, as it is packed. Tiny Core's are 3 to 30 MB.
 pub const MAX_ROOTFS: u64 = 256 * 1024 * 1024;
 /// Largest slot for a site's settings, in bytes.

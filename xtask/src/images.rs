@@ -15,7 +15,7 @@ pub(crate) struct Choice {
     /// Variant of the image.
     #[arg(long, value_enum, default_value_t = Variant::Production)]
     pub(crate) variant: Variant,
-    /// Base: `auto`, `debian`, or a Core ISO's file name.
+    /// Base: `auto`, `debian`, `tinycore[=VERSION]`, or a Core ISO's file name.
     #[arg(long, default_value = "auto")]
     base: String,
 }

@@ -7,6 +7,7 @@ use wire::inventory::Finding;
 
 use super::coldplug::{Device, PciClass, device_id, pci_class};
 use super::database::Database;
+use super::firmware::{Owner, Owners};
 use super::kmsg::MissingFirmware;
 
 /// Buses whose devices are parts of the machine. What firmware and kernel invent besides (platform, ACPI, …) would only
@@ -19,10 +20,11 @@ pub(crate) fn findings<'a>(
     database: &Database,
     failed: &BTreeMap<String, String>,
     firmware: impl IntoIterator<Item = &'a MissingFirmware>,
+    owners: &Owners,
 ) -> Vec<Finding> {
     let without = devices.iter().filter(|d| !d.bound && HARDWARE.contains(&d.bus.as_str()));
     let mut found: Vec<Finding> = without.filter_map(|d| driver(d, database, failed)).collect();
-    found.extend(firmware.into_iter().map(no_firmware));
+    found.extend(firmware.into_iter().map(|missing| no_firmware(missing, owners.of(&missing.file))));
     found.sort_by(|a, b| (&a.component, &a.code, &a.file).cmp(&(&b.component, &b.code, &b.file)));
     found.dedup();
     found
@@ -70,15 +72,21 @@ fn finding(code: &str, device: &Device, text: String) -> Finding {
     Finding { code: code.to_owned(), component: device.name.clone(), text, ..Finding::default() }
 }
 
-fn no_firmware(missing: &MissingFirmware) -> Finding {
+/// The driver asks once, when it is loaded: what helps is another image.
+fn no_firmware(missing: &MissingFirmware, owner: Option<Owner<'_>>) -> Finding {
     let MissingFirmware { file, device, errno } = missing;
-    let why = if *errno == -2 { "it is not in this image".to_owned() } else { format!("error {errno}") };
+    let why = match (owner, errno) {
+        (Some(Owner::Image(name)), -2) => format!("it is in this image's {name}, which is not loaded"),
+        (Some(Owner::TinyCore(name)), -2) => format!("it is not in this image; Tiny Core's {name} has it"),
+        (None, -2) => "it is not in this image".to_owned(),
+        _ => format!("error {errno}"),
+    };
     Finding {
         code: "no_firmware".to_owned(),
         component: device.clone(),
         text: format!("{device} asked for firmware {file} and did not get it: {why}"),
         file: Some(file.clone()),
-        extension: None,
+        extension: owner.map(|owner| owner.name().to_owned()),
     }
 }
 
@@ -113,7 +121,7 @@ mod tests {
             ("iTCO_wdt".to_owned(), reason("denied")),
         ]);
         let firmware = MissingFirmware { file: "bnx2/x.fw".into(), device: "0000:02:00.0".into(), errno: -2 };
-        let found = findings(&devices, &database, &failed, [&firmware, &firmware]);
+        let found = findings(&devices, &database, &failed, [&firmware, &firmware], &Owners::default());
         let short: Vec<_> = found.iter().map(|f| (f.code.as_str(), f.component.as_str())).collect();
         let expected = [
             ("no_driver", "0000:01:00.0"),
@@ -125,7 +133,26 @@ mod tests {
         assert_eq!(short, expected);
         assert!(found[0].file.as_deref().unwrap().ends_with("kernel/e1000e.ko"));
         assert_eq!(found[2].file.as_deref(), Some("bnx2/x.fw"));
+        assert_eq!(found[2].extension.as_deref(), Some("firmware-broadcom_bnx2.tcz"));
         assert!(found[3].text.starts_with("storage controller 1234:5678 at 0000:03:00.0"), "{}", found[3].text);
         assert!(found[4].text.ends_with("iTCO_wdt: a watchdog resets the machine"), "{}", found[4].text);
+    }
+
+    #[test]
+    fn missing_firmware_is_told_with_the_extension_that_has_it() {
+        let owners = Owners::parse("bnx2/x.fw firmware-server.tcz\n");
+        let said = |file: &str, errno| {
+            let missing = MissingFirmware { file: file.into(), device: "0000:02:00.0".into(), errno };
+            let found = no_firmware(&missing, owners.of(file));
+            (found.text, found.extension.unwrap_or_default())
+        };
+        let (text, extension) = said("bnx2/x.fw", -2);
+        assert!(text.contains("bnx2/x.fw") && text.ends_with("firmware-server.tcz, which is not loaded"), "{text}");
+        assert_eq!(extension, "firmware-server.tcz");
+        let (text, extension) = said("rtl_nic/rtl8168h-2.fw", -2);
+        assert!(text.ends_with("not in this image; Tiny Core's firmware-rtl_nic.tcz has it"), "{text}");
+        assert_eq!(extension, "firmware-rtl_nic.tcz");
+        assert_eq!(said("odd.fw", -2).1, "");
+        assert!(said("bnx2/x.fw", -12).0.ends_with("error -12"));
     }
 }

@@ -7,6 +7,7 @@ mod coldplug;
 mod database;
 mod early;
 mod findings;
+mod firmware;
 mod insert;
 mod kmsg;
 mod pattern;

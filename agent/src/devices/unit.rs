@@ -11,6 +11,7 @@ use wire::checkin::Extension;
 use super::coldplug::{self, Device};
 use super::database::Database;
 use super::findings::findings;
+use super::firmware::Owners;
 use super::insert::insert;
 use super::kmsg::MissingFirmware;
 use super::schedule::Schedule;
@@ -40,6 +41,7 @@ pub(crate) struct Unit {
     /// Modalias values that were looked up already.
     seen: BTreeSet<String>,
     firmware: BTreeSet<MissingFirmware>,
+    owners: Owners,
     extensions: Vec<Extension>,
     /// Modules that were loaded before the schedule existed.
     first: Vec<String>,
@@ -67,6 +69,7 @@ impl Unit {
             schedule: Schedule::new(MODULES_AT_ONCE, MODULE_LOAD),
             seen: BTreeSet::new(),
             firmware: BTreeSet::new(),
+            owners: Owners::load(),
             extensions,
             first,
             sender,
@@ -215,7 +218,7 @@ impl Unit {
                 devices.len()
             );
         }
-        let findings = findings(devices, &self.database, &failed, &self.firmware);
+        let findings = findings(devices, &self.database, &failed, &self.firmware, &self.owners);
         let extensions = self.extensions.clone();
         let state = Devices { settled: true, loaded, failed, findings, extensions };
         if let Err(error) = state.publish() {

@@ -26,6 +26,36 @@ pub struct Lock {
     /// The Debian base.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub debian: Option<Debian>,
+    /// Tiny Core's own ISO and extensions, sorted by path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tinycore: Vec<Taken>,
+}
+
+/// A file of Tiny Core's mirrors.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Taken {
+    /// Its path on a mirror.
+    pub path: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// SHA-256 in hexadecimal digits.
+    pub sha256: String,
+}
+
+impl Taken {
+    /// The SHA-256.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn digest(&self) -> Result<[u8; 32]> {
+        let byte = |index: usize| u8::from_str_radix(self.sha256.get(2 * index..2 * index + 2)?, 16).ok();
+        let mut digest = [0; 32];
+        for (index, to) in digest.iter_mut().enumerate() {
+            *to = byte(index).with_context(|| format!("SHA-256 of {} is {:?}", self.path, self.sha256))?;
+        }
+        Ok(digest)
+    }
 }
 
 /// What the Debian base is made of.
@@ -63,7 +93,7 @@ pub struct Package {
 
 impl Default for Lock {
     fn default() -> Self {
-        Self { format: Self::FORMAT, base: None, debian: None }
+        Self { format: Self::FORMAT, base: None, debian: None, tinycore: Vec::new() }
     }
 }
 
@@ -101,13 +131,19 @@ impl Lock {
             lock.format,
             Self::FORMAT
         );
-        for package in lock.debian.iter().flat_map(|d| &d.packages) {
-            let digest = &package.sha256;
+        let packages = lock.debian.iter().flat_map(|d| &d.packages).map(|package| (&package.name, &package.sha256));
+        for (name, digest) in packages.chain(lock.tinycore.iter().map(|taken| (&taken.path, &taken.sha256))) {
             if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
-                bail!("SHA-256 of {} is {digest:?}", package.name);
+                bail!("SHA-256 of {name} is {digest:?}");
             }
         }
         Ok(lock)
+    }
+
+    /// What was taken from a path of Tiny Core's mirrors.
+    #[must_use]
+    pub fn taken(&self, path: &str) -> Option<&Taken> {
+        self.tinycore.iter().find(|taken| taken.path == path)
     }
 
     /// Writes the file, whole or not at all.
@@ -158,7 +194,8 @@ mod tests {
             kernel: "linux-image-6.1.0-56-amd64".to_owned(),
             packages: vec![package],
         };
-        Lock { base: Some("debian".to_owned()), debian: Some(debian), ..Lock::default() }
+        let taken = Taken { path: "17.x/x86_64/tcz/a.tcz".to_owned(), size: 3, sha256: "5c".repeat(32) };
+        Lock { base: Some("debian".to_owned()), debian: Some(debian), tinycore: vec![taken], ..Lock::default() }
     }
 
     #[test]
@@ -175,6 +212,9 @@ mod tests {
         let text = toml::to_string(&lock()).unwrap();
         let error = Lock::parse(&text.replace("4b4b", "4b")).unwrap_err();
         assert!(error.to_string().contains("busybox"), "{error}");
+        let error = Lock::parse(&text.replace("5c5c", "5C5C")).unwrap_err();
+        assert!(error.to_string().contains("a.tcz"), "{error}");
+        assert_eq!(lock().taken("17.x/x86_64/tcz/a.tcz").unwrap().digest().unwrap(), [0x5c; 32]);
         let error = Lock::parse(&text.replace("format = 1", "format = 7")).unwrap_err();
         assert!(error.to_string().contains("format 7"), "{error}");
     }

@@ -28,8 +28,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::build::choose;
 use crate::cache::{self, Key};
 use crate::limits::{MAX_DEB, MAX_DEB_UNPACKED, MAX_ROOTFS};
+use crate::mirrors::{Mirrors, Version};
 use crate::{input, output};
 
 use config::Config;
@@ -38,10 +40,10 @@ use lock::Lock;
 /// Arguments of `mkiso base`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// What the base is made of: `debian`.
+    /// What the base is made of: `debian`, or `tinycore[=VERSION]` for Tiny Core's own ISO from its mirrors.
     #[arg(long, default_value = "debian", conflicts_with = "rootfs")]
     pub base: String,
-    /// Root file system of Tiny Core (rootfs64.tar.xz, core.gz) to take in place of Debian's busybox.
+    /// Root file system of Tiny Core (rootfs64.tar.xz, rootfs.tar.gz, core.gz) to take in place of Debian's busybox.
     #[arg(long, value_name = "FILE")]
     pub rootfs: Option<PathBuf>,
     /// Debian package of the kernel for --rootfs [default: the kernel that image.lock names].
@@ -69,8 +71,13 @@ pub struct Args {
 /// # Errors
 /// What failed, on what, and what to do.
 pub fn run(args: &Args) -> Result<()> {
+    if let Some(version) = choose::tiny_core(&args.base)? {
+        output::copy(&mirrored(args, version.as_ref())?.path, &args.out)?;
+        println!("{}", args.out.display());
+        return Ok(());
+    }
     if args.base != "debian" {
-        bail!("cannot make a base of {:?}; debian is what can be assembled from packages", args.base);
+        bail!("cannot make a base of {:?}; name debian, or tinycore[=VERSION]", args.base);
     }
     if let Some(rootfs) = &args.rootfs {
         tinycore(args, rootfs)?;
@@ -115,6 +122,19 @@ pub fn debian(config_path: &Path, lock_path: &Path, update: bool, cache: Option<
     let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let sha256 = cache::seal(&path, &bytes)?;
     Ok(Iso { path, sha256 })
+}
+
+/// Tiny Core's own ISO in the cache.
+fn mirrored(args: &Args, version: Option<&Version>) -> Result<Iso> {
+    let cache = cache::folder(args.cache.as_deref())?;
+    let _held = cache::hold(&cache)?;
+    let config = crate::build::config::Config::read(&args.config)?;
+    let update = update_command(&args.config, &args.lock);
+    let mirrors = Mirrors::new(config.tinycore()?, &cache, &args.lock, update)?;
+    if args.update_lock {
+        mirrors.forget(version)?;
+    }
+    mirrors.iso(version)
 }
 
 /// Makes a base of Tiny Core's root file system in the file `rootfs`.
@@ -197,7 +217,7 @@ fn locked(
 
 /// The command that takes newer packages, as it can be pasted: by the path of this very program, which need not be on
 /// anybody's search path.
-fn update_command(config: &Path, lock: &Path) -> String {
+pub(crate) fn update_command(config: &Path, lock: &Path) -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| "mkiso".into());
     let (config, lock) = (quoted(&config.to_string_lossy()), quoted(&lock.to_string_lossy()));
     let program = quoted(&program.to_string_lossy());

@@ -10,6 +10,7 @@ use wire::limits::DEFAULT_SITE_SLOT;
 
 use super::variant::Variant;
 use crate::limits::MAX_SITE_SLOT;
+use crate::mirrors;
 
 /// In an extension's name: the release of the base's kernel.
 const KERNEL: &str = "KERNEL";
@@ -20,6 +21,7 @@ pub struct Config {
     image: Image,
     #[serde(default)]
     modules: Modules,
+    tinycore: Option<mirrors::Config>,
     /// Where the file lies; other inputs are found beside it.
     #[serde(skip)]
     folder: PathBuf,
@@ -68,6 +70,29 @@ impl Config {
             slot > 0 && slot <= MAX_SITE_SLOT && slot.is_multiple_of(4),
             "image.site_slot is {slot}; it must be a multiple of 4 from 4 to {MAX_SITE_SLOT} bytes"
         );
+        Ok(config)
+    }
+
+    /// Section `[tinycore]`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn tinycore(&self) -> Result<&mirrors::Config> {
+        self.tinycore
+            .as_ref()
+            .context("image.toml has no section [tinycore], which names mirrors and extensions of Tiny Core")
+    }
+
+    /// The same image on Tiny Core's own kernel: with the extensions of its mirrors, without what it does not have.
+    ///
+    /// # Errors
+    /// There is no section `[tinycore]`.
+    pub fn on_tiny_core(&self) -> Result<Self> {
+        let tinycore = self.tinycore()?.clone();
+        let mut config = self.clone();
+        config.image.required_modules.retain(|name| !tinycore.without.contains_key(name));
+        (config.image.early, config.image.extensions) = (tinycore.early, tinycore.extensions);
+        config.image.remote = tinycore.remote;
         Ok(config)
     }
 
@@ -136,6 +161,29 @@ mod tests {
         assert_eq!(config.extensions(Variant::Debug, "6.1"), ["bash.tcz", "openssh.tcz"]);
         assert_eq!(config.deny_modules()["mei"], "why");
         assert_eq!(config.site_slot(), DEFAULT_SITE_SLOT);
+    }
+
+    #[test]
+    fn on_tiny_core_it_has_the_extensions_of_its_mirrors() {
+        assert!(Config::parse(TEXT).unwrap().on_tiny_core().unwrap_err().to_string().contains("[tinycore]"));
+        let text = TEXT.replace("\"e1000e\"", "\"e1000e\", \"hv_netvsc\"");
+        let section = "[tinycore]\nversion = \"17.x\"\nmirrors = [\"http://m\"]\nearly = [\"scsi-KERNEL.tcz\"]\n\
+                       extensions = [\"lshw.tcz\"]\nremote = [\"dropbear.tcz\"]\nwithout = {hv_netvsc = \"why\"}\n";
+        let config = Config::parse(&format!("{text}{section}")).unwrap().on_tiny_core().unwrap();
+        assert_eq!(config.early("6.18"), ["scsi-6.18.tcz"]);
+        assert_eq!(config.extensions(Variant::Debug, "6.18"), ["lshw.tcz", "dropbear.tcz"]);
+        assert_eq!(config.required_modules(), ["e1000e"]);
+        assert!(Config::parse(&format!("{text}{}", section.replace("17.x", "17"))).is_err());
+    }
+
+    #[test]
+    fn the_shipped_description_is_read() {
+        let config = Config::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../image.toml")).unwrap();
+        let tinycore = config.tinycore().unwrap();
+        assert!(tinycore.mirrors.len() > 1 && tinycore.without.values().all(|reason| !reason.is_empty()));
+        for name in tinycore.without.keys() {
+            assert!(config.required_modules().contains(name), "{name} is not required anyway");
+        }
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! A base: any ISO of Tiny Core's layout, read into memory. Its initrd is looked into, never changed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
 use super::modules::{Modules, Place};
-use crate::cpio::initrd;
+use crate::base::tinycore::{RELEASES, version_of};
 use crate::cpio::tree::Tree;
+use crate::cpio::{TYPE_FILE, TYPE_MASK, initrd};
 use crate::iso::Iso;
 use crate::limits::MAX_INITRD_UNPACKED;
 
@@ -24,6 +25,8 @@ const EXTENSIONS: &str = "cde/optional";
 const DESCRIPTION: &str = "mk-base.json";
 /// Index files of modules that are read.
 const INDEX: [&str; 2] = ["modules.builtin", "modules.dep"];
+/// What Tiny Core's own initrd has.
+const TINY_CORE: &str = "etc/init.d/tc-config";
 
 /// An opened base.
 pub struct Core {
@@ -42,7 +45,11 @@ pub struct Core {
     pub initrd: Vec<u8>,
     /// What the kernel makes of the initrd.
     pub tree: Tree,
+    /// Release of Tiny Core, where the base is its own ISO, or is laid out as that and says nothing of itself.
+    pub tiny_core: Option<String>,
     index: BTreeMap<&'static str, String>,
+    /// Where extensions are that the ISO lacks.
+    beside: Option<PathBuf>,
 }
 
 /// The part of the description that is read.
@@ -84,21 +91,31 @@ impl Core {
         initrd::for_each(&initrd, MAX_INITRD_UNPACKED, |member| {
             tree.apply(&member);
             let name = String::from_utf8_lossy(member.name);
+            let mut keep = |name| found.insert(name, String::from_utf8_lossy(member.data).into_owned());
             if let Some(index) = INDEX.iter().find(|index| name.rsplit('/').next() == Some(index)) {
-                found.insert(*index, String::from_utf8_lossy(member.data).into_owned());
+                keep(*index);
+            } else if let Some(release) = RELEASES.iter().find(|release| name.trim_start_matches("./") == **release) {
+                keep(*release);
             }
         })
         .with_context(|| format!("{initrd_path} in {shown} cannot be read"))?;
         let release = release(&tree).with_context(|| format!("{initrd_path} in {shown}"))?;
+        let mut tiny_core = None;
         let name = match iso.read(DESCRIPTION)? {
             Some(json) => {
                 let description: Description = serde_json::from_slice(&json)
                     .with_context(|| format!("{DESCRIPTION} in {shown} cannot be read"))?;
                 format!("{} {} ({release})", description.name, description.suite)
             }
+            None if tree.get(TINY_CORE).is_some() => {
+                let version = version_of(RELEASES.map(|path| found.get(path).map_or("", String::as_str)));
+                tiny_core = Some(version.clone());
+                format!("tinycore {version} ({release})")
+            }
             None => format!("{} ({release})", path.file_name().unwrap_or_default().to_string_lossy()),
         };
-        Ok(Self { iso, name, release, kernel_path: KERNEL, kernel, initrd_path, initrd, tree, index: found })
+        let (kernel_path, index, beside) = (KERNEL, found, None);
+        Ok(Self { iso, name, release, kernel_path, kernel, initrd_path, initrd, tree, tiny_core, index, beside })
     }
 
     /// What the base says of itself: packages with versions and origins, where `mkiso base` made it.
@@ -118,12 +135,44 @@ impl Core {
         self.iso.read(name)
     }
 
-    /// A file of `cde/optional`: an extension or what stands beside it.
+    /// Names the folder with the extensions that the ISO lacks.
+    pub fn look_beside(&mut self, folder: PathBuf) {
+        self.beside = Some(folder);
+    }
+
+    /// A file of `cde/optional`, or of the folder beside: an extension or what stands with it.
     ///
     /// # Errors
-    /// The ISO is damaged.
+    /// The ISO is damaged, or the file in the folder cannot be read.
     pub fn extension_file(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
-        self.iso.read(&format!("{EXTENSIONS}/{name}"))
+        let own = self.iso.read(&format!("{EXTENSIONS}/{name}"))?;
+        let (None, Some(folder)) = (&own, &self.beside) else { return Ok(own) };
+        let path = folder.join(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// Calls `each` with every module of the initrd: its path below the folder of the index, and its bytes.
+    ///
+    /// # Errors
+    /// The initrd is damaged.
+    pub fn each_module(&self, mut each: impl FnMut(&str, &[u8])) -> Result<()> {
+        let folder = format!("lib/modules/{}/", self.release);
+        initrd::for_each(&self.initrd, MAX_INITRD_UNPACKED, |member| {
+            let name = String::from_utf8_lossy(member.name);
+            if let Some((_, path)) = name.split_once(&folder).filter(|_| member.mode & TYPE_MASK == TYPE_FILE) {
+                each(path, member.data);
+            }
+        })
+        .with_context(|| format!("{} of {} cannot be read", self.initrd_path, self.name))
+    }
+
+    /// Puts another `modules.dep` in place of the initrd's own.
+    pub fn index_anew(&mut self, dep: String) {
+        self.index.insert(INDEX[1], dep);
     }
 
     /// Names of the extensions in the base.

@@ -1,10 +1,10 @@
 //! The built-in extensions: which ones, in which order, and what is in those that carry modules.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Cursor;
+use std::io::{Cursor, Read as _};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use backhand::FilesystemReader;
+use backhand::{FilesystemReader, InnerNode};
 use md5::{Digest as _, Md5};
 use tce_mirror::plan;
 
@@ -15,6 +15,7 @@ use super::manifest::Part;
 use super::place::Item;
 use super::variant::Variant;
 use crate::cache::{hex, sha256};
+use crate::limits::MAX_INITRD_UNPACKED;
 
 /// Where the agent, and a Tiny Core init, find the built-in extensions.
 const FOLDER: &str = "tmp/builtin/optional";
@@ -24,6 +25,10 @@ const LIST: &str = "tmp/builtin/onboot.lst";
 const COMPANIONS: [&str; 3] = [DEPENDENCIES, ".md5.txt", ".info"];
 /// Behind an extension's name: the file that names what it depends on.
 const DEPENDENCIES: &str = ".dep";
+/// Where the agent finds which extension has which firmware.
+const FIRMWARE_LIST: &str = "etc/razor-mk/firmware.lst";
+/// Folder of firmware, wherever an extension has it.
+const FIRMWARE: &str = "lib/firmware/";
 /// Folder above a kernel's modules, wherever an extension has it.
 const MODULES: &str = "lib/modules/";
 
@@ -48,6 +53,11 @@ impl Extension {
             sha256: self.sha256.clone(),
             bytes: self.bytes.len() as u64,
         }
+    }
+
+    fn open(&self) -> Result<FilesystemReader<'_>> {
+        FilesystemReader::from_reader(Cursor::new(&self.bytes))
+            .map_err(|error| anyhow!("{} is no squashfs image: {error}", self.name))
     }
 }
 
@@ -113,14 +123,45 @@ impl Extensions {
         let folder = format!("{MODULES}{release}/");
         let mut files = BTreeSet::new();
         for extension in self.early() {
-            let reader = FilesystemReader::from_reader(Cursor::new(&extension.bytes))
-                .map_err(|error| anyhow!("{} is no squashfs image: {error}", extension.name))?;
-            for node in reader.files() {
+            for node in extension.open()?.files() {
                 let path = node.fullpath.to_string_lossy();
                 files.extend(path.split_once(&folder).map(|(_, file)| file.to_owned()));
             }
         }
         Ok(files)
+    }
+
+    /// The list by which the agent tells which extension has a firmware file: its name, a blank, the extension.
+    ///
+    /// # Errors
+    /// An extension is no squashfs image.
+    pub fn firmware(&self) -> Result<Item> {
+        let mut list = BTreeSet::new();
+        for extension in self.early() {
+            for node in extension.open()?.files().filter(|node| matches!(node.inner, InnerNode::File(_))) {
+                let path = node.fullpath.to_string_lossy();
+                list.extend(path.split_once(FIRMWARE).map(|(_, file)| format!("{file} {}\n", extension.name)));
+            }
+        }
+        Ok(Item::file(FIRMWARE_LIST, 0o644, list.into_iter().collect::<String>().into_bytes()))
+    }
+
+    /// Calls `each` with path and bytes of every file of the early extensions.
+    ///
+    /// # Errors
+    /// An extension is no squashfs image or is damaged, or what `each` gives.
+    pub fn each_early_file(&self, mut each: impl FnMut(&str, &[u8]) -> Result<()>) -> Result<()> {
+        for extension in self.early() {
+            let reader = extension.open()?;
+            for node in reader.files() {
+                let InnerNode::File(file) = &node.inner else { continue };
+                let (path, mut bytes) = (node.fullpath.to_string_lossy(), Vec::new());
+                let read = reader.file(file).reader().take(MAX_INITRD_UNPACKED).read_to_end(&mut bytes);
+                read.with_context(|| format!("{path} in {} cannot be read", extension.name))?;
+                each(&path, &bytes)?;
+            }
+        }
+        Ok(())
     }
 
     /// What goes into the compressed archive: all that shrinks.

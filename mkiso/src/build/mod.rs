@@ -11,6 +11,7 @@ pub mod core;
 pub mod elf;
 pub mod esp;
 pub mod extensions;
+pub mod index;
 pub mod loaders;
 pub mod manifest;
 pub mod modules;
@@ -46,6 +47,7 @@ pub use self::variant::Variant;
 use crate::cache;
 use crate::cpio;
 use crate::input;
+use crate::mirrors::Version;
 use crate::slot::{Content, public_keys, relative};
 
 /// Folder of files for the image, beside `image.toml`.
@@ -56,7 +58,7 @@ const FIRST_MODULES: [&str; 2] = ["loop", "squashfs"];
 /// Arguments of `mkiso build`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Base: `auto`, `debian`, or a Core ISO.
+    /// Base: `auto`, `debian`, `tinycore[=VERSION]`, or a Core ISO.
     #[arg(long, default_value = "auto")]
     pub base: String,
     /// The agent: a static x86_64 program.
@@ -83,6 +85,13 @@ pub struct Args {
     /// Folder for the image.
     #[arg(long, default_value = "dist")]
     pub out: PathBuf,
+}
+
+impl Args {
+    /// Where it is noted what was taken.
+    fn lock_path(&self, config: &Config) -> PathBuf {
+        self.lock.clone().unwrap_or_else(|| config.beside("image.lock"))
+    }
 }
 
 /// Runs `mkiso build`. Prints the ISO's path on stdout.
@@ -149,10 +158,17 @@ struct Build {
 impl Build {
     fn prepare(args: &Args, config: &Config, source: Source, base: &Path, agent: Vec<u8>) -> Result<Self> {
         let mut core = Core::open(base)?;
+        let own = core.tiny_core.clone().map(|version| on_tiny_core(args, config, &mut core, &version)).transpose()?;
+        let config = own.as_ref().unwrap_or(config);
         let extensions = Extensions::take(&mut core, config, args.variant)?;
+        let index = own.is_some().then(|| index::make(&mut core, &extensions)).transpose()?;
+        let (index, early) = match index {
+            Some(index) => (index.items, index.files),
+            None => (Vec::new(), extensions.early_modules(&core.release)?),
+        };
         let required = config.required_modules().iter().map(|name| (name.as_str(), Place::Early));
         let first = FIRST_MODULES.map(|name| (name, Place::Initrd));
-        core.prove(first.into_iter().chain(required), &extensions.early_modules(&core.release)?)?;
+        core.prove(first.into_iter().chain(required), &early)?;
         let mut inputs = vec![Part::new("agent", "--agent", &agent)];
         for extension in extensions.all() {
             inputs.push(extension.part(&core.name));
@@ -164,6 +180,8 @@ impl Build {
         items.push(Item::file(variant::AGENT, 0o755, agent));
         items.push(Item::file(IMAGE_PATH, 0o644, image(args.variant, config, &core, &source, &extensions)?));
         items.extend(extensions.texts());
+        items.push(extensions.firmware()?);
+        items.extend(index);
         let shrinking = place::archive(&mut core.tree, items, source.epoch)?;
         slot_paths_are_plain(&core.tree, args.variant)?;
         let plain = place::archive(&mut core.tree, extensions.into_images(), source.epoch)?;
@@ -263,6 +281,22 @@ impl Build {
             outputs,
         }
     }
+}
+
+/// The description for Tiny Core's own ISO, whose extensions come from its mirrors unless it has them itself.
+fn on_tiny_core(args: &Args, config: &Config, core: &mut Core, version: &str) -> Result<Config> {
+    let config = config.on_tiny_core()?;
+    let release = core.release.clone();
+    let wanted = [config.early(&release), config.extensions(args.variant, &release)].concat();
+    let own = core.extensions()?;
+    if !wanted.iter().all(|name| own.contains(name)) {
+        let version: Version =
+            version.parse().with_context(|| format!("the base {} does not say its release", core.name))?;
+        let (cache, lock) = (cache::folder(args.cache.as_deref())?, args.lock_path(&config));
+        let _held = cache::hold(&cache)?;
+        core.look_beside(choose::mirrors(args, &config, &cache, &lock)?.extensions(&version, &release, &wanted)?);
+    }
+    Ok(config)
 }
 
 /// Runs both at once: most of the time goes into digests and into waiting for the disk.

@@ -169,19 +169,29 @@ fn initrd() -> Vec<u8> {
     let dep = "kernel/loop.ko:\nkernel/squashfs.ko:\nkernel/drivers/net/e1000.ko:\n";
     archive.file(&format!("{modules}/modules.dep"), 0o644, dep.as_bytes()).unwrap();
     archive.file(&format!("{modules}/modules.builtin"), 0o644, b"kernel/net/packet/af_packet.ko\n").unwrap();
-    let bytes = archive.finish();
+    gzip(&archive.finish())
+}
+
+/// One gzip member.
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut compressor = libdeflater::Compressor::new(libdeflater::CompressionLvl::fastest());
     let mut gzip = vec![0; compressor.gzip_compress_bound(bytes.len())];
-    let len = compressor.gzip_compress(&bytes, &mut gzip).unwrap();
+    let len = compressor.gzip_compress(bytes, &mut gzip).unwrap();
     gzip.truncate(len);
     gzip
 }
 
-fn squashfs(path: &str) -> Vec<u8> {
+/// A squashfs image with one file.
+pub(crate) fn squashfs(path: &str) -> Vec<u8> {
+    squashfs_of(path, b"content")
+}
+
+/// The same with this content.
+pub(crate) fn squashfs_of(path: &str, content: &'static [u8]) -> Vec<u8> {
     let mut writer = FilesystemWriter::default();
     let header = NodeHeader { permissions: 0o755, ..NodeHeader::default() };
     writer.push_dir_all(Path::new(path).parent().unwrap(), header).unwrap();
-    writer.push_file(&b"content"[..], path, header).unwrap();
+    writer.push_file(content, path, header).unwrap();
     let mut bytes = std::io::Cursor::new(Vec::new());
     writer.write(&mut bytes).unwrap();
     bytes.into_inner()

@@ -2,16 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
-mod server;
-
 use std::fs;
 use std::path::Path;
 
+use mk_tests::web::{Answer, Server};
 use tce_mirror::checksum::{hex, md5};
 use tce_mirror::fetch::{Mirror, first};
 use tce_mirror::sync::{self, Copy, Missing, Repository};
-
-use server::{Answer, Server};
 
 const FOLDER: &str = "/17.x/x86_64/tcz";
 const KERNEL: &str = "6.18.2-tinycore64";

@@ -211,8 +211,12 @@ fn medium(line: &mut Line, boot: &Boot) {
 }
 
 fn disks(line: &mut Line, machine: &Machine, files: &Files) {
-    if machine.disks.iter().any(|d| d.bus == Bus::Scsi) {
-        line.add("-device", "megasas,id=raid");
+    for (bus, controller) in
+        [(Bus::Scsi, "megasas,id=raid"), (Bus::Sas, "mptsas1068,id=sas"), (Bus::Usb, "qemu-xhci,id=xhci")]
+    {
+        if machine.disks.iter().any(|d| d.bus == bus) {
+            line.add("-device", controller);
+        }
     }
     let mut ports = 1..;
     for (index, disk) in machine.disks.iter().enumerate() {
@@ -227,6 +231,8 @@ fn disks(line: &mut Line, machine: &Machine, files: &Files) {
             }
             Bus::Virtio => format!("virtio-blk-pci,drive=disk{index},serial={serial}"),
             Bus::Scsi => format!("scsi-hd,bus=raid.0,drive=disk{index},serial={serial}{wwn}"),
+            Bus::Sas => format!("scsi-hd,bus=sas.0,drive=disk{index},serial={serial}{wwn}"),
+            Bus::Usb => format!("usb-storage,bus=xhci.0,drive=disk{index},serial={serial}"),
             Bus::Sata => {
                 let port = ports.next().unwrap_or(1);
                 format!("ide-hd,bus=ide.{port},drive=disk{index},serial={serial}{wwn}")
@@ -245,6 +251,7 @@ fn nics(line: &mut Line, machine: &Machine, boot: &Boot, files: &Files) {
         let model = match nic.model {
             NicModel::E1000 => "e1000",
             NicModel::E1000e => "e1000e",
+            NicModel::Igb => "igb",
             NicModel::Virtio => "virtio-net-pci",
             NicModel::Vmxnet3 => "vmxnet3",
         };
@@ -317,7 +324,7 @@ mod tests {
     fn wwn_is_given_as_each_bus_names_it() {
         let line = shown(|m, _, _| {
             let template = m.disks[0].clone();
-            m.disks = [Bus::Nvme, Bus::Scsi, Bus::Sata, Bus::Sata]
+            m.disks = [Bus::Nvme, Bus::Scsi, Bus::Sata, Bus::Sata, Bus::Sas]
                 .map(|bus| super::super::spec::Disk { bus, ..template.clone() })
                 .into();
         });
@@ -325,6 +332,8 @@ mod tests {
         assert!(line.contains("scsi-hd,bus=raid.0,drive=disk1,serial=NVME000001,wwn=0x0025385000000001"), "{line}");
         assert!(line.contains("ide-hd,bus=ide.1,drive=disk2"), "{line}");
         assert!(line.contains("ide-hd,bus=ide.2,drive=disk3"), "{line}");
+        assert!(line.contains("-device mptsas1068,id=sas "), "{line}");
+        assert!(line.contains("scsi-hd,bus=sas.0,drive=disk4,serial=NVME000001,wwn=0x0025385000000001"), "{line}");
     }
 
     #[test]

@@ -129,7 +129,7 @@ pub struct Disk {
     pub size_bytes: u64,
     /// Serial number, at most 20 characters.
     pub serial: String,
-    /// World-wide name (`scsi`, `sata`) or EUI-64 (`nvme`): 16 hex digits.
+    /// World-wide name (`scsi`, `sas`, `sata`) or EUI-64 (`nvme`): 16 hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wwn: Option<String>,
     /// File with the disk's first bytes, no larger than the disk. It is copied.
@@ -147,8 +147,12 @@ pub enum Bus {
     Virtio,
     /// Behind a MegaRAID SAS controller.
     Scsi,
+    /// Behind an LSI SAS1068 controller.
+    Sas,
     /// AHCI port.
     Sata,
+    /// USB stick at an xHCI controller.
+    Usb,
 }
 
 /// Network port.
@@ -176,6 +180,8 @@ pub enum NicModel {
     E1000,
     /// Intel 82574L.
     E1000e,
+    /// Intel 82576, in QEMU from 8.0 on.
+    Igb,
     /// virtio-net.
     Virtio,
     /// VMware's.
@@ -304,7 +310,7 @@ impl Machine {
             }
             ensure!(serial.len() <= 20, "disk serial {serial:?} is longer than the 20 characters that disks have");
             if let Some(wwn) = &disk.wwn {
-                ensure!(disk.bus != Bus::Virtio, "disk {serial}: virtio disks have no wwn");
+                ensure!(!matches!(disk.bus, Bus::Virtio | Bus::Usb), "disk {serial}: virtio and usb disks have no wwn");
                 ensure!(
                     wwn.len() == 16 && wwn.bytes().all(|b| b.is_ascii_hexdigit()),
                     "disk {serial}: wwn {wwn:?} is not 16 hex digits"

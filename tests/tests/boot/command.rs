@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::TcpStream;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use duct::cmd;
@@ -15,16 +16,16 @@ use super::lab::tool;
 
 /// One run of the command.
 #[derive(Debug, Clone, Copy)]
-struct Run {
+struct Run<'a> {
     medium: &'static str,
     firmware: &'static str,
     /// What comes besides.
-    more: &'static [&'static str],
+    more: &'a [&'a str],
     /// What the guest's console says when it boots this way.
     sign: &'static str,
 }
 
-const fn run(medium: &'static str, firmware: &'static str, more: &'static [&'static str], sign: &'static str) -> Run {
+const fn run<'a>(medium: &'static str, firmware: &'static str, more: &'a [&'a str], sign: &'static str) -> Run<'a> {
     Run { medium, firmware, more, sign }
 }
 
@@ -36,8 +37,11 @@ const CORE: &[&str] = &["--variant", "development", "--init", "core", "--json"];
 /// The base's own init has handed over to the agent.
 const BASE_IS_UP: &str = "base is up";
 
-/// Each combination. The runs take turns, since the command allows one of itself in a work tree.
-const RUNS: [Run; 8] = [
+/// Held by a run: the command allows one of itself in a work tree.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Each combination.
+const RUNS: [Run<'static>; 8] = [
     run("iso", "bios", &[], LOADER),
     run("iso", "uefi", &["--json"], "QEMU DVD-ROM"),
     run("usb", "bios", &["--json"], LOADER),
@@ -54,8 +58,16 @@ fn each_medium_with_each_firmware_and_either_init_checks_in() {
     assert!(failures.is_empty(), "{} of {} failed:\n\n{}", failures.len(), RUNS.len(), failures.join("\n\n"));
 }
 
+/// The same on a base ISO, from CD under BIOS, with either init.
+pub(super) fn either_init_checks_in_on(base: &str) {
+    let more = ["--base", base, "--json"];
+    wrong(run("iso", "bios", &more, LOADER)).unwrap();
+    wrong(run("iso", "bios", &[&more, &CORE[..4]].concat(), BASE_IS_UP)).unwrap();
+}
+
 /// Runs the command to its end, and says what is wrong with that.
-fn wrong(run: Run) -> Result<(), String> {
+fn wrong(run: Run<'_>) -> Result<(), String> {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (dir, started) = (TempDir::new().unwrap(), Instant::now());
     let errors = dir.path().join("errors");
     let (timeout, fixed) = (limits::CHECK_IN.as_secs().to_string(), ["boot", "--until", "checkin", "--accel", "tcg"]);
@@ -85,7 +97,7 @@ fn wrong(run: Run) -> Result<(), String> {
 }
 
 /// With `--json` standard output is the node and nothing else.
-fn node(run: Run, result: &str) -> Result<(), String> {
+fn node(run: Run<'_>, result: &str) -> Result<(), String> {
     let node: Value = serde_json::from_str(result).map_err(|error| format!("no JSON: {error}"))?;
     let mode = node.pointer("/inventory/stable/boot/mode").and_then(Value::as_str);
     let is_right = node["name"] == "node1" && mode == Some(run.firmware);

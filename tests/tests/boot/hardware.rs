@@ -181,6 +181,8 @@ impl Differences {
                 Bus::Virtio => "virtio",
                 Bus::Sata => "sata",
                 Bus::Scsi => "scsi",
+                Bus::Sas => "sas",
+                Bus::Usb => "usb",
             };
             self.check(&format!("transport of disk {serial}"), Some(transport), found.transport.as_deref());
         }
@@ -194,6 +196,7 @@ impl Differences {
             let driver = match nic.model {
                 NicModel::E1000 => "e1000",
                 NicModel::E1000e => "e1000e",
+                NicModel::Igb => "igb",
                 NicModel::Virtio => "virtio_net",
                 NicModel::Vmxnet3 => "vmxnet3",
             };

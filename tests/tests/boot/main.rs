@@ -9,6 +9,7 @@ mod faults;
 mod hardware;
 mod identity;
 mod lab;
+mod lure;
 mod media;
 mod pauses;
 mod rubbish;

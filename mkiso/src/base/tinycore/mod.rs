@@ -15,8 +15,9 @@ use crate::cpio;
 use crate::limits::MAX_INITRD_UNPACKED;
 
 use super::config::Modules;
+use super::depmod::GZ;
 use super::modules::{Selection, name_of};
-use super::{firmware, initrd};
+use super::{depmod, firmware, initrd};
 
 pub use rootfs::Rootfs;
 
@@ -33,8 +34,8 @@ const DEBIAN_MODULES: &str = "usr/lib/modules";
 const LOADER: (&str, &str) = ("lib64/ld-linux-x86-64.so.2", "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2");
 /// What every release's root file system has.
 const SIGNS: [&str; 3] = ["init", "etc/init.d/tc-config", "bin/busybox"];
-/// Ending of modules in the initrd, behind Debian's own.
-const GZ: &str = ".gz";
+/// Where releases say which they are: newer ones, older ones.
+pub const RELEASES: [&str; 2] = ["etc/os-release", "usr/share/doc/tc/release.txt"];
 
 /// Checks that it is Tiny Core's, and says which release, such as `17.0`; nothing where it does not say so itself.
 ///
@@ -44,9 +45,16 @@ pub fn release(root: &Rootfs) -> Result<String> {
     for sign in SIGNS {
         ensure!(root.has(sign), "it is no root file system of Tiny Core: it has no /{sign}");
     }
-    let text = root.content("etc/os-release").map(String::from_utf8_lossy).unwrap_or_default();
-    let version = text.lines().find_map(|line| line.strip_prefix("VERSION_ID="));
-    Ok(version.unwrap_or_default().trim_matches('"').to_owned())
+    let text = |path: &str| root.content(path).map(String::from_utf8_lossy).unwrap_or_default();
+    let [newer, older] = RELEASES.map(text);
+    Ok(version_of([&newer, &older]))
+}
+
+/// The version that the files [`RELEASES`] name, such as `17.0`; nothing if neither does.
+#[must_use]
+pub fn version_of(texts: [&str; 2]) -> String {
+    let named = texts[0].lines().find_map(|line| line.strip_prefix("VERSION_ID="));
+    named.unwrap_or(texts[1]).trim().trim_matches('"').to_owned()
 }
 
 /// The names of the modules that its own kernel had, built in or not.
@@ -83,28 +91,14 @@ pub fn core(mut root: Rootfs, early: &Tree, index: &Tree, time: u32) -> Result<(
             root.file(&format!("{}{GZ}", placed(path, "")), u32::from(node.mode), initrd::gzip(bytes)?)?;
         }
     }
+    let packed = early.iter().filter_map(|(path, _)| Some(path.split_once("/kernel/")?.1));
+    let packed: BTreeSet<String> = packed.map(|path| format!("kernel/{path}")).collect();
     for (path, node) in index.iter() {
         let Kind::File(bytes) = &node.kind else { continue };
-        let bytes = if path.ends_with("/modules.dep") { compressed(bytes, early) } else { bytes.clone() };
+        let bytes = if path.ends_with("/modules.dep") { depmod::name_packed(bytes, &packed) } else { bytes.clone() };
         root.file(&placed(path, ""), u32::from(node.mode), bytes)?;
     }
     root.archive(time, GZ)
-}
-
-/// `modules.dep` with the names that the modules of the initrd have there.
-fn compressed(dep: &[u8], early: &Tree) -> Vec<u8> {
-    let early: BTreeSet<&str> = early.iter().filter_map(|(path, _)| Some(path.split_once("/kernel/")?.1)).collect();
-    let mut text = String::new();
-    for line in String::from_utf8_lossy(dep).lines() {
-        for (index, word) in line.split(' ').enumerate() {
-            let (file, colon) = word.strip_suffix(':').map_or((word, ""), |file| (file, ":"));
-            let ending = if file.strip_prefix("kernel/").is_some_and(|file| early.contains(file)) { GZ } else { "" };
-            let blank = if index == 0 { "" } else { " " };
-            text.push_str(&format!("{blank}{file}{ending}{colon}"));
-        }
-        text.push('\n');
-    }
-    text.into_bytes()
 }
 
 /// Where drivers of this root file system find their firmware.
@@ -179,6 +173,10 @@ mod tests {
     fn the_release_is_told_and_what_is_none_refused() {
         assert_eq!(release(&root()).unwrap(), "17.0");
         let mut root = root();
+        root.remove("etc/os-release");
+        assert_eq!(release(&root).unwrap(), "");
+        root.file("usr/share/doc/tc/release.txt", 0o644, b"6.0\n".to_vec()).unwrap();
+        assert_eq!(release(&root).unwrap(), "6.0");
         root.remove("etc/init.d");
         let error = release(&root).unwrap_err().to_string();
         assert!(error.contains("/etc/init.d/tc-config"), "{error}");
@@ -192,15 +190,6 @@ mod tests {
         let chosen = Selection { drivers, ..Selection::default() };
         let modules = with_own(&Modules { early: vec!["fs/squashfs".into()], ..Modules::default() }, &chosen, &own);
         assert_eq!(modules.early, ["fs/squashfs", "drivers/net/e-x"]);
-    }
-
-    #[test]
-    fn the_index_names_modules_as_they_lie_in_the_initrd() {
-        let mut early = Tree::default();
-        early.file("usr/lib/modules/6.1.0/kernel/a/x.ko", 0o644, "x").unwrap();
-        let dep = b"kernel/a/x.ko:\nkernel/a/y.ko: kernel/a/x.ko kernel/z.ko\n";
-        let want = "kernel/a/x.ko.gz:\nkernel/a/y.ko: kernel/a/x.ko.gz kernel/z.ko\n";
-        assert_eq!(String::from_utf8(compressed(dep, &early)).unwrap(), want);
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! A root file system of Tiny Core as it is handed in: a tree in `tar.xz`, or the release's own `core.gz` (cpio, one gzip
-//! member or plain). Read as a stream; owners, modes, links, names of one file and devices are kept, times are not.
+//! A root file system of Tiny Core as it is handed in: a tree in `tar.xz` or `tar.gz`, or the release's own `core.gz` (cpio,
+//! one gzip member or plain). Read as a stream; owners, modes, links, names of one file and devices are kept, times are not.
 //! Unpacked it may have [`MAX_INITRD_UNPACKED`] bytes.
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use flate2::read::GzDecoder;
 use liblzma::read::XzDecoder;
 use tce_mirror::tree::clean;
 
@@ -18,6 +19,8 @@ use crate::limits::MAX_INITRD_UNPACKED;
 
 /// First bytes of xz data.
 const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z'];
+/// Where a tar archive has its sign, and the sign.
+const TAR: (usize, &[u8]) = (257, b"ustar");
 /// Permissions of folders that nobody listed.
 const DIR_MODE: u32 = 0o755;
 /// Bits of a mode that are permissions.
@@ -57,6 +60,8 @@ impl Rootfs {
     pub fn read(bytes: &[u8]) -> Result<Self> {
         if bytes.starts_with(XZ) {
             from_tar(XzDecoder::new(Cursor::new(bytes)), MAX_INITRD_UNPACKED)
+        } else if is_tar_gz(bytes) {
+            from_tar(GzDecoder::new(Cursor::new(bytes)), MAX_INITRD_UNPACKED)
         } else {
             from_initrd(bytes)
         }
@@ -169,6 +174,13 @@ impl Entry {
     }
 }
 
+/// Whether bytes are a tar archive in gzip, as which the releases' own initrd looks from outside.
+fn is_tar_gz(bytes: &[u8]) -> bool {
+    let (at, sign) = TAR;
+    let mut head = vec![0; at + sign.len()];
+    GzDecoder::new(bytes).read_exact(&mut head).is_ok() && head.ends_with(sign)
+}
+
 /// Reads an unpacked tar archive of at most `limit` bytes.
 fn from_tar(plain: impl Read, limit: u64) -> Result<Rootfs> {
     let mut root = Rootfs::default();
@@ -246,7 +258,7 @@ fn from_initrd(bytes: &[u8]) -> Result<Rootfs> {
             failure = add_member(&mut root, &mut open, &member).err();
         }
     })
-    .context("it is neither a tar.xz nor an initrd such as core.gz")?;
+    .context("it is neither a tar.xz or tar.gz nor an initrd such as core.gz")?;
     failure.map_or(Ok(root), Err)
 }
 
@@ -322,15 +334,18 @@ mod tests {
     ];
 
     #[test]
-    fn a_tar_in_xz_keeps_modes_owners_links_and_devices() {
+    fn a_tar_in_xz_or_gzip_keeps_modes_owners_links_and_devices() {
         if Command::new("cpio").arg("--version").output().is_err() {
             return mk_tests::skip("there is no cpio");
         }
-        let folder = tree();
-        sh(folder.path(), "umask 022; tar -C t --owner=:7 --group=:8 --numeric-owner -cJf a.tar.xz .");
-        let list = listed(folder.path(), "a.tar.xz");
-        for want in WANT {
-            assert!(list.lines().any(|line| line == want), "{want} in\n{list}");
+        for (option, packed) in [("J", "a.tar.xz"), ("z", "a.tar.gz")] {
+            let folder = tree();
+            let owners = "--owner=:7 --group=:8 --numeric-owner";
+            sh(folder.path(), &format!("umask 022; tar -C t {owners} -c{option}f {packed} ."));
+            let list = listed(folder.path(), packed);
+            for want in WANT {
+                assert!(list.lines().any(|line| line == want), "{want} in\n{list}");
+            }
         }
     }
 
@@ -391,14 +406,21 @@ mod tests {
             assert!(error.contains(want), "{error}");
         }
         let error = format!("{:#}", Rootfs::read(b"<html>not found</html>").unwrap_err());
-        assert!(error.contains("neither a tar.xz nor an initrd") && error.contains("offset 0"), "{error}");
+        assert!(error.contains("neither a tar.xz or tar.gz nor an initrd") && error.contains("offset 0"), "{error}");
     }
 
     #[test]
     fn a_cut_file_is_refused_wherever_it_is_cut() {
-        let whole = tar_xz(&[("init", tar::EntryType::Regular, "#!/bin/sh"), ("b", tar::EntryType::Regular, "x")]);
-        for cut in 1..whole.len() {
-            assert!(Rootfs::read(&whole[..cut]).is_err(), "cut at {cut} of {}", whole.len());
+        let xz = tar_xz(&[("init", tar::EntryType::Regular, "#!/bin/sh"), ("b", tar::EntryType::Regular, "x")]);
+        let mut tar = Vec::new();
+        XzDecoder::new(xz.as_slice()).read_to_end(&mut tar).unwrap();
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(&tar).unwrap();
+        for whole in [xz, gz.finish().unwrap()] {
+            assert!(Rootfs::read(&whole).is_ok());
+            for cut in 1..whole.len() {
+                assert!(Rootfs::read(&whole[..cut]).is_err(), "cut at {cut} of {}", whole.len());
+            }
         }
     }
 

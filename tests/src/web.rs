@@ -1,40 +1,61 @@
-//! A web server that says exactly what a test tells it to, wrong lengths and all.
+//! A web server that says exactly what a test tells it to, wrong lengths and all: a mirror that behaves, or one that lies.
+
+#![expect(clippy::unwrap_used, reason = "a test's own server may fail loudly")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// What a path is answered with.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
+pub struct Answer {
     status: u16,
     body: Vec<u8>,
     /// Bytes after which the connection is closed, whatever was announced.
     cut: Option<usize>,
     ranges: bool,
+    /// Silence before it.
+    pause: Duration,
     location: Option<String>,
 }
 
 impl Answer {
-    pub(crate) fn ok(body: impl Into<Vec<u8>>) -> Self {
-        Self { status: 200, body: body.into(), cut: None, ranges: true, location: None }
+    /// This body.
+    #[must_use]
+    pub fn ok(body: impl Into<Vec<u8>>) -> Self {
+        Self { status: 200, body: body.into(), cut: None, ranges: true, pause: Duration::ZERO, location: None }
     }
 
-    pub(crate) fn status(status: u16) -> Self {
+    /// A status, with a body that says nothing.
+    #[must_use]
+    pub fn status(status: u16) -> Self {
         Self { status, ..Self::ok("error") }
     }
 
-    pub(crate) fn redirect(to: &str) -> Self {
+    /// Another path or URL.
+    #[must_use]
+    pub fn redirect(to: &str) -> Self {
         Self { status: 302, location: Some(to.to_owned()), ..Self::ok("") }
     }
 
-    pub(crate) fn cut_at(self, bytes: usize) -> Self {
+    /// The same, closed behind so many bytes.
+    #[must_use]
+    pub fn cut_at(self, bytes: usize) -> Self {
         Self { cut: Some(bytes), ..self }
     }
 
-    pub(crate) fn without_ranges(self) -> Self {
+    /// The same after a silence.
+    #[must_use]
+    pub fn after(self, pause: Duration) -> Self {
+        Self { pause, ..self }
+    }
+
+    /// The same, whole whatever range is asked for.
+    #[must_use]
+    pub fn without_ranges(self) -> Self {
         Self { ranges: false, ..self }
     }
 }
@@ -49,13 +70,18 @@ struct Shared {
 
 /// The server; ends with the test's process.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     address: SocketAddr,
     shared: Arc<Mutex<Shared>>,
 }
 
 impl Server {
-    pub(crate) fn start() -> Self {
+    /// Listens on a port of loopback from now on.
+    ///
+    /// # Panics
+    /// There is none.
+    #[must_use]
+    pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self { address: listener.local_addr().unwrap(), shared: Arc::default() };
         let shared = server.shared.clone();
@@ -68,26 +94,43 @@ impl Server {
         server
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Its URL, without a slash at its end.
+    #[must_use]
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// From now on.
-    pub(crate) fn put(&self, path: &str, answer: Answer) {
+    /// What a path is answered with from now on.
+    ///
+    /// # Panics
+    /// An answer has panicked.
+    pub fn put(&self, path: &str, answer: Answer) {
         self.shared.lock().unwrap().answers.insert(path.to_owned(), answer);
     }
 
-    /// For the next request only.
-    pub(crate) fn once(&self, path: &str, answer: Answer) {
+    /// The same for the next request only.
+    ///
+    /// # Panics
+    /// An answer has panicked.
+    pub fn once(&self, path: &str, answer: Answer) {
         self.shared.lock().unwrap().once.insert(path.to_owned(), answer);
     }
 
-    pub(crate) fn requests(&self, path: &str) -> usize {
+    /// How often a path was asked for.
+    ///
+    /// # Panics
+    /// An answer has panicked.
+    #[must_use]
+    pub fn requests(&self, path: &str) -> usize {
         self.ranges(path).len()
     }
 
     /// The `Range` of each request for a path, empty where there was none.
-    pub(crate) fn ranges(&self, path: &str) -> Vec<String> {
+    ///
+    /// # Panics
+    /// An answer has panicked.
+    #[must_use]
+    pub fn ranges(&self, path: &str) -> Vec<String> {
         let log = &self.shared.lock().unwrap().log;
         log.iter().filter(|(p, _)| p == path).map(|(_, range)| range.clone()).collect()
     }
@@ -130,6 +173,7 @@ fn reply(mut stream: &TcpStream, answer: &Answer, range: &str, head: bool) -> bo
         Some(from) => (206, &answer.body[from..]),
         None => (answer.status, &answer.body[..]),
     };
+    thread::sleep(answer.pause);
     let location = answer.location.as_ref().map_or_else(String::new, |to| format!("Location: {to}\r\n"));
     let header = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n{location}\r\n", body.len());
     let sent = if head { &[][..] } else { &body[..answer.cut.unwrap_or(body.len()).min(body.len())] };

@@ -1,0 +1,238 @@
+//! Tiny Core's own ISO and extensions, from its mirrors: downloaded with their checksums, kept in the cache, and pinned in
+//! `image.lock` by their SHA-256. What is pinned and in the cache needs no network. A mirror that has another file than the
+//! one that was taken before is passed over, and refused where no other one helps.
+
+pub mod version;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::Deserialize;
+use tce_mirror::fetch::{Asked, Mirror, first};
+use tce_mirror::plan;
+use tce_mirror::sync::{self, Missing, Repository};
+
+use crate::base::Iso;
+use crate::base::lock::{Lock, Taken};
+use crate::cache;
+use crate::limits::MAX_BASE;
+use crate::progress::Step;
+
+pub use version::Version;
+
+/// Folder of downloads within the cache.
+const FOLDER: &str = "tinycore";
+/// Behind a file's name: its checksums.
+const CHECKSUMS: &str = ".md5.txt";
+
+/// Section `[tinycore]` of `image.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What is taken where nothing is said and nothing is pinned.
+    pub version: Version,
+    /// Mirrors by their URLs, in the order in which they are asked.
+    pub mirrors: Vec<String>,
+    /// Extensions with modules and firmware, as in `[image]`.
+    pub early: Vec<String>,
+    /// The others, as in `[image]`.
+    pub extensions: Vec<String>,
+    /// Those of development and debug images, as in `[image]`.
+    pub remote: Vec<String>,
+    /// Modules that the image requires elsewhere and that Tiny Core's kernel does not have, with the reason.
+    #[serde(default)]
+    pub without: BTreeMap<String, String>,
+}
+
+/// The mirrors, with where things are kept.
+#[derive(Debug)]
+pub struct Mirrors<'a> {
+    config: &'a Config,
+    mirrors: Vec<Mirror>,
+    folder: PathBuf,
+    lock: &'a Path,
+    /// The command that takes anew what has changed, but for its version.
+    update: String,
+}
+
+impl<'a> Mirrors<'a> {
+    /// The mirrors of a description, with the cache's folder and `image.lock`. `update` is the command that takes newer
+    /// packages.
+    ///
+    /// # Errors
+    /// A mirror's URL is none.
+    pub fn new(config: &'a Config, cache: &Path, lock: &'a Path, update: String) -> Result<Self> {
+        let mirrors = config.mirrors.iter().map(|url| Mirror::new(url)).collect::<Result<_>>();
+        let mirrors = mirrors.context("image.toml, [tinycore] mirrors")?;
+        Ok(Self { config, mirrors, folder: cache.join(FOLDER), lock, update })
+    }
+
+    /// The ISO of a version, or of what was pinned of it, or of what the description names.
+    ///
+    /// # Errors
+    /// No mirror gives it rightly: each one's reason.
+    pub fn iso(&self, wanted: Option<&Version>) -> Result<Iso> {
+        let lock = Lock::read(self.lock)?;
+        let pins = lock.tinycore.iter().filter_map(|taken| Some((Version::of_path(&taken.path)?, taken)));
+        let pins = pins.filter(|(version, _)| wanted.is_none_or(|wanted| wanted.admits(version)));
+        let (version, pin) = match pins.max_by_key(|(version, _)| *version) {
+            Some((version, taken)) => (version, Some(taken)),
+            None => (self.newest(wanted.unwrap_or(&self.config.version))?, None),
+        };
+        let (path, place) = (version.path(), self.folder.join(version.path()));
+        if let Some(pin) = pin.filter(|pin| cache::digest(&place).is_ok_and(|digest| digest == pin.sha256)) {
+            return Ok(Iso { path: place, sha256: pin.sha256.clone() });
+        }
+        folder_of(&place)?;
+        let step = Step::open(&format!("downloading {path}"));
+        let digest = pin.map(Taken::digest).transpose()?;
+        let asked = first(&self.mirrors, |mirror| mirror.file(&path, digest, MAX_BASE, &place));
+        let asked = asked.with_context(|| format!("Tiny Core {version} cannot be had.{}", self.anew(&version)))?;
+        let Some(verified) = told(asked) else {
+            bail!(
+                "none of {} has {path}; name another version with --base tinycore=VERSION, or in image.toml, [tinycore]",
+                self.config.mirrors.join(", ")
+            );
+        };
+        let taken = Taken { path, size: verified.size, sha256: cache::hex(&verified.sha256) };
+        step.done(&format!("{} bytes, SHA-256 {}", taken.size, taken.sha256));
+        let iso = Iso { path: place, sha256: taken.sha256.clone() };
+        self.pin([taken])?;
+        Ok(iso)
+    }
+
+    /// Which release of the description's version can be had: in the cache, or on a mirror that answers now. Says where.
+    ///
+    /// # Errors
+    /// None: why not.
+    pub fn at_hand(&self) -> Result<(Version, String)> {
+        let wanted = &self.config.version;
+        let parent = self.folder.join(wanted.path());
+        let names = fs::read_dir(parent.parent().unwrap_or(&parent)).into_iter().flatten().flatten();
+        let paths = names.map(|entry| {
+            format!("{}/{ARCH}/release/{}", wanted.series(), entry.file_name().display(), ARCH = version::ARCHITECTURE)
+        });
+        let cached = paths.filter_map(|path| Version::of_path(&path)).filter(|version| wanted.admits(version)).max();
+        if let Some(version) = cached {
+            return Ok((version, format!("it is in the cache, {}", self.folder.display())));
+        }
+        let path = format!("{}{CHECKSUMS}", wanted.path());
+        let step = Step::open("asking the mirrors of Tiny Core");
+        let asked = first(&self.mirrors, |mirror| Ok(mirror.text(&path)?.map(|text| (text, mirror.url("")))))?;
+        let (text, url) = told(asked).with_context(|| format!("none of its mirrors has {path}"))?;
+        let version = wanted.newest(&text).unwrap_or(*wanted);
+        step.done(&format!("{url} has {version}"));
+        Ok((version, format!("{url} can be reached")))
+    }
+
+    /// The folder with `wanted` extensions of a series for a kernel, and all that they depend on.
+    ///
+    /// # Errors
+    /// One is on no mirror, or is another one than before: by name, with the reasons.
+    pub fn extensions(&self, series: &Version, kernel: &str, wanted: &[String]) -> Result<PathBuf> {
+        let (release, arch) = (series.series(), version::ARCHITECTURE.to_owned());
+        let repository = Repository { release, arch, kernel: kernel.to_owned() };
+        let (path, place) = (repository.folder(), self.folder.join(repository.folder()));
+        let lock = Lock::read(self.lock)?;
+        let pin = |name: &str| lock.taken(&format!("{path}/{name}"));
+        let text = |name: &str| fs::read_to_string(place.join(format!("{name}.dep"))).unwrap_or_default();
+        let here = plan::order(wanted, |name| plan::names(&text(name), kernel));
+        let right = |name: &String| Some(cache::digest(&place.join(name)).ok()? == pin(name)?.sha256);
+        if here.iter().all(|name| right(name).unwrap_or_default()) {
+            return Ok(place);
+        }
+        let step = Step::open("fetching extensions");
+        let copy = sync::run(&self.mirrors, &repository, wanted, &self.folder, |line| eprintln!("{line}"))?;
+        let absent: Vec<String> = copy.missing.iter().map(|(name, missing)| absent(name, missing)).collect();
+        ensure!(
+            absent.is_empty(),
+            "{}; correct [tinycore] in image.toml, or name another mirror there",
+            absent.join("; ")
+        );
+        let (mut taken, mut other) = (Vec::new(), Vec::new());
+        for (name, verified) in &copy.files {
+            let sha256 = cache::hex(&verified.sha256);
+            match pin(name) {
+                Some(pin) if pin.sha256 == sha256 => {}
+                Some(pin) => other.push(format!("{name} has SHA-256 {sha256}, image.lock says {}", pin.sha256)),
+                None => taken.push(Taken { path: format!("{path}/{name}"), size: verified.size, sha256 }),
+            }
+        }
+        ensure!(
+            other.is_empty(),
+            "the mirror has other extensions than those that were taken before: {}.{}",
+            other.join("; "),
+            self.anew(series)
+        );
+        step.done(&format!("{} extensions", copy.order.len()));
+        self.pin(taken)?;
+        Ok(place)
+    }
+
+    /// Forgets what is pinned of a version, so that it is taken anew.
+    ///
+    /// # Errors
+    /// The lock cannot be written.
+    pub fn forget(&self, wanted: Option<&Version>) -> Result<()> {
+        let mut lock = Lock::read(self.lock)?;
+        let series = format!("{}/", wanted.unwrap_or(&self.config.version).series());
+        lock.tinycore.retain(|taken| !taken.path.starts_with(&series));
+        lock.write(self.lock)
+    }
+
+    /// The newest release of a series, as a mirror names it. A mirror that does not has it under a name of its own.
+    fn newest(&self, wanted: &Version) -> Result<Version> {
+        if wanted.is_release() {
+            return Ok(*wanted);
+        }
+        let path = format!("{}{CHECKSUMS}", wanted.path());
+        let asked =
+            first(&self.mirrors, |mirror| mirror.text(&path)).context("the mirrors of Tiny Core do not answer")?;
+        Ok(told(asked).and_then(|text| wanted.newest(&text)).unwrap_or(*wanted))
+    }
+
+    fn pin(&self, taken: impl IntoIterator<Item = Taken>) -> Result<()> {
+        let mut lock = Lock::read(self.lock)?;
+        let before = lock.tinycore.len();
+        for taken in taken {
+            if lock.taken(&taken.path).is_none() {
+                lock.tinycore.push(taken);
+            }
+        }
+        if lock.tinycore.len() == before {
+            return Ok(());
+        }
+        lock.tinycore.sort();
+        lock.write(self.lock)
+    }
+
+    /// How to take anew what is pinned.
+    fn anew(&self, version: &Version) -> String {
+        format!(
+            " What was taken is pinned in {}; take it anew with `{} --base tinycore={version}`",
+            self.lock.display(),
+            self.update
+        )
+    }
+}
+
+/// What was found, with a warning for each mirror that was passed over.
+fn told<T>(asked: Asked<T>) -> Option<T> {
+    for reason in &asked.passed_over {
+        eprintln!("warning: {reason}");
+    }
+    asked.found
+}
+
+fn absent(name: &str, missing: &Missing) -> String {
+    let by = missing.needed_by.as_ref().map(|by| format!(", which {by} needs")).unwrap_or_default();
+    let unsure = if missing.unsure.is_empty() { String::new() } else { format!(" ({})", missing.unsure.join("; ")) };
+    format!("no mirror of Tiny Core has {name}{by}{unsure}")
+}
+
+fn folder_of(path: &Path) -> Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))
+}
