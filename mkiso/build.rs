@@ -9,7 +9,16 @@ use sha2::{Digest as _, Sha256};
 const DIGESTS: [(&str, &[&str]); 2] = [
     (
         "BASE_SOURCES",
-        &["src/base", "src/cpio", "../tce-mirror/src/deb.rs", "../tce-mirror/src/tcz.rs", "../tce-mirror/src/tree.rs"],
+        &[
+            "src/base",
+            "src/cpio",
+            "../tce-mirror/src/deb.rs",
+            "../tce-mirror/src/elf.rs",
+            "../tce-mirror/src/libraries.rs",
+            "../tce-mirror/src/recipe.rs",
+            "../tce-mirror/src/tcz.rs",
+            "../tce-mirror/src/tree.rs",
+        ],
     ),
     ("TCZ_SOURCES", &["../tce-mirror/src/tcz.rs"]),
 ];

@@ -3,7 +3,7 @@
 //! [`base`] assembles a Core-layout ISO from Debian packages, [`mirrors`] gets Tiny Core's own, [`build`] makes an image of
 //! one, [`customize`] fits an image to a site by way of its [`slot`]. [`iso`] and [`cpio`] are the formats. What the parts share is here: what operators
 //! hand in ([`input`]), whole-or-nothing output ([`output`]), progress on the terminal ([`progress`]), the builder's
-//! cache ([`cache`]), outside tools ([`tool`]) and every limit ([`limits`]).
+//! cache ([`cache`]) and every limit ([`limits`]).
 
 pub mod base;
 pub mod build;
@@ -18,4 +18,3 @@ pub mod mirrors;
 pub mod output;
 pub mod progress;
 pub mod slot;
-pub mod tool;

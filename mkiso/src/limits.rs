@@ -2,18 +2,12 @@
 
 use std::time::Duration;
 
-/// Largest Debian package that is read, in bytes. A kernel is about 70 MB, the largest firmware package about 130 MB.
-pub const MAX_DEB: u64 = 512 * 1024 * 1024;
-/// Largest sum of unpacked bytes of one Debian package. A kernel's modules are about 400 MB.
-pub const MAX_DEB_UNPACKED: u64 = 2 * 1024 * 1024 * 1024;
+pub use tce_mirror::limits::{MAX_DEB, MAX_DEB_UNPACKED};
+
 /// How often a download's size is read for the progress bar.
 pub const PROGRESS_TICK: Duration = Duration::from_millis(100);
 /// How often a download that came wrong is started again before the build gives up.
 pub const DOWNLOAD_ATTEMPTS: u32 = 2;
-/// Seconds without a byte after which a download counts as dead.
-pub const DOWNLOAD_TIMEOUT_S: u32 = 30;
-/// Last bytes of a failed tool's error output that are shown.
-pub const STDERR_TAIL: usize = 2000;
 /// Largest ISO of Tiny Core that is downloaded, in bytes. The largest of 17.0 has some 300 MB.
 pub const MAX_BASE: u64 = 1024 * 1024 * 1024;
 /// Largest file within an ISO that is read, in bytes.

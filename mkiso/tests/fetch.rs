@@ -7,11 +7,10 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use mkiso::base::apt::Apt;
-use mkiso::base::config::{Archive, Debian};
 use mkiso::base::fetch::Store;
 use mkiso::base::lock::Package;
 use mkiso::cache::sha256;
+use tce_mirror::apt::{Apt, Archive, Sources};
 
 const UPDATE: &str = "mkiso base --update-lock --out base.iso";
 
@@ -49,20 +48,14 @@ fn package(uri: String) -> Package {
 fn apt(cache: &Path) -> anyhow::Result<Apt> {
     let keyring = cache.join("keyring.gpg");
     std::fs::write(&keyring, "")?;
-    let config = Debian {
-        suite: "test".to_owned(),
+    let sources = Sources {
         architecture: "amd64".to_owned(),
         keyring,
         archives: vec![Archive { uri: "http://127.0.0.1:9/debian".to_owned(), suites: vec!["test".to_owned()] }],
         components: vec!["main".to_owned()],
-        kernel: String::new(),
-        root: Vec::new(),
-        libraries: Vec::new(),
-        boot: Vec::new(),
-        firmware: Vec::new(),
         without: std::collections::BTreeMap::new(),
     };
-    Apt::new(&cache.join("apt"), &config)
+    Apt::new(&cache.join("apt"), &sources)
 }
 
 /// Fetches one package; its bytes, or what was said.

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
-use crate::tree::{Kind, Node, Tree, clean};
+use crate::tree::{Kind, Node, Tree, clean, stays_within};
 
 /// Largest control archive in bytes, unpacked. Real ones are a few hundred kilobytes at most.
 const MAX_CONTROL: u64 = 16 * 1024 * 1024;
@@ -16,6 +16,10 @@ const MAX_CONTROL: u64 = 16 * 1024 * 1024;
 pub struct Deb {
     /// Fields of the control file, by name as written.
     pub control: BTreeMap<String, String>,
+    /// The other members of the control archive that are text, such as `postinst`, by name. They are never run.
+    pub scripts: BTreeMap<String, String>,
+    /// When it was built, in seconds since 1970.
+    pub built: u32,
     /// The files.
     pub tree: Tree,
 }
@@ -40,10 +44,12 @@ pub fn read(package: impl Read, limit: u64, mut place: impl FnMut(&str) -> Optio
     while let Some(entry) = archive.next_entry() {
         let entry = entry.context("no Debian package: its outer archive is damaged or cut short")?;
         let name = String::from_utf8_lossy(entry.header().identifier()).into_owned();
-        let declared = entry.header().size();
+        let (declared, time) = (entry.header().size(), entry.header().mtime());
         let mut counted = Counted { inner: entry, read: 0 };
         if let Some(suffix) = name.strip_prefix("control.tar") {
-            deb.control = read_control(decompress(suffix, &mut counted, MAX_CONTROL)?).context(name.clone())?;
+            (deb.control, deb.scripts) =
+                read_control(decompress(suffix, &mut counted, MAX_CONTROL)?).context(name.clone())?;
+            deb.built = u32::try_from(time).unwrap_or_default();
             have_control = true;
         } else if let Some(suffix) = name.strip_prefix("data.tar") {
             deb.tree = read_data(decompress(suffix, &mut counted, limit)?, &mut place).context(name.clone())?;
@@ -105,17 +111,23 @@ impl<R: Read> Read for Bounded<R> {
     }
 }
 
-fn read_control(tar: impl Read) -> Result<BTreeMap<String, String>> {
+/// Fields of the control file, and the texts beside it.
+type Control = (BTreeMap<String, String>, BTreeMap<String, String>);
+
+fn read_control(tar: impl Read) -> Result<Control> {
     let mut archive = tar::Archive::new(tar);
+    let mut texts = BTreeMap::new();
     for entry in archive.entries()? {
         let mut entry = entry?;
-        if clean(&entry.path()?.to_string_lossy())? == "control" {
-            let mut text = String::new();
-            entry.read_to_string(&mut text)?;
-            return Ok(parse_control(&text));
+        let name = clean(&entry.path()?.to_string_lossy())?;
+        if entry.header().entry_type().is_file() {
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes)?;
+            texts.insert(name, String::from_utf8_lossy(&bytes).into_owned());
         }
     }
-    bail!("no file named control in it")
+    let control = texts.remove("control").ok_or_else(|| anyhow!("no file named control in it"))?;
+    Ok((parse_control(&control), texts))
 }
 
 /// Fields of the first paragraph of a control file. Lines that are no field are skipped; continuation lines are joined
@@ -151,7 +163,10 @@ fn read_data(tar: impl Read, place: &mut impl FnMut(&str) -> Option<String>) -> 
         let mut entry = entry?;
         let packed = {
             let raw = entry.path()?;
-            clean(raw.to_str().ok_or_else(|| anyhow!("{} is no UTF-8", raw.display()))?)?
+            let raw = raw.to_str().ok_or_else(|| anyhow!("{} is no UTF-8", raw.display()))?;
+            ensure!(!raw.starts_with('/'), "{raw:?} is an absolute path, which no package should hold");
+            ensure!(!raw.contains(char::is_control), "{raw:?} has a control character in its name");
+            clean(raw)?
         };
         let Some(path) = place(&packed).filter(|path| !path.is_empty()) else { continue };
         let mode = u16::try_from(entry.header().mode()? & 0o7777).unwrap_or(0o644);
@@ -166,7 +181,11 @@ fn read_data(tar: impl Read, place: &mut impl FnMut(&str) -> Option<String>) -> 
                 entry.read_to_end(&mut content).with_context(|| path.clone())?;
                 Kind::File(content)
             }
-            tar::EntryType::Symlink => Kind::Link(target(&entry)?),
+            tar::EntryType::Symlink => {
+                let target = target(&entry)?;
+                ensure!(stays_within(&packed, &target), "{path} is a link to {target:?}, which leads out of its root");
+                Kind::Link(target)
+            }
             tar::EntryType::Link => {
                 let first = clean(&target(&entry)?)?;
                 let node = place(&first)
@@ -264,6 +283,20 @@ pub(crate) mod tests {
         let big = "0".repeat(1 << 20);
         let error = read(deb(".xz", &[("./x", &big)]).as_slice(), 1 << 16, whole).unwrap_err();
         assert!(format!("{error:#}").contains("more than is allowed"), "{error:#}");
+    }
+
+    #[test]
+    fn devices_are_refused_by_name() {
+        for kind in [tar::EntryType::Char, tar::EntryType::Block, tar::EntryType::Fifo] {
+            let mut tar = tar::Builder::new(Vec::new());
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_mode(0o666);
+            header.set_size(0);
+            tar.append_data(&mut header, "dev/mem", &b""[..]).unwrap();
+            let error = read_data(tar.into_inner().unwrap().as_slice(), &mut whole).unwrap_err().to_string();
+            assert!(error.contains("dev/mem is of type"), "{error}");
+        }
     }
 
     #[test]

@@ -1,16 +1,32 @@
 //! Tiny Core extensions: repository format, dependency closure, verification, load plan, (feature `fetch`) copies of a
 //! mirror's extensions, and (feature `build`) making them from Debian packages.
 
+#[cfg(feature = "build")]
+pub mod apt;
 pub mod checksum;
 #[cfg(feature = "build")]
 pub mod deb;
+#[cfg(feature = "build")]
+pub mod elf;
 #[cfg(feature = "fetch")]
 pub mod fetch;
-mod limits;
+#[cfg(feature = "import")]
+pub mod import;
+#[cfg(feature = "import")]
+pub mod index;
+#[cfg(feature = "build")]
+pub mod libraries;
+pub mod limits;
+#[cfg(feature = "build")]
+pub mod package;
 pub mod plan;
+#[cfg(feature = "build")]
+pub mod recipe;
 #[cfg(feature = "fetch")]
 pub mod sync;
 #[cfg(feature = "build")]
 pub mod tcz;
+#[cfg(feature = "build")]
+pub mod tool;
 #[cfg(feature = "build")]
 pub mod tree;

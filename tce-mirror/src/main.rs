@@ -1,14 +1,19 @@
-//! `tce-mirror`: copies Tiny Core extensions from mirrors. Parses the command line and calls the library.
-//! Exit code 0 on success, 1 on failure with the reason on stderr, 2 on a wrong command line.
+//! `tce-mirror`: copies Tiny Core extensions from mirrors, makes them from Debian packages, and writes a mirror's lists.
+//! Parses the command line and calls the library. Exit code 0 on success, 1 on failure with the reason on stderr, 2 on a
+//! wrong command line.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
+use tce_mirror::apt::Sources;
 use tce_mirror::fetch::Mirror;
-use tce_mirror::plan;
+use tce_mirror::import::{self, Request, have};
+use tce_mirror::recipe::{Present, Recipe};
 use tce_mirror::sync::{self, Missing, Repository};
+use tce_mirror::{index, plan};
 
 /// Works with Tiny Core extensions and their mirrors.
 #[derive(Parser)]
@@ -22,6 +27,13 @@ struct Cli {
 enum Command {
     /// Copy extensions with all that they depend on into a folder that can be served as a mirror.
     Sync(Sync),
+    /// Make extensions of Debian packages and of all that they need and the base lacks.
+    ImportDeb(ImportDeb),
+    /// Write the lists of a folder of extensions (info.lst, provides.db, dep.db, md5.db, tags.db) and missing checksums.
+    Index {
+        /// Folder with the extensions, such as MIRROR/17.x/x86_64/tcz.
+        folder: PathBuf,
+    },
 }
 
 #[derive(clap::Args)]
@@ -46,9 +58,41 @@ struct Sync {
     names: Vec<String>,
 }
 
+#[derive(clap::Args)]
+struct ImportDeb {
+    /// Folder for the extensions, such as MIRROR/17.x/x86_64/tcz. Its lists are written too.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Description with Debian's archives (`[debian]`) and of extensions (`[extension.NAME]`), such as image.toml. Without
+    /// it, all packages must be given as files.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// List of what the base has: names of packages and paths of shared libraries, one a line.
+    #[arg(long, value_name = "FILE")]
+    have: Option<PathBuf>,
+    /// Base made by `mkiso base`, whose shared libraries need not come along.
+    #[arg(long, value_name = "ISO")]
+    base: Option<PathBuf>,
+    /// Packages: files (`./NAME.deb`), names in Debian's archives, or names of extensions that the description has.
+    #[arg(required = true)]
+    packages: Vec<String>,
+}
+
+/// What of the image's description is needed here.
+#[derive(serde::Deserialize)]
+struct Config {
+    debian: Sources,
+    #[serde(default, rename = "extension")]
+    extensions: BTreeMap<String, Recipe>,
+}
+
 fn main() -> ExitCode {
-    let Command::Sync(args) = Cli::parse().command;
-    match run(&args) {
+    let done = match Cli::parse().command {
+        Command::Sync(args) => copy(&args),
+        Command::ImportDeb(args) => import(&args),
+        Command::Index { folder } => list(&folder),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tce-mirror: {error:#}");
@@ -57,7 +101,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Sync) -> Result<()> {
+fn copy(args: &Sync) -> Result<()> {
     let mirrors = args.from.iter().map(|url| Mirror::new(url)).collect::<Result<Vec<_>>>()?;
     let repository = Repository { release: args.release.clone(), arch: args.arch.clone(), kernel: args.kernel.clone() };
     let mut wanted = Vec::new();
@@ -88,5 +132,38 @@ fn run(args: &Sync) -> Result<()> {
         args.out.display()
     );
     println!("{} extensions in {}", copy.order.len(), args.out.join(repository.folder()).display());
+    Ok(())
+}
+
+fn import(args: &ImportDeb) -> Result<()> {
+    let (files, names) = args.packages.iter().cloned().partition::<Vec<_>, _>(|word| is_file(word));
+    let config: Option<Config> =
+        args.config.as_deref().map(|path| read(path, |text| Ok(toml::from_str(text)?))).transpose()?;
+    let mut present = args.have.as_deref().map_or_else(|| Ok(Present::default()), |path| read(path, have::list))?;
+    if let Some(iso) = &args.base {
+        have::base(iso, &mut present)?;
+    }
+    let (sources, recipes) = config.map_or_else(Default::default, |config| (Some(config.debian), config.extensions));
+    let files = files.into_iter().map(PathBuf::from).collect();
+    let request = Request { names, files, recipes, sources, present };
+    let made = import::run(&request, &args.out, |line| eprintln!("{line}"))?;
+    index::write(&args.out)?;
+    // In order of loading, as an install list has them.
+    made.iter().for_each(|name| println!("{name}"));
+    Ok(())
+}
+
+/// Whether a word of the command line is a package's file and no name.
+fn is_file(word: &str) -> bool {
+    word.contains('/') || word.ends_with(".deb")
+}
+
+fn read<T>(path: &Path, parse: impl FnOnce(&str) -> Result<T>) -> Result<T> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    parse(&text).with_context(|| format!("in {}", path.display()))
+}
+
+fn list(folder: &Path) -> Result<()> {
+    println!("{} extensions in {}", index::write(folder)?, folder.display());
     Ok(())
 }

@@ -4,9 +4,10 @@
 use std::io::Cursor;
 
 use anyhow::{Context as _, Result, ensure};
-use backhand::compression::{CompressionOptions, Compressor, Zstd};
+use backhand::compression::{CompressionOptions, Compressor, Gzip, Zstd};
 use backhand::{FilesystemCompressor, FilesystemWriter, NodeHeader};
 
+use crate::checksum;
 use crate::tree::{Kind, Tree};
 
 /// Block sizes that squashfs has, in bytes.
@@ -14,20 +15,40 @@ const BLOCKS: std::ops::RangeInclusive<u32> = 4096..=1024 * 1024;
 /// Highest ordinary level of zstd: slow to write, as fast as any to read.
 const ZSTD_LEVEL: u32 = 19;
 
-/// Writes a tree as squashfs in blocks of `block` bytes, a power of two from 4 KiB to 1 MiB; every time in it is `mtime`,
-/// seconds since 1970.
+/// Block size of Tiny Core's own extensions, in bytes.
+const TINY_CORE_BLOCK: u32 = 4096;
+/// Level and window of gzip as `mksquashfs` has them.
+const GZIP: Gzip = Gzip { compression_level: 9, window_size: 15, strategies: 0 };
+
+/// How an extension is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// As Tiny Core's own: gzip in blocks of 4 KiB. Every kernel that has squashfs reads it.
+    TinyCore,
+    /// Smaller and faster to read, for a kernel that has zstd.
+    Zstd {
+        /// Block size in bytes, a power of two from 4 KiB to 1 MiB.
+        block: u32,
+    },
+}
+
+/// Writes a tree as squashfs; every time in it is `mtime`, seconds since 1970.
 ///
 /// # Errors
 /// The block size is none that squashfs has, or the writer refuses an entry; it is named.
-pub fn write(tree: &Tree, block: u32, mtime: u32) -> Result<Vec<u8>> {
-    let options = CompressionOptions::Zstd(Zstd { compression_level: ZSTD_LEVEL });
+pub fn write(tree: &Tree, packing: Packing, mtime: u32) -> Result<Vec<u8>> {
+    let zstd = Zstd { compression_level: ZSTD_LEVEL };
+    let (block, compressor, options) = match packing {
+        Packing::TinyCore => (TINY_CORE_BLOCK, Compressor::Gzip, CompressionOptions::Gzip(GZIP)),
+        Packing::Zstd { block } => (block, Compressor::Zstd, CompressionOptions::Zstd(zstd)),
+    };
     ensure!(BLOCKS.contains(&block) && block.is_power_of_two(), "squashfs has no blocks of {block} bytes");
     let mut image = FilesystemWriter::default();
     image.set_time(mtime);
     image.set_root_mode(0o755);
     image.set_only_root_id();
     image.set_block_size(block);
-    image.set_compressor(FilesystemCompressor::new(Compressor::Zstd, Some(options)).context("squashfs by zstd")?);
+    image.set_compressor(FilesystemCompressor::new(compressor, Some(options)).context("squashfs compression")?);
     for (path, node) in tree.iter() {
         let header = NodeHeader::new(node.mode, 0, 0, mtime);
         match &node.kind {
@@ -57,6 +78,8 @@ pub struct Info {
     pub made_of: Vec<String>,
     /// Extensions that must be loaded before, without `.tcz`.
     pub depends: Vec<String>,
+    /// What a person should know, a sentence each: what was left out, what the packages' own scripts would have done.
+    pub notes: Vec<String>,
 }
 
 impl Info {
@@ -65,11 +88,11 @@ impl Info {
     pub fn text(&self, size: usize) -> String {
         let mut text = format!(
             "Title:          {}.tcz\nDescription:    {}\nVersion:        {}\nAuthor:         see the packages' copyright files\n\
-             Original-site:  {}\nCopying-policy: see the packages' copyright files\nSize:           {size}\nExtension_by:   mkiso\n\
+             Original-site:  {}\nCopying-policy: see the packages' copyright files\nSize:           {size}\nExtension_by:   Razor Microkernel\n\
              Comments:       Made of these Debian packages:\n",
             self.name, self.description, self.version, self.site
         );
-        for line in &self.made_of {
+        for line in self.made_of.iter().chain(&self.notes) {
             text.push_str("                ");
             text.push_str(line);
             text.push('\n');
@@ -87,15 +110,7 @@ impl Info {
 /// The text of `NAME.tcz.md5.txt`, as `md5sum` prints it.
 #[must_use]
 pub fn md5_txt(name: &str, image: &[u8]) -> String {
-    use md5::Digest as _;
-    use std::fmt::Write as _;
-    let digest = md5::Md5::digest(image);
-    let mut text = digest.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
-    let _ = writeln!(text, "  {name}.tcz");
-    text
+    format!("{}  {name}.tcz\n", checksum::hex(&checksum::md5(image)))
 }
 
 #[cfg(test)]
@@ -105,6 +120,8 @@ mod tests {
     use backhand::{FilesystemReader, InnerNode};
 
     use super::*;
+
+    const PACKINGS: [Packing; 2] = [Packing::TinyCore, Packing::Zstd { block: 1 << 17 }];
 
     fn tree() -> Tree {
         let mut tree = Tree::default();
@@ -138,12 +155,17 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        assert_eq!(read_back(write(&tree(), 1 << 17, 99).unwrap()), tree());
+        for packing in PACKINGS {
+            assert_eq!(read_back(write(&tree(), packing, 99).unwrap()), tree(), "{packing:?}");
+        }
     }
 
     #[test]
     fn the_same_tree_makes_the_same_bytes() {
-        assert_eq!(write(&tree(), 1 << 17, 99).unwrap(), write(&tree(), 1 << 17, 99).unwrap());
+        for packing in PACKINGS {
+            assert_eq!(write(&tree(), packing, 99).unwrap(), write(&tree(), packing, 99).unwrap(), "{packing:?}");
+        }
+        assert!(write(&tree(), Packing::Zstd { block: 5000 }, 99).is_err());
     }
 
     #[test]

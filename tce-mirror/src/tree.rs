@@ -162,6 +162,12 @@ pub fn clean(path: &str) -> Result<String> {
     Ok(parts.join("/"))
 }
 
+/// Whether a link at `path` with this target stays within the root. An absolute target does: it is the running system's.
+#[must_use]
+pub fn stays_within(path: &str, target: &str) -> bool {
+    join(path.rsplit_once('/').map_or("", |(folder, _)| folder), target).is_some()
+}
+
 /// The path on a system whose `/bin`, `/sbin`, `/lib` and `/lib64` are links into `/usr`.
 #[must_use]
 pub fn usr_merged(path: &str) -> String {

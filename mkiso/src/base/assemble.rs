@@ -4,17 +4,17 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
+use tce_mirror::libraries::{self, Libraries};
+use tce_mirror::recipe::{self, Packages, Present};
 use tce_mirror::tcz::Info;
-use tce_mirror::tree::{Kind, Tree, usr_merged};
+use tce_mirror::tree::{Kind, Tree};
 
 use crate::limits::MAX_DEB_UNPACKED;
 use crate::progress::{Step, Unit};
 
 use super::compress::Extension;
 use super::config::Config;
-use super::extension::{self, Packages};
 use super::fetch::Store;
-use super::libraries::Libraries;
 use super::modules::{self, Selection};
 use super::tinycore::{self, Rootfs};
 use super::{compress, depmod, firmware, initrd, layout, lock, manifest, rootfs};
@@ -80,7 +80,7 @@ pub fn assemble(inputs: &Inputs<'_>) -> Result<Tree> {
 
     let parts = Parts { packages: &packages, config, early, drivers, firmware: firmware.tree, index };
     let step = Step::open("writing the initrd");
-    let (core, extensions) = match inputs.given {
+    let (core, extensions, libraries) = match inputs.given {
         None => parts.over_packages(inputs.lock, release)?,
         Some(given) => parts.over_tinycore(given, inputs.lock, release)?,
     };
@@ -93,9 +93,18 @@ pub fn assemble(inputs: &Inputs<'_>) -> Result<Tree> {
         core,
         extensions: extensions.iter().map(|e| &e.info).zip(images).collect(),
         isolinux: inputs.given.map_or(rootfs::ISOLINUX, |_| tinycore::ISOLINUX),
-        manifest: manifest::text(inputs.lock, release, firmware.absent, inputs.given.map(|given| &given.source))?,
+        manifest: manifest::text(manifest::Said {
+            lock: inputs.lock,
+            kernel: release,
+            absent_firmware: firmware.absent,
+            libraries,
+            rootfs: inputs.given.map(|given| &given.source),
+        })?,
     })
 }
+
+/// The initrd, the extensions, and which of Debian's shared libraries the initrd has.
+type Root = (Vec<u8>, Vec<Extension>, Vec<String>);
 
 /// What a base is put together from.
 struct Parts<'a> {
@@ -109,25 +118,26 @@ struct Parts<'a> {
 
 impl Parts<'_> {
     /// The initrd and the extensions of a base of packages alone.
-    fn over_packages(self, lock: &lock::Debian, release: &str) -> Result<(Vec<u8>, Vec<Extension>)> {
+    fn over_packages(self, lock: &lock::Debian, release: &str) -> Result<Root> {
         let mut root = base_root(self.packages, self.config)?;
+        let present = Present { libraries: libraries::of(&root), ..Present::default() };
         let mut extensions = for_hardware(self.drivers, self.firmware, lock, release);
-        extensions.extend(from_packages(self.packages, self.config, &root)?);
+        extensions.extend(from_packages(self.packages, self.config, &present)?);
         root.merge(self.early)?;
         root.merge(self.index)?;
-        Ok((initrd::gzip(&initrd::archive(&root, lock.taken)?)?, extensions))
+        Ok((initrd::gzip(&initrd::archive(&root, lock.taken)?)?, extensions, present.libraries.into_iter().collect()))
     }
 
     /// The same over Tiny Core's root file system. Its C library is another one than that of Debian's programs, which
     /// therefore comes along with its loader, in one extension that the others need.
-    fn over_tinycore(self, given: &Given, lock: &lock::Debian, release: &str) -> Result<(Vec<u8>, Vec<Extension>)> {
+    fn over_tinycore(self, given: &Given, lock: &lock::Debian, release: &str) -> Result<Root> {
         let (archive, packed) = tinycore::core(given.root.clone(), &self.early, &self.index, lock.taken)?;
         let at = tinycore::firmware_folder(&archive)?;
         let (drivers, firmware) = (tinycore::relocate(&self.drivers, &at)?, tinycore::relocate(&self.firmware, &at)?);
         let libraries = &self.config.debian.libraries;
         let libc: Vec<&Tree> = libraries.iter().filter_map(|name| self.packages.tree(name)).collect();
         let mut shared = Tree::default();
-        let mut programs = from_packages(self.packages, self.config, &Tree::default())?;
+        let mut programs = from_packages(self.packages, self.config, &Present::default())?;
         for program in &mut programs {
             tinycore::share_libc(&mut program.tree, &libc, &mut shared)?;
             program.info.depends.push(tinycore::LIBC.to_owned());
@@ -139,12 +149,13 @@ impl Parts<'_> {
             version: names.first().map_or_else(String::new, |package| package.version.clone()),
             site: names.first().map_or_else(String::new, |package| package.uri.clone()),
             made_of: names.iter().map(|package| format!("{} {}", package.name, package.version)).collect(),
-            depends: Vec::new(),
+            ..Info::default()
         };
         let mut extensions = for_hardware(drivers, firmware, lock, release);
         extensions.push(Extension { tree: shared, info: about, block: compress::BLOCK });
         extensions.extend(programs);
-        Ok((initrd::gzip_stored(&archive, packed)?, extensions))
+        // Its own are of no use to Debian's programs.
+        Ok((initrd::gzip_stored(&archive, packed)?, extensions, Vec::new()))
     }
 }
 
@@ -158,11 +169,11 @@ fn for_hardware(drivers: Tree, firmware: Tree, lock: &lock::Debian, release: &st
     ]
 }
 
-/// The extensions that are made of packages, without the libraries that `root` has.
-fn from_packages(packages: &Packages<'_>, config: &Config, root: &Tree) -> Result<Vec<Extension>> {
+/// The extensions that are made of packages, without the libraries that are there already.
+fn from_packages(packages: &Packages<'_>, config: &Config, present: &Present) -> Result<Vec<Extension>> {
     let mut extensions = Vec::new();
-    for (name, extension) in &config.extensions {
-        let (tree, info) = extension::build(name, extension, packages, root)?;
+    for (name, recipe) in &config.extensions {
+        let (tree, info) = recipe::build(name, recipe, packages, present)?;
         extensions.push(Extension { tree, info, block: compress::BLOCK });
     }
     Ok(extensions)
@@ -182,19 +193,12 @@ fn unpack<'a>(inputs: &Inputs<'a>) -> Result<Packages<'a>> {
         step.at(done as u64);
         let given = inputs.given.and_then(|given| given.kernel.clone()).filter(|_| package.name == inputs.lock.kernel);
         let bytes = given.map_or_else(|| inputs.store.read(package), Ok)?;
-        let deb = tce_mirror::deb::read(bytes.as_slice(), MAX_DEB_UNPACKED, place)
+        let deb = tce_mirror::deb::read(bytes.as_slice(), MAX_DEB_UNPACKED, recipe::place)
             .with_context(|| format!("{} {} cannot be read", package.name, package.version))?;
         packages.0.push((package, deb.tree));
     }
     step.done(&format!("{} packages", packages.0.len()));
     Ok(packages)
-}
-
-/// Where a packaged file lies in the image; nowhere, if no image needs it.
-fn place(path: &str) -> Option<String> {
-    const LEFT_OUT: [&str; 3] = ["usr/share/", "boot/System.map", "boot/config"];
-    let licence = path.starts_with("usr/share/doc/") && path.ends_with("/copyright");
-    (licence || !LEFT_OUT.iter().any(|prefix| path.starts_with(prefix))).then(|| usr_merged(path))
 }
 
 /// The chosen modules' files, those of the initrd and those of the extension.
@@ -235,6 +239,6 @@ fn info(name: &str, description: &str, lock: &lock::Debian) -> Info {
             .filter(|p| p.name == lock.kernel || p.name.starts_with("firmware-"))
             .map(|p| format!("{} {}", p.name, p.version))
             .collect(),
-        depends: Vec::new(),
+        ..Info::default()
     }
 }

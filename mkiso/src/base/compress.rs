@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
-use tce_mirror::tcz::{self, Info};
+use tce_mirror::tcz::{self, Info, Packing};
 use tce_mirror::tree::{Kind, Tree};
 
 use crate::cache::{self, Key};
@@ -63,7 +63,7 @@ fn one(folder: &Path, extension: &Extension, time: u32) -> Result<Vec<u8>> {
     if let Some(image) = cache::sealed(&path) {
         return Ok(image);
     }
-    let image = tcz::write(&extension.tree, extension.block, time)?;
+    let image = tcz::write(&extension.tree, Packing::Zstd { block: extension.block }, time)?;
     output::write(&path, &image)?;
     cache::seal(&path, &image)?;
     Ok(image)

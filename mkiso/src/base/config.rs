@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
+use tce_mirror::apt::{Archive, Sources};
+use tce_mirror::recipe::Recipe;
 
 /// What `image.toml` says of the base.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -14,7 +16,7 @@ pub struct Config {
     pub debian: Debian,
     /// Extensions made of packages, by name without `.tcz`.
     #[serde(default, rename = "extension")]
-    pub extensions: BTreeMap<String, Extension>,
+    pub extensions: BTreeMap<String, Recipe>,
     /// Kernel modules.
     pub modules: Modules,
 }
@@ -46,28 +48,6 @@ pub struct Debian {
     /// Packages that are left out although others depend on them, with the reason.
     #[serde(default)]
     pub without: BTreeMap<String, String>,
-}
-
-/// One archive.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Archive {
-    /// Its address.
-    pub uri: String,
-    /// Suites that are taken from it.
-    pub suites: Vec<String>,
-}
-
-/// `[extension.NAME]`: an extension made of packages.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Extension {
-    /// Packages that it is made of.
-    pub packages: Vec<String>,
-    /// Files that are taken from them.
-    pub files: Vec<String>,
-    /// One line.
-    pub description: String,
 }
 
 /// `[modules]`: which kernel modules the image has.
@@ -108,6 +88,18 @@ impl Config {
 }
 
 impl Debian {
+    /// Where packages come from.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        Sources {
+            architecture: self.architecture.clone(),
+            keyring: self.keyring.clone(),
+            archives: self.archives.clone(),
+            components: self.components.clone(),
+            without: self.without.clone(),
+        }
+    }
+
     /// Packages that are taken by name, without what they depend on.
     pub fn alone(&self) -> impl Iterator<Item = &String> {
         self.root.iter().chain(&self.libraries).chain(&self.boot).chain(&self.firmware)

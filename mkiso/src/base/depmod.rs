@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use tce_mirror::tree::{Kind, Tree};
 
-use crate::tool::DEPMOD;
+use tce_mirror::tool::DEPMOD;
 
 /// Ending of compressed modules, behind the kernel's own.
 pub const GZ: &str = ".gz";
@@ -40,7 +40,7 @@ pub fn index(kernel: &Tree, trees: &[&Tree], folder: &str, release: &str) -> Res
         index.file(&path, 0o644, bytes)?;
     }
     let said = DEPMOD.output(&[OsStr::new("-b"), stage.path().as_os_str(), OsStr::new(release)], &[])?;
-    let words = crate::tool::tail(&said.stderr);
+    let words = tce_mirror::tool::tail(&said.stderr);
     ensure!(said.status.success() && !words.contains("ERROR"), "depmod failed ({}): {words}", said.status);
     for name in MADE {
         let path = root.join(name);

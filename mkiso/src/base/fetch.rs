@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, bail};
+use tce_mirror::apt::Apt;
 use tempfile::NamedTempFile;
 
-use crate::cache::sha256;
 use crate::limits::{DOWNLOAD_ATTEMPTS, MAX_DEB, PROGRESS_TICK};
 use crate::output;
 use crate::progress::{Step, Unit};
 
-use super::apt::Apt;
 use super::lock::Package;
 
 /// The cache of packages.
@@ -40,7 +39,7 @@ impl Store {
     pub fn read(&self, package: &Package) -> Result<Vec<u8>> {
         let path = self.path(package);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        verify(package, &bytes)?;
+        package.verify(&bytes)?;
         Ok(bytes)
     }
 
@@ -118,7 +117,7 @@ impl Store {
             return Ok(());
         }
         let bytes = fs::read(temp.path()).with_context(|| format!("cannot read {}", temp.path().display()))?;
-        verify(package, &bytes)?;
+        package.verify(&bytes)?;
         output::write(&self.path(package), &bytes)
     }
 }
@@ -127,24 +126,6 @@ fn append(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
-}
-
-/// Whether bytes are the package that the lock names.
-fn verify(package: &Package, bytes: &[u8]) -> Result<()> {
-    if bytes.len() as u64 != package.size {
-        bail!("{} {} is cut short: {} of {} bytes", package.name, package.version, bytes.len(), package.size);
-    }
-    let found = sha256(bytes);
-    if found != package.sha256 {
-        bail!(
-            "{} {} from {} has the wrong checksum: SHA-256 is {found}, image.lock says {}",
-            package.name,
-            package.version,
-            package.uri,
-            package.sha256
-        );
-    }
-    Ok(())
 }
 
 /// Why packages are missing, and what to do.
@@ -165,6 +146,8 @@ fn explain(missing: &[&Package], said: &str, update: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::cache::sha256;
+
     use super::*;
 
     fn package(bytes: &[u8]) -> Package {

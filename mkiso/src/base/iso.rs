@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use tce_mirror::tree::{Kind, Tree};
 
 use crate::output;
-use crate::tool::{XORRISO, tail};
+use tce_mirror::tool::{XORRISO, tail};
 
 /// Label of the volume.
 const VOLUME: &str = "Razor MK base";

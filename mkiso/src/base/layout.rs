@@ -2,10 +2,10 @@
 //! them what this project adds: signed boot loaders in `boot/efi`, `mk-base.json`, and the packages' licences.
 
 use anyhow::{Context as _, Result, anyhow};
+use tce_mirror::recipe::Packages;
 use tce_mirror::tcz::{self, Info};
 use tce_mirror::tree::Tree;
 
-use super::extension::Packages;
 use super::{initrd, lock, manifest};
 
 /// Folder of the extensions in the ISO.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
+pub use tce_mirror::package::Package;
 
 use crate::cache::Key;
 use crate::output;
@@ -73,22 +74,6 @@ pub struct Debian {
     /// Packages, sorted by name.
     #[serde(rename = "package")]
     pub packages: Vec<Package>,
-}
-
-/// One package.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Package {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// Length in bytes.
-    pub size: u64,
-    /// SHA-256 in hexadecimal digits.
-    pub sha256: String,
-    /// Where it comes from.
-    pub uri: String,
 }
 
 impl Default for Lock {

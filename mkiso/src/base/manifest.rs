@@ -23,6 +23,9 @@ pub struct Manifest {
     pub packages: Vec<lock::Package>,
     /// Firmware that drivers name and no package has.
     pub absent_firmware: Vec<String>,
+    /// Debian's shared libraries in the initrd, by path: extensions made of packages for this base need not have them.
+    #[serde(default)]
+    pub libraries: Vec<String>,
     /// The root file system that was handed in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rootfs: Option<Source>,
@@ -41,16 +44,27 @@ pub struct Source {
     pub sha256: String,
 }
 
+/// What the file says.
+#[derive(Debug)]
+pub struct Said<'a> {
+    /// What was taken.
+    pub lock: &'a lock::Debian,
+    /// The kernel's release.
+    pub kernel: &'a str,
+    /// Firmware that drivers name and no package has.
+    pub absent_firmware: Vec<String>,
+    /// Shared libraries of the initrd.
+    pub libraries: Vec<String>,
+    /// The root file system that was handed in.
+    pub rootfs: Option<&'a Source>,
+}
+
 /// The file's text.
 ///
 /// # Errors
 /// It cannot be written as JSON.
-pub fn text(
-    lock: &lock::Debian,
-    kernel: &str,
-    absent_firmware: Vec<String>,
-    rootfs: Option<&Source>,
-) -> Result<Vec<u8>> {
+pub fn text(said: Said<'_>) -> Result<Vec<u8>> {
+    let Said { lock, kernel, absent_firmware, libraries, rootfs } = said;
     let manifest = Manifest {
         name: if rootfs.is_some() { "tinycore" } else { "debian" }.to_owned(),
         suite: rootfs.map_or(&lock.suite, |rootfs| &rootfs.release).clone(),
@@ -58,6 +72,7 @@ pub fn text(
         taken: lock.taken,
         packages: lock.packages.clone(),
         absent_firmware,
+        libraries,
         rootfs: rootfs.cloned(),
     };
     let mut text = serde_json::to_vec_pretty(&manifest)?;

@@ -1,32 +1,31 @@
 //! `mkiso base`: a Core-layout ISO from Debian packages, or from a root file system of Tiny Core and a Debian kernel
 //! ([`tinycore`]).
 //!
-//! [`config`] says what is wanted, [`lock`] what was taken; [`apt`] resolves, [`fetch`] gets packages by hash;
-//! [`modules`] and [`firmware`] choose; [`rootfs`], [`initrd`], [`extension`], [`compress`] and [`iso`] make; [`assemble`] is the
+//! [`config`] says what is wanted, [`lock`] what was taken; [`resolve`] takes the newest, [`fetch`] gets packages by hash;
+//! [`modules`] and [`firmware`] choose; [`rootfs`], [`initrd`], [`compress`] and [`iso`] make; [`assemble`] is the
 //! order of it all. No root is needed.
 
-pub mod apt;
 pub mod assemble;
 pub mod compress;
 pub mod config;
 pub mod depmod;
 pub mod elf;
-pub mod extension;
 pub mod fetch;
 pub mod firmware;
 pub mod initrd;
 pub mod iso;
 pub mod layout;
-pub mod libraries;
 pub mod lock;
 pub mod manifest;
 pub mod modules;
+pub mod resolve;
 pub mod rootfs;
 pub mod tinycore;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use tce_mirror::apt::Apt;
 
 use crate::build::choose;
 use crate::cache::{self, Key};
@@ -107,7 +106,7 @@ pub fn debian(config_path: &Path, lock_path: &Path, update: bool, cache: Option<
     let cache = cache::folder(cache)?;
     let _held = cache::hold(&cache)?;
     let config = Config::read(config_path)?;
-    let apt = || apt::Apt::new(&cache.join("apt"), &config.debian);
+    let apt = || Apt::new(&cache.join("apt"), &config.debian.sources());
     let update_command = update_command(config_path, lock_path);
     let lock = locked(&config, lock_path, update, apt, &update_command)?;
     let path = cache.join("base").join(format!("{}.iso", key(&config, &lock)?));
@@ -144,7 +143,7 @@ fn tinycore(args: &Args, rootfs: &Path) -> Result<()> {
     let config = Config::read(&args.config)?;
     let (source, root) = given_root(rootfs)?;
     let kernel = args.kernel.as_deref().map(given_kernel).transpose()?;
-    let apt = || apt::Apt::new(&cache.join("apt"), &config.debian);
+    let apt = || Apt::new(&cache.join("apt"), &config.debian.sources());
     let update_command = update_command(&args.config, &args.lock);
     let mut lock = locked(&config, &args.lock, args.update_lock, apt, &update_command)?;
     if kernel.is_some() {
@@ -194,7 +193,7 @@ fn locked(
     config: &Config,
     path: &Path,
     update: bool,
-    apt: impl Fn() -> Result<apt::Apt>,
+    apt: impl Fn() -> Result<Apt>,
     update_command: &str,
 ) -> Result<lock::Debian> {
     let mut lock = Lock::read(path)?;
@@ -207,7 +206,7 @@ fn locked(
         }
         return Ok(debian.clone());
     }
-    let debian = apt::resolve(&apt()?, config)?;
+    let debian = resolve::newest(&apt()?, config)?;
     eprintln!("{} packages taken, kernel {}; written to {}", debian.packages.len(), debian.kernel, path.display());
     lock.base.get_or_insert_with(|| "debian".to_owned());
     lock.debian = Some(debian.clone());

@@ -3,9 +3,8 @@
 //! with `/bin`, `/sbin`, `/lib` and `/lib64` as links into `/usr`.
 
 use anyhow::{Context as _, Result, ensure};
+use tce_mirror::libraries::Libraries;
 use tce_mirror::tree::{Kind, Tree};
-
-use super::libraries::Libraries;
 
 /// Folders that nothing is put in.
 const FOLDERS: [(&str, u16); 11] = [

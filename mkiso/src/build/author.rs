@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use crate::tool::{XORRISO, tail};
+use tce_mirror::tool::{XORRISO, tail};
 
 /// Folder of isolinux in the ISO.
 pub const ISOLINUX: &str = "boot/isolinux";

@@ -86,6 +86,15 @@ impl Mirror {
         })
     }
 
+    /// A file of at most `most` bytes that the caller verifies; `None` if the mirror says that it has none.
+    ///
+    /// # Errors
+    /// No answer after several tries, or one that is too long.
+    pub fn bytes(&self, path: &str, most: u64) -> Result<Option<Vec<u8>>> {
+        let url = self.url(path);
+        self.tries(&url, || self.get(&url, 0)?.map(|response| body::small(response, most)).transpose())
+    }
+
     /// Puts the file at `path` to `to`, verified by `path.md5.txt` of the same mirror and by `pin`, a SHA-256 digest, where
     /// there is one. `None` if the mirror has no such file. A file at `to` that is right already is left alone.
     ///

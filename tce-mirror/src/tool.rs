@@ -1,4 +1,4 @@
-//! Runs the outside programs that the builder needs. A missing one is named with the package that has it; a failed one
+//! Runs the outside programs that builders need. A missing one is named with the package that has it; a failed one
 //! shows its last words.
 
 use std::ffi::{OsStr, OsString};

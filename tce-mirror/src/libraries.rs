@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::elf;
+use crate::tree::{Kind, Tree};
 use anyhow::{Context as _, Result, bail};
-use tce_mirror::tree::{Kind, Tree};
-
-use super::elf;
 
 /// Folders that the loader searches, in Debian's layout.
 const FOLDERS: [&str; 3] = ["usr/lib/x86_64-linux-gnu", "usr/lib64", "usr/lib"];
@@ -25,18 +24,10 @@ impl<'a> Libraries<'a> {
         Self { packages, present: BTreeSet::new() }
     }
 
-    /// The same, where all libraries in `base` are there already.
-    #[must_use]
-    pub fn beside(packages: Vec<&'a Tree>, base: &Tree) -> Self {
-        let is_library =
-            |path: &str| FOLDERS.iter().any(|f| path.strip_prefix(f).is_some_and(|rest| rest.contains(".so")));
-        let present = base
-            .iter()
-            .filter(|(path, _)| is_library(path))
-            .filter_map(|(path, _)| path.rsplit_once('/'))
-            .map(|(_, name)| name.to_owned())
-            .collect();
-        Self { packages, present }
+    /// The same, where the libraries at the paths `present` are there already.
+    pub fn beside<'p>(packages: Vec<&'a Tree>, present: impl IntoIterator<Item = &'p str>) -> Self {
+        let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+        Self { packages, present: present.into_iter().map(name).collect() }
     }
 
     /// All libraries that `programs` (path and bytes) need and that are not there, under the names by which they are
@@ -58,7 +49,9 @@ impl<'a> Libraries<'a> {
                     continue;
                 }
                 let Some((path, content)) = self.find(&name) else {
-                    bail!("{program} needs {name}, which no package has; add its package in image.toml");
+                    bail!(
+                        "{program} needs {name}, which no package has and the base is not said to have; add its package to the description"
+                    );
                 };
                 tree.file(&path, 0o755, content.to_vec())?;
                 todo.push((name, content.to_vec()));
@@ -77,6 +70,16 @@ impl<'a> Libraries<'a> {
             })
         })
     }
+}
+
+/// The shared libraries of a tree, by path.
+#[must_use]
+pub fn of(tree: &Tree) -> BTreeSet<String> {
+    let is_library = |path: &str| {
+        let within = FOLDERS.iter().find_map(|folder| path.strip_prefix(folder)?.strip_prefix('/'));
+        within.is_some_and(|name| !name.contains('/') && name.contains(".so"))
+    };
+    tree.iter().map(|(path, _)| path).filter(|path| is_library(path)).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -108,6 +111,8 @@ mod tests {
         let named = |tree: &Tree, name: &str| tree.iter().any(|(path, _)| path.ends_with(name));
         let loaders = elf::needed(&host_libc().1).unwrap();
         assert!(loaders.iter().all(|name| named(&tree, name)), "the loader comes along");
-        assert!(Libraries::beside(Vec::new(), &tree).closure(programs).unwrap().is_empty());
+        let present = of(&tree);
+        let beside = Libraries::beside(Vec::new(), present.iter().map(String::as_str));
+        assert!(beside.closure(programs).unwrap().is_empty());
     }
 }

@@ -5,19 +5,43 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
-use crate::limits::DOWNLOAD_TIMEOUT_S;
-use crate::output::full_or;
-use crate::tool::{APT_CONFIG, APT_GET, APT_HELPER, tail};
+use serde::{Deserialize, Serialize};
 
-use super::config::{Config, Debian};
-use super::lock::{self, Package};
+use crate::limits::DOWNLOAD_TIMEOUT_S;
+use crate::package::Package;
+use crate::tool::{APT_CONFIG, APT_GET, APT_HELPER, tail};
 
 /// The version that packages have which are left out: newer than any that is asked for.
 const WITHOUT_VERSION: &str = "99999";
+
+/// Where packages come from, as the section `[debian]` of `image.toml` says it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Sources {
+    /// Debian's name of the machine architecture.
+    pub architecture: String,
+    /// File with the archives' public keys.
+    pub keyring: PathBuf,
+    /// Archives, in order.
+    pub archives: Vec<Archive>,
+    /// Parts of the archives.
+    pub components: Vec<String>,
+    /// Packages that are left out although others depend on them, with the reason.
+    #[serde(default)]
+    pub without: BTreeMap<String, String>,
+}
+
+/// One archive.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Archive {
+    /// Its address.
+    pub uri: String,
+    /// Suites that are taken from it.
+    pub suites: Vec<String>,
+}
 
 /// The state.
 #[derive(Debug)]
@@ -30,7 +54,7 @@ impl Apt {
     ///
     /// # Errors
     /// A file cannot be written, or the keyring is missing.
-    pub fn new(folder: &Path, config: &Debian) -> Result<Self> {
+    pub fn new(folder: &Path, config: &Sources) -> Result<Self> {
         ensure!(
             config.keyring.is_file(),
             "the archives' keys {} are missing; install them: apt-get install debian-archive-keyring",
@@ -38,7 +62,7 @@ impl Apt {
         );
         for sub in ["lists/partial", "archives/partial", "etc/preferences.d", "parts"] {
             let sub = folder.join(sub);
-            fs::create_dir_all(&sub).map_err(|e| full_or(e, &sub))?;
+            fs::create_dir_all(&sub).with_context(|| format!("cannot make the folder {}", sub.display()))?;
         }
         let conf = folder.join("apt.conf");
         for (path, text) in [
@@ -46,7 +70,7 @@ impl Apt {
             (folder.join("etc/sources.list"), sources(config)),
             (folder.join("status"), status(&config.without, &config.architecture)),
         ] {
-            fs::write(&path, text).map_err(|e| full_or(e, &path))?;
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(Self { conf })
     }
@@ -123,37 +147,13 @@ impl Apt {
     }
 }
 
-/// Takes the newest packages that the description asks for.
-///
-/// # Errors
-/// As for the steps of [`Apt`].
-pub fn resolve(apt: &Apt, config: &Config) -> Result<lock::Debian> {
-    apt.update()?;
-    let kernel = apt.kernel(&config.debian.kernel)?;
-    let wanted: Vec<&str> = config.extensions.values().flat_map(|e| &e.packages).map(String::as_str).collect();
-    let mut names = if wanted.is_empty() { Vec::new() } else { apt.closure(&wanted)? };
-    names.push(kernel.clone());
-    names.extend(config.debian.alone().cloned());
-    names.sort();
-    names.dedup();
-    let packages = apt.locate(&names)?;
-    let taken = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock is wrong")?;
-    Ok(lock::Debian {
-        suite: config.debian.suite.clone(),
-        asked: lock::asked(config)?,
-        taken: u32::try_from(taken.as_secs()).context("the clock is wrong")?,
-        kernel,
-        packages,
-    })
-}
-
 /// The machine's own proxy settings, as lines of a settings file.
 fn proxies() -> Result<String> {
     let dump = APT_CONFIG.run(&["dump", "Acquire"], &[])?;
     Ok(dump.lines().filter(|l| l.to_ascii_lowercase().contains("proxy")).fold(String::new(), |text, l| text + l + "\n"))
 }
 
-fn settings(folder: &Path, config: &Debian, proxies: &str) -> String {
+fn settings(folder: &Path, config: &Sources, proxies: &str) -> String {
     let at = folder.display();
     let architecture = &config.architecture;
     format!(
@@ -168,7 +168,7 @@ fn settings(folder: &Path, config: &Debian, proxies: &str) -> String {
     )
 }
 
-fn sources(config: &Debian) -> String {
+fn sources(config: &Sources) -> String {
     let mut text = String::new();
     let (keyring, components) = (config.keyring.display(), config.components.join(" "));
     for archive in &config.archives {
