@@ -10,6 +10,7 @@ pub mod build;
 pub mod cache;
 pub mod cpio;
 pub mod customize;
+pub mod gems;
 pub mod input;
 pub mod interrupt;
 pub mod iso;

@@ -4,6 +4,12 @@ use std::time::Duration;
 
 pub use tce_mirror::limits::{MAX_DEB, MAX_DEB_UNPACKED};
 
+/// Largest gem, in bytes. The largest ones carry compiled libraries of some 30 MB.
+pub const MAX_GEM: u64 = 64 * 1024 * 1024;
+/// Largest metadata of a gem, unpacked, in bytes. Real ones are some 10 KB.
+pub const MAX_GEM_METADATA: u64 = 4 * 1024 * 1024;
+/// Most gems of one image.
+pub const MAX_GEMS: usize = 1000;
 /// How often a download's size is read for the progress bar.
 pub const PROGRESS_TICK: Duration = Duration::from_millis(100);
 /// How often a download that came wrong is started again before the build gives up.

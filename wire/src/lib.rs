@@ -12,6 +12,7 @@ pub mod digest;
 pub mod embed;
 pub mod error;
 pub mod facts;
+pub mod gems;
 pub mod inventory;
 pub mod limits;
 pub mod routes;

@@ -22,6 +22,8 @@ pub struct Config {
     #[serde(default)]
     modules: Modules,
     tinycore: Option<mirrors::Config>,
+    #[serde(default)]
+    gems: Gems,
     /// Where the file lies; other inputs are found beside it.
     #[serde(skip)]
     folder: PathBuf,
@@ -44,6 +46,13 @@ struct Image {
 #[serde(default)]
 struct Modules {
     deny: BTreeMap<String, String>,
+}
+
+/// Section `[gems]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Gems {
+    source: Option<String>,
 }
 
 fn default_slot() -> u64 {
@@ -137,6 +146,12 @@ impl Config {
     #[must_use]
     pub fn deny_modules(&self) -> &BTreeMap<String, String> {
         &self.modules.deny
+    }
+
+    /// Gem server or folder that gems come from.
+    #[must_use]
+    pub fn gem_source(&self) -> Option<&str> {
+        self.gems.source.as_deref()
     }
 
     /// Size of the slot for a site's settings, in bytes.

@@ -46,6 +46,7 @@ pub use self::tree::{SEGMENT, SLOT};
 pub use self::variant::Variant;
 use crate::cache;
 use crate::cpio;
+use crate::gems;
 use crate::input;
 use crate::mirrors::Version;
 use crate::slot::{Content, public_keys, relative};
@@ -82,6 +83,10 @@ pub struct Args {
     /// URL of the server that the image checks in to.
     #[arg(long)]
     pub server: Option<String>,
+    /// Gem server (URL) or folder that the gems of gem-list/gem.list come from [default: `source` of [gems] in the
+    /// configuration].
+    #[arg(long, value_name = "URL|DIR")]
+    pub gem_source: Option<String>,
     /// Folder for the image.
     #[arg(long, default_value = "dist")]
     pub out: PathBuf,
@@ -184,7 +189,10 @@ impl Build {
         items.extend(index);
         let shrinking = place::archive(&mut core.tree, items, source.epoch)?;
         slot_paths_are_plain(&core.tree, args.variant)?;
-        let plain = place::archive(&mut core.tree, extensions.into_images(), source.epoch)?;
+        let gems = gems::mirror(&config.beside(gems::LIST), args.gem_source.as_deref().or(config.gem_source()))?;
+        inputs.extend(gems.parts);
+        let compressed = extensions.into_images().into_iter().chain(gems.items).collect();
+        let plain = place::archive(&mut core.tree, compressed, source.epoch)?;
         let segment = segment::join(&shrinking, &plain, &cache::folder(args.cache.as_deref())?)?;
         let loaders = Loaders::find(&mut core)?;
         let base_description = core.description()?;
