@@ -15,23 +15,36 @@ use crate::checksum;
 use crate::fetch;
 use crate::plan::{self, SUFFIX};
 
-/// Writes the lists of a folder; gives the number of extensions.
+/// Stands for the release of a kernel, which is not known here.
+const KERNEL: &str = "KERNEL";
+
+/// What a folder has, and lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Index {
+    /// Number of extensions.
+    pub count: usize,
+    /// Extensions that are not there, each behind the one that needs it. Names with `KERNEL` are not looked for.
+    pub missing: Vec<(String, String)>,
+}
+
+/// Writes the lists of a folder.
 ///
 /// # Errors
 /// The folder cannot be read or written, or an extension in it is no squashfs image or differs from its checksum.
-pub fn write(folder: &Path) -> Result<usize> {
+pub fn write(folder: &Path) -> Result<Index> {
     let mut names = Vec::new();
     let shown = || format!("cannot read the folder {}", folder.display());
     for entry in fs::read_dir(folder).with_context(shown)? {
         let name = entry.with_context(shown)?.file_name().to_string_lossy().into_owned();
         // No release of a kernel: `KERNEL` stays as it is where a file's name has it.
-        if name.ends_with(SUFFIX) && plan::name(&name, "KERNEL").as_ref() == Some(&name) {
+        if name.ends_with(SUFFIX) && plan::name(&name, KERNEL).as_ref() == Some(&name) {
             names.push(name);
         }
     }
     names.sort();
     ensure!(!names.is_empty(), "{} has no {SUFFIX} in it", folder.display());
     let mut lists: BTreeMap<&str, String> = BTreeMap::new();
+    let mut missing = Vec::new();
     for name in &names {
         let files = one(folder, name).with_context(|| folder.join(name).display().to_string())?;
         let dep = fs::read_to_string(folder.join(format!("{name}.dep"))).unwrap_or_default();
@@ -42,7 +55,10 @@ pub fn write(folder: &Path) -> Result<usize> {
         *lists.entry("md5.db").or_default() += &format!("{}  {name}\n", files.md5);
         *lists.entry("provides.db").or_default() += &block(&files.paths);
         // As the `.dep` writes them, `KERNEL` and all.
-        *lists.entry("dep.db").or_default() += &block(&plan::names(&dep, "KERNEL"));
+        let needs = plan::names(&dep, KERNEL);
+        *lists.entry("dep.db").or_default() += &block(&needs);
+        let lacking = needs.into_iter().filter(|need| !need.contains(KERNEL) && names.binary_search(need).is_err());
+        missing.extend(lacking.map(|need| (name.clone(), need)));
     }
     for (list, text) in lists {
         fetch::place(&folder.join(list), text.as_bytes())?;
@@ -51,7 +67,7 @@ pub fn write(folder: &Path) -> Result<usize> {
         gz.write_all(text.as_bytes())?;
         fetch::place(&folder.join(format!("{list}.gz")), &gz.finish()?)?;
     }
-    Ok(names.len())
+    Ok(Index { count: names.len(), missing })
 }
 
 /// What an extension's lists say of it.
@@ -107,14 +123,19 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         put(folder.path(), "a");
         put(folder.path(), "b");
-        fs::write(at("b.tcz.dep"), "a.tcz\r\n\r\nnet-KERNEL.tcz\n").unwrap();
-        assert_eq!(write(folder.path()).unwrap(), 2);
+        fs::write(at("b.tcz.dep"), "a.tcz\r\n\r\nnet-KERNEL.tcz\ngone.tcz\n").unwrap();
+        let gone = ("b.tcz".to_owned(), "gone.tcz".to_owned());
+        assert_eq!(write(folder.path()).unwrap(), Index { count: 2, missing: vec![gone] });
         let text = |name: &str| fs::read_to_string(at(name)).unwrap();
         assert_eq!(text("info.lst"), "a.tcz\nb.tcz\n");
         assert_eq!(text("provides.db"), "a.tcz\nusr/bin/a\n\nb.tcz\nusr/bin/b\n\n");
-        assert_eq!(text("dep.db"), "a.tcz\n\nb.tcz\na.tcz\nnet-KERNEL.tcz\n\n");
+        assert_eq!(text("dep.db"), "a.tcz\n\nb.tcz\na.tcz\nnet-KERNEL.tcz\ngone.tcz\n\n");
         assert_eq!(text("a.tcz.list"), "usr/bin/a\n");
         assert!(text("md5.db").contains(text("b.tcz.md5.txt").trim()));
+        fs::write(at("b.tcz.info"), "Description:\tThe b\r\n").unwrap();
+        let found = crate::find::file(folder.path().to_str().unwrap(), "bin/b").unwrap();
+        let paths = vec!["usr/bin/b".to_owned()];
+        assert_eq!(found, [crate::find::Found { name: "b.tcz".into(), description: "The b".into(), paths }]);
         let before = fs::read(at("provides.db.gz")).unwrap();
         write(folder.path()).unwrap();
         assert_eq!(fs::read(at("provides.db.gz")).unwrap(), before, "the same folder makes the same lists");

@@ -11,6 +11,8 @@ pub mod elf;
 #[cfg(feature = "fetch")]
 pub mod fetch;
 #[cfg(feature = "import")]
+pub mod find;
+#[cfg(feature = "import")]
 pub mod import;
 #[cfg(feature = "import")]
 pub mod index;
@@ -22,6 +24,7 @@ pub mod package;
 pub mod plan;
 #[cfg(feature = "build")]
 pub mod recipe;
+pub mod repository;
 #[cfg(feature = "fetch")]
 pub mod sync;
 #[cfg(feature = "build")]

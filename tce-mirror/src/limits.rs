@@ -9,6 +9,12 @@ pub const MAX_DEB: u64 = 512 * 1024 * 1024;
 /// Largest sum of unpacked bytes of one Debian package. A kernel's modules are about 400 MB.
 #[cfg(feature = "build")]
 pub const MAX_DEB_UNPACKED: u64 = 2 * 1024 * 1024 * 1024;
+/// Largest `provides.db.gz`. That of Tiny Core 17 has some 3 MB.
+#[cfg(feature = "import")]
+pub(crate) const MAX_PROVIDES_PACKED: u64 = 64 * 1024 * 1024;
+/// Largest `provides.db`.
+#[cfg(feature = "import")]
+pub(crate) const MAX_PROVIDES: u64 = 512 * 1024 * 1024;
 /// Seconds without a byte after which a download of packages counts as dead.
 #[cfg(feature = "build")]
 pub(crate) const DOWNLOAD_TIMEOUT_S: u32 = 30;

@@ -10,10 +10,12 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
 use tce_mirror::apt::Sources;
 use tce_mirror::fetch::Mirror;
+use tce_mirror::find::{self, Found};
 use tce_mirror::import::{self, Request, have};
+use tce_mirror::index::{self, Index};
+use tce_mirror::plan;
 use tce_mirror::recipe::{Present, Recipe};
 use tce_mirror::sync::{self, Missing, Repository};
-use tce_mirror::{index, plan};
 
 /// Works with Tiny Core extensions and their mirrors.
 #[derive(Parser)]
@@ -33,6 +35,13 @@ enum Command {
     Index {
         /// Folder with the extensions, such as MIRROR/17.x/x86_64/tcz.
         folder: PathBuf,
+    },
+    /// Tell which extensions of a repository have a file.
+    Find {
+        /// URL or folder of the extensions, such as http://repo.tinycorelinux.net/17.x/x86_64/tcz.
+        place: String,
+        /// The file's name, or the end of its path, such as bnx2/bnx2-mips-09-6.2.1b.fw.
+        file: String,
     },
 }
 
@@ -91,6 +100,7 @@ fn main() -> ExitCode {
         Command::Sync(args) => copy(&args),
         Command::ImportDeb(args) => import(&args),
         Command::Index { folder } => list(&folder),
+        Command::Find { place, file } => look(&place, &file),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -147,7 +157,7 @@ fn import(args: &ImportDeb) -> Result<()> {
     let files = files.into_iter().map(PathBuf::from).collect();
     let request = Request { names, files, recipes, sources, present };
     let made = import::run(&request, &args.out, |line| eprintln!("{line}"))?;
-    index::write(&args.out)?;
+    warn(&index::write(&args.out)?);
     // In order of loading, as an install list has them.
     made.iter().for_each(|name| println!("{name}"));
     Ok(())
@@ -164,6 +174,24 @@ fn read<T>(path: &Path, parse: impl FnOnce(&str) -> Result<T>) -> Result<T> {
 }
 
 fn list(folder: &Path) -> Result<()> {
-    println!("{} extensions in {}", index::write(folder)?, folder.display());
+    let index = index::write(folder)?;
+    warn(&index);
+    println!("{} extensions in {}", index.count, folder.display());
+    Ok(())
+}
+
+fn warn(index: &Index) {
+    for (name, need) in &index.missing {
+        eprintln!("warning: {name} needs {need}, which is not there");
+    }
+}
+
+fn look(place: &str, file: &str) -> Result<()> {
+    let found = find::file(place, file)?;
+    ensure!(!found.is_empty(), "no extension of {place} has a file {file}");
+    for Found { name, description, paths } in found {
+        println!("{name}  {description}");
+        paths.iter().for_each(|path| println!("    {path}"));
+    }
     Ok(())
 }

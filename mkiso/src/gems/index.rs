@@ -127,7 +127,7 @@ fn specification(spec: &Spec) -> Value {
         Value::Text(String::new()),
         Value::Nil,
         texts(&spec.authors),
-        text("description"),
+        Value::Text(spec.texts.get("description").cloned().unwrap_or_default()),
         text("homepage"),
         Value::True,
         Value::Text(spec.platform.clone()),

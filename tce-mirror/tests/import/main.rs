@@ -118,10 +118,21 @@ fn packages_become_extensions_with_all_that_stands_beside_them() {
     assert_eq!(place.out("info.lst"), "libtool1.tcz\ntool.tcz\n");
     assert!(place.out("provides.db").contains("tool.tcz\nusr/bin/conf\n"));
 
+    files_are_found(&place);
+
     let before = fs::read(place.at("out/tool.tcz")).unwrap();
     fs::remove_dir_all(place.at("out")).unwrap();
     place.import(&["--have", "have", &meta, &tool, &lib]).unwrap();
     assert!(fs::read(place.at("out/tool.tcz")).unwrap() == before, "the same package makes the same bytes");
+}
+
+fn files_are_found(place: &Place) {
+    let program = env!("CARGO_BIN_EXE_tce-mirror");
+    let found = place.sh(&format!("{program} find out bin/tool"));
+    assert_eq!(found, "tool.tcz  The tool\n    usr/bin/tool\n");
+    place.sh(&format!(
+        "! {program} find out bin/gone 2> said && grep -q 'no extension of out has a file bin/gone' said"
+    ));
 }
 
 #[test]
