@@ -75,6 +75,8 @@ pub(crate) const EXTENSION_ENTRIES: usize = 200_000;
 pub(crate) const LOOP_ATTEMPTS: usize = 16;
 /// Longest run of an extension's script.
 pub(crate) const EXTENSION_SCRIPT: Duration = Duration::from_secs(60);
+/// Longest installation of one gem with all that it needs; one with native code is compiled.
+pub(crate) const GEM_INSTALL: Duration = Duration::from_secs(300);
 /// Longest run of ldconfig.
 pub(crate) const LDCONFIG: Duration = Duration::from_secs(30);
 

@@ -12,6 +12,7 @@ mod exec;
 mod ext;
 mod facts;
 mod file;
+mod gems;
 mod ifreq;
 mod init;
 mod limits;

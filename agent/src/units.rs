@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 use wire::error::Problem;
 
-use crate::{checkin, console, control, devices, ext, mirror, net};
+use crate::{checkin, console, control, devices, ext, gems, mirror, net};
 
 /// Where unit files are.
 pub(crate) const UNIT_DIR: &str = "/etc/razor-mk/units.d";
@@ -24,12 +24,13 @@ pub(crate) struct BuiltIn {
 }
 
 /// All built-in units in order of start.
-pub(crate) const BUILT_IN: [BuiltIn; 7] = [
+pub(crate) const BUILT_IN: [BuiltIn; 8] = [
     BuiltIn { notifies: true, ..service("devices", devices::run) },
     service("net", net::run),
     BuiltIn { restart: Restart::OnFailure, after: &["devices"], notifies: true, ..service("ext", ext::run) },
     service("checkin", checkin::run),
     service("mirror", mirror::run),
+    BuiltIn { restart: Restart::OnFailure, after: &["ext"], ..service("gems", gems::run) },
     service("control", control::run),
     service("console", console::run),
 ];

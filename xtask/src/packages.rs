@@ -65,6 +65,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "advancecomp", proof: "advdef", why: "the ancestor's pipeline compresses with it", jobs: BENCH },
     Package { name: "iproute2", proof: "ip", why: "lays cables between network namespaces", jobs: TESTS },
     Package { name: "dnsmasq-base", proof: "dnsmasq", why: "DHCP and DNS server for the agent's network", jobs: TESTS },
+    Package { name: "ruby", proof: "gem", why: "makes gems and installs them from our mirror", jobs: TESTS },
     Package { name: "binutils", proof: "readelf", why: "proves that the agent is static", jobs: TESTS },
     Package { name: "chromium", proof: "chromium", why: "looks at the server's pages", jobs: TESTS },
 ];

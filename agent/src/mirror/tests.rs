@@ -103,3 +103,45 @@ fn refusals_say_why() {
     assert_eq!(status, 405);
     assert!(body.contains("only gives files away"), "{body}");
 }
+
+#[test]
+fn real_rubygems_installs_from_the_gem_mirror_what_the_list_names() {
+    let mirror = start(gem_routes);
+    let (at, run) = (
+        |path: &str| mirror.folder.path().join(path),
+        |script: &str| {
+            let command = ["/bin/sh", "-euc", &format!("cd {}; {script}", mirror.folder.path().display())];
+            crate::exec::run(&command, crate::limits::GEM_INSTALL).unwrap()
+        },
+    );
+    if !run("gem --version").success {
+        return mk_tests::skip("there is no RubyGems (apt-get install ruby)");
+    }
+    // The program as it is, but for where it installs to.
+    mirror.put("gem", &format!("#!/bin/sh\nexec gem \"$@\" --install-dir {}\n", at("inst").display()));
+    mirror.put("bin/mk-tool", "puts :it_runs\n");
+    let spec = "Gem::Specification.new do |s| s.name = 'mk-tool'; s.version = '1.2'; s.summary = 'x'; s.authors = ['x']; \
+                s.files = s.executables = ['mk-tool']; s.files = ['bin/mk-tool'] end";
+    mirror.put("x.gemspec", spec);
+    let made = run(
+        "chmod 755 gem bin/mk-tool; mkdir -p gem-mirror/gems; gem build x.gemspec -o gem-mirror/gems/mk-tool-1.2.gem; \
+                    gem generate_index -d gem-mirror",
+    );
+    assert!(made.success, "{}", made.text);
+    let own = crate::gems::Source {
+        mirror: format!("http://{}/gem-mirror", mirror.address),
+        list: format!("http://{}/gem-mirror/gems/gem.list", mirror.address),
+        chosen: false,
+    };
+    crate::gems::install(&at("gem"), &own).unwrap();
+    assert!(!at("inst").exists(), "an image without a list installs nothing");
+    let chosen = crate::gems::Source { chosen: true, ..own };
+    let error = crate::gems::install(&at("gem"), &chosen).unwrap_err().to_string();
+    assert!(error.contains("gems/gem.list is not there"), "{error}");
+
+    mirror.put("gem-mirror/gems/gem.list", "mk-gone\n--help\nmk-tool  >= 1.0 # ours\n");
+    let error = crate::gems::install(&at("gem"), &chosen).unwrap_err().to_string();
+    assert!(error.contains("mk-gone") && error.contains("line 2") && !error.contains("mk-tool"), "{error}");
+    let ran = run("GEM_HOME=$PWD/inst GEM_PATH=$PWD/inst inst/bin/mk-tool");
+    assert!(ran.success && ran.text.trim() == "it_runs", "{}", ran.text);
+}
