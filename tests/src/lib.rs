@@ -1,9 +1,11 @@
 //! What tests stand on: [`vm`] drives QEMU guests, [`process`] ties programs to us, [`built`] finds the images, [`web`] is a
-//! mirror that behaves or lies, [`skip`] is for tests that cannot run everywhere, [`limits`] holds every time-out and size.
+//! mirror that behaves or lies, [`recorded`] what a genuine razor-server answers, [`skip`] is for tests that cannot run
+//! everywhere, [`limits`] holds every time-out and size.
 
 pub mod built;
 pub mod limits;
 pub mod process;
+pub mod recorded;
 mod skip;
 pub mod vm;
 pub mod web;

@@ -26,5 +26,6 @@ mod matrix_commands;
 mod matrix_gaps;
 mod matrix_items;
 mod page;
+mod recorded;
 mod support;
 mod undo;
