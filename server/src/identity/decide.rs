@@ -176,6 +176,16 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The node that is known already and that the machine speaks as.
+    #[must_use]
+    pub fn known(&self) -> Option<i64> {
+        match self {
+            Self::Create { .. } => None,
+            Self::Node { id, .. } => Some(*id),
+            Self::Ambiguous { held_as, .. } => *held_as,
+        }
+    }
+
     /// Plain recognition.
     fn node(id: i64) -> Self {
         Self::Node { id, merge: Vec::new(), conflict: Vec::new(), held: false }

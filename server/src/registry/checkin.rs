@@ -116,7 +116,7 @@ impl Checkin {
             boot.boot_id, boot.seq
         );
         let remedy = "Send the next number. If the agent lost count, reboot the machine; else this is a replay.";
-        Ok(Order::Refused(Refusal::new(409, "replay", error, remedy)))
+        Ok(Order::Refused(Refusal::new(409, wire::error::REPLAY, error, remedy)))
     }
 
     /// Original clients: a known id, facts every time, and nothing but the action in the answer.
@@ -198,7 +198,8 @@ impl Checkin {
             Some(boot_id) => Voice::Ours { boot_id, uptime_ms: self.uptime_s().map(|s| s.saturating_mul(1000)) },
             None => Voice::Legacy(&self.request.hw_id),
         };
-        let speaker = Speaker { config: &self.config, now: self.now, own, proven, voice, report: &said.report };
+        let (signed, report) = (self.key.is_some(), &said.report);
+        let speaker = Speaker { config: &self.config, now: self.now, own, proven, voice, signed, report };
         let settled = match settle(&mut *db, &speaker).await? {
             Ok(settled) => settled,
             Err(refusal) => return Ok(Err(refusal)),

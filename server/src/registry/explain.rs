@@ -13,12 +13,11 @@ use crate::config::Config;
 use crate::identity::canonical::HwInfo;
 use crate::identity::change::{self, Change};
 use crate::identity::decide::Decision;
-use crate::identity::keys;
 use crate::identity::report::{self, Report};
 use crate::registry::Refusal;
 use crate::registry::lookup::{Asked, Lookup};
 use crate::registry::operate::find;
-use crate::registry::settle::{Speaker, Voice, decision, settle};
+use crate::registry::settle::{self, Speaker, Voice};
 use crate::store::nodes::{self, Node};
 use crate::store::writer::Work;
 use crate::store::{claims, history};
@@ -137,7 +136,7 @@ impl Explain {
     ) -> anyhow::Result<(Option<Explanation>, Option<i64>)> {
         let lookup = self.lookup(change::seen_by_ipxe(&report.info));
         let Ok(found) = lookup.weigh(&mut *db).await? else { return Ok((None, None)) };
-        let own = lookup.run(db).await?.ok().map(|found| found.id);
+        let own = lookup.carry_out(db, &found).await?.ok().map(|found| found.id);
         Ok((Some(words::explain(Moment::Boot, &found.decision)), own))
     }
 
@@ -148,13 +147,10 @@ impl Explain {
         own: Option<i64>,
     ) -> Outcome<(Explanation, i64)> {
         let voice = Voice::Ours { boot_id: TRIAL_BOOT, uptime_ms: Some(0) };
-        let speaker = Speaker { config: &self.config, now: self.now, own, proven: false, voice, report };
-        let all = keys::claims(&report.info, &self.config.match_nodes_on, &report.context);
-        let decided = decision(&mut *db, &speaker, &all, &keys::matching(&all)).await?;
-        match settle(db, &speaker).await? {
-            Ok(settled) => Ok(Ok((words::explain(Moment::CheckIn, &decided), settled.id))),
-            Err(refusal) => Ok(Err(refusal)),
-        }
+        let speaker = Speaker { config: &self.config, now: self.now, own, proven: false, voice, signed: true, report };
+        let weighed = settle::weigh(&mut *db, &speaker).await?;
+        let settled = settle::carry_out(db, &speaker, &weighed).await?;
+        Ok(settled.map(|settled| (words::explain(Moment::CheckIn, &weighed.decision), settled.id)))
     }
 
     fn lookup(&self, info: HwInfo) -> Lookup {

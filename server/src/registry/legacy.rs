@@ -77,6 +77,9 @@ impl Work for Contact {
 impl Contact {
     async fn told(&self, db: &mut SqliteConnection, node: &Node) -> anyhow::Result<Command> {
         let window_ms = settle::alive_ms(&mut *db, &self.config).await?;
+        if rival::spoken_for(&mut *db, self.now, node.id, window_ms).await?.is_some() {
+            return Ok(Command::Acknowledge);
+        }
         if rival::alternates(&mut *db, self.now, node.id, &self.hw_id, window_ms).await? {
             let decision = Decision {
                 row: 13,

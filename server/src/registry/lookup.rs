@@ -65,7 +65,21 @@ impl Work for Lookup {
             Ok(found) => found,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let Weighing { decision, claims, evidence } = &found;
+        self.carry_out(db, &found).await
+    }
+}
+
+impl Lookup {
+    /// Makes the node, or teaches it what the boot shows.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn carry_out(
+        &self,
+        db: &mut SqliteConnection,
+        found: &Weighing,
+    ) -> anyhow::Result<Result<Found, Refusal>> {
+        let Weighing { decision, claims, evidence } = found;
         let id = match &decision.verdict {
             Verdict::Create { .. } => self.create(&mut *db, decision, claims, evidence).await?,
             Verdict::Node { id, .. } => {

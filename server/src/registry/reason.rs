@@ -69,6 +69,23 @@ pub fn taking_turns(node: i64) -> Problem {
     )
 }
 
+/// Somebody without the key of the node's agent speaks as a node that the agent itself spoke for within `window_s` seconds.
+#[must_use]
+pub fn spoken_for(node: i64, window_s: i64) -> Problem {
+    let name = name(node);
+    Problem::new(
+        "spoken_for",
+        format!(
+            "a request without a signature spoke as {name}, whose own agent signs and was heard within the last {window_s} \
+             seconds; nothing of it was taken"
+        ),
+        format!(
+            "If you booted {name} into an original image, leave it running: it is taken up once the agent has been silent for \
+             {window_s} seconds. Else find out who uses its hardware values."
+        ),
+    )
+}
+
 /// Why the machine that the decision is about is held; nothing when it is not.
 #[must_use]
 pub fn held(decision: &Decision, keys: &[String]) -> Option<Problem> {

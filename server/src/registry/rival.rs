@@ -1,4 +1,5 @@
-//! Rows 12 and 13: two machines that no value tells apart, found out by the order in which they speak.
+//! Rows 12 and 13: two machines that no value tells apart, found out by the order in which they speak; and requests without
+//! a signature while a node's own agent speaks.
 
 use serde_json::json;
 use sqlx::SqliteConnection;
@@ -6,7 +7,7 @@ use wire::checkin::NodeState;
 
 use crate::identity::decide::{Decision, Verdict};
 use crate::identity::keys::{Claim, Key};
-use crate::registry::reason;
+use crate::registry::{Refusal, reason};
 use crate::store::boots::Boot;
 use crate::store::nodes::{self, Node};
 use crate::store::{claims, history};
@@ -53,6 +54,28 @@ async fn hold(db: &mut SqliteConnection, now: i64, incumbent: &Node, decision: &
     claims::add(&mut *db, now, id, &contested).await?;
     history::event(db, now, "node-created", Some(id), &json!({"hw_info": info})).await?;
     Ok(id)
+}
+
+/// Nobody without its key speaks as a node whose own agent was heard within the last `window_ms`: gives the refusal, which
+/// the node's log counts. Where the machine was booted into an original image, that silence comes by itself.
+///
+/// # Errors
+/// When the database fails.
+pub async fn spoken_for(
+    db: &mut SqliteConnection,
+    now: i64,
+    node: i64,
+    window_ms: i64,
+) -> anyhow::Result<Option<Refusal>> {
+    if !Boot::signed_since(&mut *db, node, now - window_ms).await? {
+        return Ok(None);
+    }
+    let problem = reason::spoken_for(node, window_ms / 1000);
+    let entry = json!({
+        "event": "problem", "code": problem.code, "error": problem.error, "remedy": problem.remedy,
+    });
+    history::log_said(db, now, node, "warn", &entry).await?;
+    Ok(Some(Refusal { status: 400, problem }))
 }
 
 /// Row 13: original clients have no boot id. One that speaks as `node` again after another did, all within `window_ms`,

@@ -30,6 +30,8 @@ pub struct Speaker<'a> {
     pub proven: bool,
     /// Who speaks.
     pub voice: Voice<'a>,
+    /// The request is signed, or only asks what would be.
+    pub signed: bool,
     /// Its hardware.
     pub report: &'a Report,
 }
@@ -68,21 +70,49 @@ pub struct Settled {
     pub reason: Option<Problem>,
 }
 
+/// A decision with what it was made from.
+#[derive(Debug)]
+pub struct Weighed {
+    /// Rows 1 and 6 to 11.
+    pub decision: Decision,
+    /// The values that the report has.
+    claims: Vec<Claim>,
+    /// Those that decide.
+    keys: Vec<Key>,
+}
+
 /// Decides which node the machine is and makes that node's claims those of the report.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn settle(db: &mut SqliteConnection, speaker: &Speaker<'_>) -> anyhow::Result<Result<Settled, Refusal>> {
-    let Speaker { config, now, report, .. } = *speaker;
-    let all = keys::claims(&report.info, &config.match_nodes_on, &report.context);
-    let keys = keys::matching(&all);
-    let decision = decision(&mut *db, speaker, &all, &keys).await?;
+    let weighed = weigh(&mut *db, speaker).await?;
+    carry_out(db, speaker, &weighed).await
+}
+
+/// Makes the node's claims those of the report, as decided.
+///
+/// # Errors
+/// When the database fails.
+pub async fn carry_out(
+    db: &mut SqliteConnection,
+    speaker: &Speaker<'_>,
+    weighed: &Weighed,
+) -> anyhow::Result<Result<Settled, Refusal>> {
+    let Speaker { config, now, .. } = *speaker;
+    let Weighed { decision, claims, keys } = weighed;
     // Row 1: without a key only its parts can say that it is a known machine.
     let found = matches!(decision.verdict, Verdict::Node { .. });
     if keys.is_empty() && !found {
         return Ok(Err(Refusal::no_match_value(&config.match_nodes_on)));
     }
-    let settled = match apply(&mut *db, speaker, &decision, &keys).await? {
+    if let (false, Some(id)) = (speaker.signed, decision.verdict.known()) {
+        let window_ms = alive_ms(&mut *db, config).await?;
+        if let Some(refusal) = rival::spoken_for(&mut *db, now, id, window_ms).await? {
+            return Ok(Err(refusal));
+        }
+    }
+    let settled = match apply(&mut *db, speaker, decision, keys).await? {
         Ok(settled) => settled,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -90,33 +120,30 @@ pub async fn settle(db: &mut SqliteConnection, speaker: &Speaker<'_>) -> anyhow:
     let Some(node) = Node::get(&mut *db, settled.id).await? else {
         anyhow::bail!("node {} vanished while it checked in", settled.id)
     };
-    learn(&mut *db, speaker, &node, &all).await?;
+    learn(&mut *db, speaker, &node, claims).await?;
     let changed = node.state != nodes::state_word(settled.state);
-    if changed || node.decision != serde_json::to_string(&decision)? {
+    if changed || node.decision != serde_json::to_string(decision)? {
         if changed || decision.is_news() {
-            announce(&mut *db, now, &settled, &decision).await?;
+            announce(&mut *db, now, &settled, decision).await?;
         }
-        nodes::set_state(db, settled.id, settled.state, settled.reason.as_ref(), &decision).await?;
+        nodes::set_state(db, settled.id, settled.state, settled.reason.as_ref(), decision).await?;
     }
     Ok(Ok(settled))
 }
 
-/// Decides, and changes nothing. `all` are the values that the report has, `keys` those that decide.
+/// Decides, and changes nothing.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn decision(
-    db: &mut SqliteConnection,
-    speaker: &Speaker<'_>,
-    all: &[Claim],
-    keys: &[Key],
-) -> anyhow::Result<Decision> {
+pub async fn weigh(db: &mut SqliteConnection, speaker: &Speaker<'_>) -> anyhow::Result<Weighed> {
     let Speaker { config, now, report, voice, .. } = *speaker;
-    let own = own(&mut *db, speaker, all).await?;
+    let claims = keys::claims(&report.info, &config.match_nodes_on, &report.context);
+    let keys = keys::matching(&claims);
+    let own = own(&mut *db, speaker, &claims).await?;
     // A machine that has long been known stays what it is, so nobody need look where its parts were.
     let settled = own.is_some_and(|own| own.proven && own.registered && !own.newborn && !own.held);
     let search = Search {
-        keys,
+        keys: &keys,
         weak: &[],
         boot_id: voice.boot_id(),
         now,
@@ -130,7 +157,7 @@ pub async fn decision(
     };
     let alive_ms = alive_ms(&mut *db, config).await?;
     let arrival = Arrival { own, evidence: &report.evidence, uptime_ms, alive_ms, candidates: &candidates };
-    Ok(decide::checkin(&arrival))
+    Ok(Weighed { decision: decide::checkin(&arrival), claims, keys })
 }
 
 /// Silence after which a boot no longer counts as alive, whichever interval it was told.

@@ -44,6 +44,15 @@ impl Boot {
         Ok(sqlx::query_as(select).bind(node).bind(boot_id).fetch_optional(db).await?)
     }
 
+    /// Whether a boot that signs its requests was heard as `node` after `since`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn signed_since(db: &mut SqliteConnection, node: i64, since: i64) -> anyhow::Result<bool> {
+        let select = "SELECT EXISTS (SELECT 1 FROM boots WHERE node = ?1 AND last_seen > ?2 AND key IS NOT NULL)";
+        Ok(sqlx::query_scalar(select).bind(node).bind(since).fetch_one(db).await?)
+    }
+
     /// When its kernel started, in milliseconds since 1970 by this server's clock.
     #[must_use]
     pub fn started(&self) -> i64 {

@@ -140,8 +140,9 @@ async fn by_parts(db: &mut SqliteConnection, parts: &Evidence) -> anyhow::Result
 async fn nodes(db: &mut SqliteConnection, ids: &str, search: &Search<'_>) -> anyhow::Result<Vec<NodeRow>> {
     let select = sqlx::query_as(
         "SELECT n.id, n.facts_digest IS NOT NULL AS registered, n.state = 'held' AS held,
-                coalesce((SELECT max(b.last_seen) FROM boots b WHERE b.node = n.id AND b.boot_id IS NOT ?2),
-                         CASE WHEN n.boot_id IS NULL THEN n.last_checkin END) AS heard,
+                (SELECT max(at) FROM (
+                    SELECT max(b.last_seen) AS at FROM boots b WHERE b.node = n.id AND b.boot_id IS NOT ?2
+                    UNION ALL SELECT n.last_checkin WHERE n.boot_id IS NULL)) AS heard,
                 EXISTS (SELECT 1 FROM distinct_nodes d WHERE d.one = min(n.id, ?3) AND d.other = max(n.id, ?3)) AS ruled_out
          FROM json_each(?1) k JOIN nodes n ON n.id = k.value ORDER BY n.id",
     );

@@ -29,7 +29,7 @@ pub struct Node {
     pub reason: Option<String>,
     /// JSON of the last decision.
     pub decision: String,
-    /// The boot of an agent of ours that spoke last.
+    /// The boot of the agent of ours that spoke last; nothing when an original client did.
     pub boot_id: Option<String>,
     /// When it last spoke, in milliseconds since 1970.
     pub last_checkin: Option<i64>,
@@ -191,7 +191,7 @@ pub struct Contact {
 /// When the database fails.
 pub async fn set_contact(db: &mut SqliteConnection, id: i64, contact: &Contact) -> anyhow::Result<()> {
     let update = sqlx::query(
-        "UPDATE nodes SET last_checkin = ?2, boot_id = coalesce(?3, boot_id), agent = coalesce(?4, agent),
+        "UPDATE nodes SET last_checkin = ?2, boot_id = ?3, agent = coalesce(?4, agent),
          volatile = coalesce(?5, volatile), reboots = ?6, config = coalesce(?7, config) WHERE id = ?1",
     );
     let update = update.bind(id).bind(contact.at).bind(&contact.boot_id);

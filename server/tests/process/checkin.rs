@@ -179,3 +179,35 @@ async fn a_machine_between_two_nodes_is_held_and_stays_visible() {
     assert!(states.iter().all(|s| **s == "current"), "{node}");
     assert!(node["identity"].get("reason").is_none());
 }
+
+#[tokio::test]
+async fn who_does_not_sign_cannot_speak_for_a_node_whose_agent_does() {
+    let mut server = Server::start("checkin_interval = 3600\nprotect_new_nodes = true\n");
+    let mut boot = Boot::new(1);
+    assert_eq!(boot.send(&server, &inventory(&[A], "S1")).await.1["id"], 1);
+    let before = server.node(1).await;
+    let forged = json!({"macaddress_eth0": A.replace('-', ":"), "serialnumber": "S2", "forged": "yes"});
+    let legacy = json!({"hw_id": "x", "facts": forged}).to_string().into_bytes();
+    let another_boot = Boot::new(2).next(&inventory(&[A], "S2"));
+    for (id, body) in [(Some(1), &legacy), (None, &legacy), (None, &another_boot), (Some(1), &another_boot)] {
+        let (status, refusal) = server.post(id, body, &[]).await;
+        assert_eq!((status, &refusal["code"]), (400, &json!("spoken_for")), "{refusal}");
+    }
+    let after = server.node(1).await;
+    for field in ["facts", "hw_info", "identity", "last_checkin", "state"] {
+        assert_eq!(after[field], before[field], "{field}");
+    }
+    let said: Vec<Value> = server.log(1).await.into_iter().filter(|e| e["code"] == "spoken_for").collect();
+    assert_eq!((said.len(), &said[0]["times"]), (1, &json!(4)), "{said:?}");
+    let (status, reply) = boot.send(&server, &json!({})).await;
+    assert_eq!((status, &reply["id"], &reply["state"]), (200, &json!(1), &json!("normal")), "{reply}");
+
+    // Booted into an original image by its operator, it is the same node once its own agent has been silent for long enough.
+    server.restart("checkin_interval = 1\nprotect_new_nodes = true\n");
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while server.post(Some(1), &legacy, &[]).await != (200, json!({"action": "reboot"})) {
+        assert!(std::time::Instant::now() < end, "{:?}", server.post(Some(1), &legacy, &[]).await);
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    assert_eq!((server.count().await, &server.node(1).await["facts"]["forged"]), (1, &json!("yes")));
+}

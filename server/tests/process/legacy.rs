@@ -169,3 +169,22 @@ async fn two_old_machines_that_share_a_port_are_left_alone() {
     let identity = old.server.node(1).await["identity"].clone();
     assert_eq!((&identity["state"], &identity["reason"]["code"]), (&json!("held"), &json!("taking_turns")));
 }
+
+#[tokio::test]
+async fn an_old_image_cannot_speak_for_a_node_whose_agent_signs() {
+    let old = Old::start("checkin_interval = 3600\nprotect_new_nodes = true\n");
+    let stable = crate::agents::inventory(&[OURS], "S1");
+    assert_eq!(Boot::new(1).send(&old.server, &stable).await.1["action"], "reboot");
+    let before = old.server.node(1).await;
+    for _ in 0..4 {
+        let answer = checkin(&old, "/razor/api", "hw_id=0011223344AA&first_checkin=true").await;
+        assert_eq!(command(&answer), "acknowledge", "it is neither rebooted nor asked for facts");
+    }
+    let body = json!({"mac_id": "0011223344AA", "attributes_hash": {"forged": "yes"}, "last_state": "idle"});
+    let (status, answer) = register(&old, "/razor/api", "text/json", body.to_string()).await;
+    assert_eq!((status, &answer["code"], answer.get("errcode")), (400, &json!("spoken_for"), None), "{answer}");
+    let after = old.server.node(1).await;
+    for field in ["facts", "hw_info", "identity", "last_checkin", "state"] {
+        assert_eq!(after[field], before[field], "{field}");
+    }
+}
