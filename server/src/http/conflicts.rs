@@ -62,7 +62,9 @@ pub async fn ask(Handle(state): Handle<State>, Query(asked): Query<Asked>) -> Re
 /// # Errors
 /// For what is no remedy, and what the remedy refuses.
 pub async fn apply(Handle(state): Handle<State>, Query(asked): Query<Asked>) -> Result<Response, Shown> {
-    let done = operate::carry_out(&state, asked.remedy()?.operation(), false).await?;
+    let remedy = asked.remedy().map_err(|refusal| Shown::from(refusal).of_command())?;
+    let done = operate::carry_out(&state, remedy.operation(), false).await;
+    let done = done.map_err(|failure| Shown::from(failure).of_command())?;
     let place = done.node.map_or_else(|| "/conflicts".to_owned(), |id| format!("/nodes/{}#log", nodes::name(id)));
     Ok(Redirect::to(&place).into_response())
 }

@@ -20,17 +20,33 @@ use crate::store::{configs, nodes as names, now_ms};
 
 /// A failure that is shown as a page.
 #[derive(Debug)]
-pub struct Shown(Failure);
+pub struct Shown {
+    failure: Failure,
+    /// It answers a click that was to change something.
+    of_command: bool,
+}
 
 impl<E: Into<Failure>> From<E> for Shown {
     fn from(error: E) -> Self {
-        Self(error.into())
+        Self { failure: error.into(), of_command: false }
+    }
+}
+
+impl Shown {
+    /// Nothing was changed, and the page stays until it is left: asked for anew, it would be the question before the click.
+    #[must_use]
+    pub fn of_command(self) -> Self {
+        Self { of_command: true, ..self }
     }
 }
 
 impl IntoResponse for Shown {
     fn into_response(self) -> Response {
-        refusal(&self.0)
+        let (failure, now) = (&self.failure, OffsetDateTime::now_utc());
+        if !self.of_command {
+            return refusal(failure);
+        }
+        html(failure.status(), page::refused_command(failure.problem(), now).into_string())
     }
 }
 

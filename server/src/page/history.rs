@@ -63,12 +63,31 @@ pub(super) fn log_table(entries: &[Value], nodes: bool, title: &str) -> Markup {
                 th role="columnheader" scope="col" { "Severity" }
                 th role="columnheader" scope="col" { "What happened" }
             } }
-            tbody role="rowgroup" { @for entry in entries.iter().rev() { (log_row(entry, nodes)) } }
+            tbody role="rowgroup" {
+                @for (entry, back) in entries.iter().rev().zip(backs(entries)) { (log_row(entry, back, nodes)) }
+            }
         }
     }
 }
 
-fn log_row(entry: &Value, nodes: bool) -> Markup {
+/// For each entry, newest first, the remedy that takes it back, unless a later entry says that it has been.
+fn backs(entries: &[Value]) -> impl Iterator<Item = Option<&str>> {
+    let mut undone = Vec::new();
+    entries.iter().rev().map(move |entry| {
+        let entry = &entry["entry"];
+        undone.extend(entry["undoes"].as_str());
+        let back = entry["back"].as_str()?;
+        match undone.iter().position(|words| *words == back) {
+            Some(at) => {
+                undone.swap_remove(at);
+                None
+            }
+            None => Some(back),
+        }
+    })
+}
+
+fn log_row(entry: &Value, back: Option<&str>, nodes: bool) -> Markup {
     let word = |name: &str| entry[name].as_str().unwrap_or_default();
     let kind = match word("severity") {
         "error" => "badge bad",
@@ -85,7 +104,14 @@ fn log_row(entry: &Value, nodes: bool) -> Markup {
                 }
             }
             td role="cell" data-label="Severity" { span class=(kind) { (said(word("severity"))) } }
-            td role="cell" data-label="What happened" { (said(word("text"))) }
+            td role="cell" data-label="What happened" {
+                (said(word("text")))
+                @if let Some(back) = back {
+                    form.remedies action="/conflicts/remedy" method="get" {
+                        button.other name="remedy" value=(back) { "Undo" }
+                    }
+                }
+            }
         }
     }
 }
@@ -111,5 +137,25 @@ pub(super) fn report_table(name: &str, reports: &[Value], title: &str) -> Markup
                 }
             } } }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_taken_back_cannot_be_taken_back_again_until_it_is_done_anew() {
+        let entry = |back: Option<&str>, undoes: Option<&str>| json!({"entry": {"back": back, "undoes": undoes}});
+        let merged = entry(Some("split node2"), None);
+        let split = entry(None, Some("split node2"));
+        let forgot = entry(Some("undo 7"), None);
+        let entries = [merged.clone(), split, forgot.clone(), json!({"entry": {"msg": "x"}}), merged];
+        let shown: Vec<_> = backs(&entries).collect();
+        assert_eq!(shown, [Some("split node2"), None, Some("undo 7"), None, None], "newest first");
+        let entries = [forgot, entry(None, Some("undo 7"))];
+        assert_eq!(backs(&entries).collect::<Vec<_>>(), [None, None]);
     }
 }

@@ -17,7 +17,7 @@ pub use conflicts::{conflicts, trial};
 pub use history::{log, reports};
 pub use node::node;
 pub use nodes::{List, nodes};
-pub use refusal::refusal;
+pub use refusal::{refusal, refused_command};
 
 /// Style sheet.
 pub const STYLE: &str = include_str!("style.css");

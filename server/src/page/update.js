@@ -66,6 +66,8 @@ function away(error) {
 }
 
 async function update() {
+  // A refusal of what was clicked: the same address, asked for anew, is the question before the click.
+  if (document.querySelector("[data-still]")) return;
   const response = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
   if (response.status >= 500) throw new Error(`status ${response.status}`);
   const text = await response.text();

@@ -15,6 +15,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use crate::config::Config;
 use crate::registry::Refusal;
 use crate::registry::queue::Power;
+use crate::registry::remedy::Remedy;
 use crate::store::nodes::{self, Node};
 use crate::store::undo::Undo;
 use crate::store::writer::Work;
@@ -117,6 +118,17 @@ pub enum Operation {
     },
 }
 
+impl Operation {
+    /// The words under which what it takes back was offered, if it takes something back.
+    fn takes_back(&self) -> Option<Remedy> {
+        match self {
+            Self::Undo { event } => Some(Remedy::Undo { event: *event }),
+            Self::Split { name } => Some(Remedy::Split { node: name.clone() }),
+            _ => None,
+        }
+    }
+}
+
 /// An operator's word about two nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -185,13 +197,15 @@ pub struct Done {
     pub result: String,
     /// How it can be taken back.
     pub undo: Option<Undo>,
+    /// The command that takes it back, where it is another one than `undo`.
+    pub back: Option<Remedy>,
     /// The event that it left.
     pub event: Option<i64>,
 }
 
 impl Done {
     fn new(node: impl Into<Option<i64>>, result: impl Into<String>) -> Self {
-        Self { node: node.into(), other: None, result: result.into(), undo: None, event: None }
+        Self { node: node.into(), other: None, result: result.into(), undo: None, back: None, event: None }
     }
 
     /// It is about this node as well.
@@ -202,6 +216,11 @@ impl Done {
     /// It can be taken back so.
     fn undone_by(self, undo: Undo) -> Self {
         Self { undo: Some(undo), ..self }
+    }
+
+    /// Another command takes it back.
+    fn taken_back_by(self, back: Remedy) -> Self {
+        Self { back: Some(back), ..self }
     }
 }
 
@@ -228,7 +247,13 @@ impl Work for Operate {
         if done.undo.is_some() {
             done.result += &format!("; `mk-server conflicts undo {event}` takes it back");
         }
-        let entry = json!({"event": "operator", "msg": done.result});
+        let undo = done.undo.as_ref().map(|_| Remedy::Undo { event });
+        let mut entry = json!({"event": "operator", "msg": done.result});
+        for (name, remedy) in [("back", done.back.take().or(undo)), ("undoes", self.operation.takes_back())] {
+            if let Some(remedy) = remedy {
+                entry[name] = remedy.to_string().into();
+            }
+        }
         for id in done.node.into_iter().chain(done.other) {
             history::log_decision(&mut trial, self.now, id, "info", &entry).await?;
         }

@@ -1,4 +1,4 @@
-//! What ends a dispute: a command with the sentence that an operator means by it. Pure.
+//! What ends a dispute, or takes such a command back: a command with the sentence that an operator means by it. Pure.
 //!
 //! One line of words stands for a remedy in the API, on the command line after `mk-server conflicts`, and in the forms of
 //! the page. What may hold blanks comes last.
@@ -36,6 +36,16 @@ pub enum Remedy {
         /// The value, as `kind=value`.
         key: String,
     },
+    /// A node that was merged is one of its own again.
+    Split {
+        /// Name that the node had.
+        node: String,
+    },
+    /// A command is taken back.
+    Undo {
+        /// The event that it left.
+        event: i64,
+    },
 }
 
 impl Remedy {
@@ -47,6 +57,8 @@ impl Remedy {
             Self::Resolve { node, verdict: Sameness::Different, with } => format!("{node} and {with} are two machines"),
             Self::Moved { from, to, key } => format!("{key} went from {from} to {to}"),
             Self::Forget { node, key } => format!("{key} is not in {node}"),
+            Self::Split { node } => format!("{node} is a machine of its own again"),
+            Self::Undo { event } => format!("The command of event {event} is taken back"),
         }
     }
 
@@ -57,6 +69,8 @@ impl Remedy {
             Self::Resolve { node, verdict, with } => Operation::Resolve { node, with, verdict },
             Self::Moved { from, to, key } => Operation::MoveHardware { keys: vec![key], from, to },
             Self::Forget { node, key } => Operation::Forget { name: node, key },
+            Self::Split { node } => Operation::Split { name: node },
+            Self::Undo { event } => Operation::Undo { event },
         }
     }
 
@@ -64,7 +78,7 @@ impl Remedy {
     #[must_use]
     pub fn shell(&self) -> String {
         match self {
-            Self::Resolve { .. } => self.to_string(),
+            Self::Resolve { .. } | Self::Split { .. } | Self::Undo { .. } => self.to_string(),
             Self::Moved { from, to, key } => format!("move-hardware {from} {to} {}", quoted(key)),
             Self::Forget { node, key } => format!("forget {node} {}", quoted(key)),
         }
@@ -77,6 +91,8 @@ impl fmt::Display for Remedy {
             Self::Resolve { node, verdict, with } => write!(f, "resolve {node} {} {with}", verdict.word()),
             Self::Moved { from, to, key } => write!(f, "move-hardware {from} {to} {key}"),
             Self::Forget { node, key } => write!(f, "forget {node} {key}"),
+            Self::Split { node } => write!(f, "split {node}"),
+            Self::Undo { event } => write!(f, "undo {event}"),
         }
     }
 }
@@ -104,6 +120,11 @@ impl FromStr for Remedy {
             "forget" => {
                 rest.split_once(' ').map(|(node, key)| Self::Forget { node: node.to_owned(), key: key.to_owned() })
             }
+            "split" if !rest.is_empty() && !rest.contains(' ') => Some(Self::Split { node: rest.to_owned() }),
+            // In digits alone, so that the same words are written again.
+            "undo" => {
+                rest.parse().ok().filter(|event: &i64| event.to_string() == rest).map(|event| Self::Undo { event })
+            }
             _ => None,
         };
         remedy.ok_or_else(|| format!("{text:?} is no remedy"))
@@ -127,13 +148,23 @@ mod tests {
             ("resolve node2 different node1", "node2 and node1 are two machines"),
             ("move-hardware node1 node2 mac=00-11-22-33-44-55", "mac=00-11-22-33-44-55 went from node1 to node2"),
             ("forget node1 serial=a b  c", "serial=a b  c is not in node1"),
+            ("split node2", "node2 is a machine of its own again"),
+            ("undo 17", "The command of event 17 is taken back"),
         ] {
             let remedy: Remedy = words.parse().unwrap();
             assert_eq!((remedy.to_string(), remedy.sentence()), (words.to_owned(), sentence.to_owned()));
         }
-        for words in
-            ["", "resolve", "resolve node2 perhaps node1", "forget node1", "delete-node node1", "move-hardware a b"]
-        {
+        for words in [
+            "",
+            "resolve",
+            "resolve node2 perhaps node1",
+            "forget node1",
+            "delete-node node1",
+            "move-hardware a b",
+            "undo +1",
+            "undo x",
+            "split",
+        ] {
             assert!(words.parse::<Remedy>().is_err(), "{words}");
         }
     }

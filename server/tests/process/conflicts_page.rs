@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::agents::{Boot, report};
 use crate::browser::{Browser, Scheme};
-use crate::conflicts::{A, B, C, id, machine, with_a_copy};
+use crate::conflicts::{A, B, C, id, machine, said, with_a_copy};
 use crate::page::{FAINT, OVERFLOW, PHONE, WIDE, picture};
 use crate::support::Server;
 
@@ -69,6 +69,7 @@ async fn a_part_in_two_nodes_is_given_to_the_one_that_has_it() {
     assert_eq!(id(&Boot::new(1).send(&server, &report(&machine(1, &[A, B]))).await), 1);
     assert_eq!(id(&Boot::new(2).send(&server, &report(&machine(2, &[B, C]))).await), 2);
     look(&mut browser, &server, "shared");
+    let before = server.node(1).await["identity"]["claims"].clone();
     click(&mut browser, &format!("button[value=\"move-hardware node1 node2 mac={B}\"]"));
     // The page asks for itself anew meanwhile, and stays what it is.
     tokio::time::sleep(std::time::Duration::from_secs(4)).await;
@@ -80,4 +81,47 @@ async fn a_part_in_two_nodes_is_given_to_the_one_that_has_it() {
     assert_eq!(of_b(&server.node(1).await["identity"]["claims"]), None);
     browser.open(&format!("{}/conflicts/remedy?remedy=nonsense", server.url));
     assert!(text(&mut browser).contains("is no remedy"));
+
+    // It was wrong: the node's log takes it back, by two clicks as well.
+    browser.open(&format!("{}/nodes/node1", server.url));
+    browser.picture(&picture("conflicts-undo"));
+    click(&mut browser, "button[value^=\"undo \"]");
+    let shown = text(&mut browser);
+    for words in ["This would come of it", "is undone", "Nothing has been changed yet", "mk-server conflicts undo"] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    assert_eq!(of_b(&server.node(1).await["identity"]["claims"]), None, "a trial changes nothing");
+    click(&mut browser, "form[method=post] button");
+    assert_eq!(server.node(1).await["identity"]["claims"], before, "all of it is put back");
+    assert_eq!(browser.value("document.querySelectorAll('button[value^=\"undo \"]').length"), 0, "once is enough");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_machine_is_said_once_and_taken_back_and_a_refusal_stays() {
+    let Some(mut browser) = Browser::start() else { return };
+    let (server, ..) = with_a_copy().await;
+    browser.set(WIDE.0, WIDE.1, Scheme::Light, true);
+    let trial = format!("{}/conflicts/remedy?remedy=resolve+node2+same+node1", server.url);
+    browser.open(&trial);
+    click(&mut browser, "form[method=post] button");
+    assert_eq!(browser.value("location.pathname"), "/nodes/node1");
+    // As a second click on the same button would.
+    browser.open(&trial);
+    assert!(text(&mut browser).contains("node2 and node1 are one machine already"));
+    click(&mut browser, "form[method=post] button");
+    assert!(text(&mut browser).contains("node2 and node1 are one machine already, node1; nothing was changed"));
+
+    let split = format!("{}/conflicts/remedy?remedy=split+node2", server.url);
+    browser.open(&format!("{}/nodes/node1", server.url));
+    click(&mut browser, "button[value=\"split node2\"]");
+    assert_eq!(browser.value("location.href"), json!(split));
+    assert_eq!(server.count().await, 1, "a trial changes nothing");
+    said(&server, &["conflicts", "split", "node2"]);
+    click(&mut browser, "form[method=post] button");
+    // The page does not ask for itself anew, and so become the question again.
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    let shown = text(&mut browser);
+    assert!(shown.contains("Nothing was changed") && shown.contains("was not merged into another node"), "{shown}");
+    browser.picture(&picture("conflicts-refused"));
 }

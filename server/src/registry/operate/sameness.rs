@@ -5,6 +5,7 @@ use wire::checkin::NodeState;
 
 use crate::identity::decide::{Decision, Verdict};
 use crate::registry::operate::{Done, Operate, merge, named};
+use crate::registry::remedy::Remedy;
 use crate::registry::{Refusal, reason};
 use crate::store::nodes::{self, Node};
 use crate::store::undo::{Standing, Undo};
@@ -16,6 +17,10 @@ const BY_HAND: u8 = 0;
 
 impl Operate {
     pub(super) async fn merge(&self, db: &mut SqliteConnection, from: &str, into: &str) -> Outcome {
+        if let Some(id) = self.one_already(&mut *db, from, into).await? {
+            let result = format!("{from} and {into} are one machine already, {}; nothing was changed", nodes::name(id));
+            return Ok(Ok(Done::new(id, result)));
+        }
         let (loser, survivor) = match self.two(&mut *db, from, into).await? {
             Ok(two) => two,
             Err(refusal) => return Ok(Err(refusal)),
@@ -24,7 +29,16 @@ impl Operate {
         let decision = Decision { row: BY_HAND, verdict, evidence: Vec::new() };
         merge::merge(&mut *db, self.now, loser.id, survivor.id, &decision).await?;
         let (from, into) = (nodes::name(loser.id), nodes::name(survivor.id));
-        Ok(Ok(Done::new(survivor.id, format!("{from} is {into}; `mk-server conflicts split {from}` takes it back"))))
+        let done =
+            Done::new(survivor.id, format!("{from} is {into}; `mk-server conflicts split {from}` takes it back"));
+        Ok(Ok(done.taken_back_by(Remedy::Split { node: from })))
+    }
+
+    /// The node that both names lead to, as after a second click.
+    async fn one_already(&self, db: &mut SqliteConnection, one: &str, other: &str) -> anyhow::Result<Option<i64>> {
+        let (Some(one), Some(other)) = (nodes::parse_name(one), nodes::parse_name(other)) else { return Ok(None) };
+        let (first, second) = (nodes::resolve(&mut *db, one).await?, nodes::resolve(db, other).await?);
+        Ok(first.filter(|_| one != other && first == second))
     }
 
     pub(super) async fn split(&self, db: &mut SqliteConnection, name: &str) -> Outcome {
