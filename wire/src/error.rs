@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Code of the refusal, with status 409, of a request whose number is not higher than the last one of its boot.
+pub const REPLAY: &str = "replay";
+
 /// Body of every answer of 400 and above, and the reason that a held node is given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {

@@ -14,7 +14,7 @@ const QUOTE: usize = 120;
 /// Most characters of each part of a server's own problem: whole sentences of ours, and no flood of a stranger's.
 const SAID: usize = 600;
 /// Our server has taken another request under this number: status and code.
-const REPLAY: (u16, &str) = (409, "replay");
+const REPLAY: (u16, &str) = (409, wire::error::REPLAY);
 /// A proxy got no whole answer from the server behind it.
 const GATEWAY_LOST: [u16; 2] = [502, 504];
 

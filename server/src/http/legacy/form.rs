@@ -115,18 +115,41 @@ pub(super) fn registration(body: &[u8]) -> Result<Registration, Refusal> {
 }
 
 impl Registration {
-    /// The same as a check-in of protocol A. Facts name the ports themselves; where they do not, the image's name for itself
-    /// stands in.
-    pub(super) fn into_request(self) -> CheckinRequest {
+    /// The same as a check-in of protocol A, and what the answer repeats but for the facts. Facts name the ports themselves;
+    /// where they do not, the image's name for itself stands in.
+    pub(super) fn into_request(self) -> (CheckinRequest, Echo) {
         let mut facts = self.facts;
+        let mut added = Facts::new();
         if !facts.keys().any(|name| name.starts_with("macaddress")) {
             let macs = self.speaker.macs.iter().enumerate();
-            facts.extend(macs.map(|(n, mac)| (format!("macaddress_eth{n}"), mac.clone().into())));
+            added.extend(macs.map(|(n, mac)| (format!("macaddress_eth{n}"), mac.clone().into())));
         }
-        if let Some(uuid) = &self.speaker.uuid {
-            facts.entry("uuid".to_owned()).or_insert_with(|| uuid.clone().into());
+        if let Some(uuid) = self.speaker.uuid.as_ref().filter(|_| !facts.contains_key("uuid")) {
+            added.insert("uuid".to_owned(), uuid.clone().into());
         }
-        CheckinRequest { hw_id: self.speaker.hw_id().join("_"), facts: Some(facts), ..CheckinRequest::default() }
+        let hw_id = self.speaker.hw_id();
+        let echo = Echo { hw_id, last_state: self.last_state, added: added.keys().cloned().collect() };
+        facts.extend(added);
+        (CheckinRequest { hw_id: echo.hw_id.join("_"), facts: Some(facts), ..CheckinRequest::default() }, echo)
+    }
+}
+
+/// What the answer to a registration repeats beside the facts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Echo {
+    /// MACs as the image wrote them.
+    pub(super) hw_id: Vec<String>,
+    /// State as the image wrote it.
+    pub(super) last_state: String,
+    /// Facts that it did not send.
+    added: Vec<String>,
+}
+
+impl Echo {
+    /// The facts as they were sent.
+    pub(super) fn sent(&self, mut facts: Facts) -> Facts {
+        facts.retain(|name, _| !self.added.contains(name));
+        facts
     }
 }
 
@@ -206,15 +229,17 @@ mod tests {
             let body = body.trim_end();
             assert_eq!(registration(body.as_bytes()).unwrap(), want, "{body}");
         }
-        let request = want.into_request();
+        let request = want.into_request().0;
         assert_eq!((request.hw_id.as_str(), &request.facts.unwrap()["serialnumber"]), ("0011223344AA", &json!("S1")));
     }
 
     #[test]
     fn ports_that_the_facts_do_not_name_come_from_the_images_own_name() {
         let body = json!({"mac_id": "0011223344aa", "uuid": "U-1", "attributes_hash": {"a": "b"}}).to_string();
-        let facts = registration(body.as_bytes()).unwrap().into_request().facts.unwrap();
+        let (request, echo) = registration(body.as_bytes()).unwrap().into_request();
+        let facts = request.facts.unwrap();
         assert_eq!((&facts["macaddress_eth0"], &facts["uuid"]), (&json!("00:11:22:33:44:aa"), &json!("U-1")));
+        assert_eq!(json!(echo.sent(facts)), json!({"a": "b"}), "the answer repeats what was sent");
     }
 
     #[test]

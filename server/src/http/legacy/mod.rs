@@ -71,7 +71,7 @@ async fn checkin(
         let command = state.store.writer.write(work).await??;
         Ok::<_, Failure>(reply::command(command, reply::client_config(family, &base, &state.config)))
     };
-    answered.await.unwrap_or_else(|failure| refused("checkin_node", failure))
+    answered.await.unwrap_or_else(|failure| refused(family, "checkin_node", failure))
 }
 
 async fn register(
@@ -84,22 +84,22 @@ async fn register(
     let answered = async {
         let base = query::base_url(&headers)?;
         let received = state.bodies.receive(body, peer).await?;
-        let registration = form::registration(&received.bytes)?;
-        let node = registration.clone();
-        let request = registration.into_request();
+        let (mut request, echo) = form::registration(&received.bytes)?.into_request();
         let said = Said::of(&request, &state.config)?;
+        // The node's facts are in `said`; these go back to the image.
+        let facts = echo.sent(request.facts.take().unwrap_or_default());
         let body = wire::digest::sha256_hex(&received.bytes);
         let config = state.config.clone();
         let checkin = Checkin { config, now: now_ms(), url_id: None, request, body, key: None, said };
         let id = state.store.writer.write(Register { checkin }).await??;
-        Ok::<_, Failure>(reply::node(id, &node, now_ms(), reply::client_config(family, &base, &state.config)))
+        Ok::<_, Failure>(reply::node(id, &echo, &facts, now_ms(), reply::client_config(family, &base, &state.config)))
     };
-    answered.await.unwrap_or_else(|failure| refused("register_node", failure))
+    answered.await.unwrap_or_else(|failure| refused(family, "register_node", failure))
 }
 
 /// A refusal in the old server's form. Images act on nothing that has no `errcode` of 0, so they try again.
-fn refused(command: &str, failure: Failure) -> Response {
-    let document = reply::refusal(command, failure.status(), failure.problem());
+fn refused(family: Family, command: &str, failure: Failure) -> Response {
+    let document = reply::refusal(family, command, failure.status(), failure.problem());
     let mut response = failure.into_response();
     *response.body_mut() = Body::from(document.to_string());
     response.headers_mut().remove(axum::http::header::CONTENT_LENGTH);

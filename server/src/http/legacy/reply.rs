@@ -4,11 +4,12 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
+use wire::checkin::Facts;
 use wire::error::Problem;
 
 use crate::config::Config;
 use crate::http::legacy::Family;
-use crate::http::legacy::form::Registration;
+use crate::http::legacy::form::Echo;
 use crate::registry::legacy::Command;
 use crate::store::nodes;
 
@@ -80,10 +81,10 @@ pub(super) fn command(command: Command, client_config: Value) -> Response {
 }
 
 /// The answer to a register: the node. `now` is in milliseconds since 1970.
-pub(super) fn node(id: i64, node: &Registration, now: i64, client_config: Value) -> Response {
+pub(super) fn node(id: i64, echo: &Echo, facts: &Facts, now: i64, client_config: Value) -> Response {
     let response = json!({
-        "@uuid": nodes::name(id), "@hw_id": node.speaker.hw_id(), "@attributes_hash": node.facts,
-        "@timestamp": now / 1000, "@last_state": node.last_state, "@tags": [], "@status": "inactive",
+        "@uuid": nodes::name(id), "@hw_id": echo.hw_id, "@attributes_hash": facts,
+        "@timestamp": now / 1000, "@last_state": echo.last_state, "@tags": [], "@status": "inactive",
     });
     success("register_node", response, client_config)
 }
@@ -96,18 +97,26 @@ fn success(command: &str, response: Value, client_config: Value) -> Response {
     Json(document).into_response()
 }
 
-/// A refusal: without `errcode`, with the old server's numbers, and with ours for the person who reads it.
-pub(super) fn refusal(command: &str, status: StatusCode, problem: &Problem) -> Value {
+/// A refusal: without `errcode`, in the old server's form, with ours for the person who reads it.
+pub(super) fn refusal(family: Family, command: &str, status: StatusCode, problem: &Problem) -> Value {
     let (number, class) = match (problem.code.as_str(), status.as_u16()) {
         ("missing_argument", _) => (114, "MissingArgument"),
         (_, 400 | 404) if command == "register_node" => (124, "CouldNotRegisterNode"),
         _ => (100, "Generic"),
     };
-    json!({
-        "slice": RESOURCE, "command": command, "result": problem.error, "http_err_code": status.as_u16(),
-        "std_err_code": number, "err_class": format!("ProjectRazor::Error::Slice::{class}"),
-        "code": problem.code, "error": problem.error, "remedy": problem.remedy,
-    })
+    let mut document = match family {
+        Family::Razor(_) => json!({
+            "slice": RESOURCE, "command": command, "result": problem.error, "http_err_code": status.as_u16(),
+            "std_err_code": number, "err_class": format!("ProjectRazor::Error::Slice::{class}"),
+        }),
+        Family::Hanlon => json!({"response": {"result": {
+            "code": status.as_u16(), "type": format!("ProjectHanlon::Error::Slice::{class}"), "description": problem.error,
+        }}}),
+    };
+    for (name, value) in [("code", &problem.code), ("error", &problem.error), ("remedy", &problem.remedy)] {
+        document[name] = value.as_str().into();
+    }
+    document
 }
 
 #[cfg(test)]
@@ -129,8 +138,16 @@ mod tests {
     #[test]
     fn a_refusal_has_no_errcode_and_says_what_to_do() {
         let problem = Problem::new("missing_argument", "no hw_id", "send one");
-        let document = refusal("checkin_node", StatusCode::BAD_REQUEST, &problem);
-        assert_eq!((document.get("errcode"), &document["std_err_code"]), (None, &json!(114)));
-        assert_eq!(document["remedy"], "send one");
+        let razor = refusal(Family::Razor("/razor/api"), "checkin_node", StatusCode::BAD_REQUEST, &problem);
+        assert_eq!((razor.get("errcode"), &razor["std_err_code"]), (None, &json!(114)));
+        let hanlon = refusal(Family::Hanlon, "checkin_node", StatusCode::BAD_REQUEST, &problem);
+        let result = &hanlon["response"]["result"];
+        assert_eq!(
+            (hanlon.get("errcode"), &result["code"], &result["description"]),
+            (None, &json!(400), &json!("no hw_id"))
+        );
+        for document in [razor, hanlon] {
+            assert_eq!(document["remedy"], "send one");
+        }
     }
 }
