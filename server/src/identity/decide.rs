@@ -218,7 +218,9 @@ fn judge<'a>(candidates: &'a [Candidate], machine: &Evidence) -> Vec<Judged<'a>>
     let clear = judged.iter().filter(|j| !j.vetoed && j.candidate.link != Link::Hint && j.compared.is_clear());
     let clear: Vec<Comparison> = clear.map(|j| j.compared.clone()).collect();
     for other in judged.iter_mut().filter(|j| !j.same_fact) {
-        other.vetoed |= clear.iter().any(|c| other.compared.is_outdone_by(c));
+        // What only a boot made knows no more than numbers and a port: it merges, and is no copy.
+        let copied = |c: &Comparison| other.candidate.registered && other.compared.is_copied_from(c);
+        other.vetoed |= clear.iter().any(|c| other.compared.is_outdone_by(c) || copied(c));
     }
     judged
 }

@@ -216,6 +216,19 @@ impl Comparison {
             && other.differ.len() < self.differ.len()
     }
 
+    /// True when this node has only numbers in common with the machine, and other ports, while all that is known of the other
+    /// node is in it, parts and these numbers included: they are copies.
+    #[must_use]
+    pub fn is_copied_from(&self, other: &Self) -> bool {
+        let has_parts =
+            |one: &Self| [Group::Dimm, Group::Disk, Group::Tpm].iter().any(|group| one.agree.contains(group));
+        self.differ == [Group::Nic]
+            && other.differ.is_empty()
+            && has_parts(other)
+            && !has_parts(self)
+            && self.agree.iter().all(|group| other.agree.contains(group))
+    }
+
     /// True when two groups beside the ports agree, and more agree than differ. Of a virtual machine little more than uuid
     /// and ports is known: these two are enough where nothing differs.
     #[must_use]
@@ -340,6 +353,24 @@ mod tests {
         assert!(own.is_clear() && donor.is_outdone_by(&own), "a port of another virtual machine");
         assert!(!compared(&[Uuid, Nic], &[Serial]).is_clear());
         assert!(!compared(&[Nic], &[]).is_clear());
+    }
+
+    #[test]
+    fn ports_alone_count_against_a_copied_number_where_parts_show_the_other_node() {
+        use Group::{Disk, Nic, Serial, Tpm, Uuid};
+        let compared = |agree: &[Group], differ: &[Group]| Comparison {
+            agree: agree.into(),
+            differ: differ.into(),
+            same: Vec::new(),
+        };
+        let copy = compared(&[Uuid], &[Nic]);
+        assert!(
+            copy.is_copied_from(&compared(&[Uuid, Tpm, Disk, Nic], &[])),
+            "all of the other node is in the machine"
+        );
+        assert!(!copy.is_copied_from(&compared(&[Uuid, Serial, Nic], &[])), "it may be this one with the other's port");
+        assert!(!copy.is_copied_from(&compared(&[Uuid, Disk, Nic], &[Serial])), "the other one's disks may be in it");
+        assert!(!compared(&[Uuid, Disk], &[Nic]).is_copied_from(&compared(&[Uuid, Disk, Nic], &[])), "parts of both");
     }
 
     #[test]

@@ -243,10 +243,12 @@ impl World {
                 .partition(|k| values[k].iter().any(|v| told[k].contains(v)));
             (legacy || is_partless(told)) && (same.len() >= 2 || (same.len() == 1 && other.is_empty()))
         };
-        if self.machines.iter().enumerate().any(|(other, them)| other != machine && alike(them)) {
+        let known = it.reported.as_ref();
+        // One that is known by its parts and shows them is not any other.
+        let shows_no_parts = legacy || known.is_none_or(is_partless);
+        if shows_no_parts && self.machines.iter().enumerate().any(|(other, them)| other != machine && alike(them)) {
             return false;
         }
-        let known = it.reported.as_ref();
         let shown = values.iter().filter(|(kind, values)| {
             values.iter().any(|value| {
                 let alone = self.owners[&(**kind, value.to_lowercase())].len() == 1;
