@@ -142,6 +142,11 @@ impl Server {
         list["items"].as_array().expect("a list of nodes").clone()
     }
 
+    /// The first node with all that the server knows of it.
+    pub(crate) fn show(&self) -> Value {
+        serde_json::from_str(&self.ask(&["nodes", "show", "node1", "--json"])).unwrap()
+    }
+
     /// The only node, when it has checked in.
     pub(crate) fn node(&self) -> Option<Value> {
         let nodes = self.nodes();

@@ -1,13 +1,15 @@
 //! Each unit of the agent is killed inside a running debug image; each comes back, and the node goes on checking in.
-//! The same guest tells what the agent costs.
+//! The same guest tells what the agent costs, takes up a configuration that an operator sets, and switches itself off when
+//! told to.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use mk_tests::limits;
-use mk_tests::vm::{Firmware, Machine};
+use mk_tests::vm::{Firmware, Guest, Machine, Medium, Options};
 use serde_json::Value;
 
-use super::lab::{Lab, wait};
+use super::lab::{Lab, Server, options, wait};
 use super::shell::Shell;
 
 /// Unit of the shell that this test types into: its end would take the test's own answers with it.
@@ -19,6 +21,9 @@ const EXPECTED: [&str; 6] = ["checkin", "console", "control", "devices", "mirror
 /// Sum of PSS of the agent's processes that an image may have, in KiB: the goal is 12 MiB, and a test under a debug
 /// shell with other processes beside it gets a quarter more.
 const PSS_KIB: u64 = 15 * 1024;
+
+/// Seconds between check-ins that are pushed to the running machine.
+const PUSHED_INTERVAL_S: u64 = 8;
 
 /// PSS in KiB and name of each process of the agent, one a line.
 const PSS: &str = "for d in /proc/[0-9]*; do case $(readlink $d/exe) in */mk-agent) \
@@ -46,7 +51,8 @@ fn each_killed_unit_comes_back_and_the_node_goes_on_checking_in() {
     let lab = Lab::new();
     let server = lab.serve(0);
     let machine = Machine::example(0x33, 1024, 2);
-    let guest = lab.boot(&machine, &lab.image("debug", server.port), Firmware::Bios);
+    let cd = options(&machine, Medium::Cd(lab.image("debug", server.port)), Firmware::Bios);
+    let guest = Guest::start(&Options { may_reboot: true, ..cd }).unwrap();
     server.await_node(&guest);
     let shell = Shell::open(&guest);
     let units = wait("all units run", limits::REACTION, &guest, || {
@@ -68,7 +74,43 @@ fn each_killed_unit_comes_back_and_the_node_goes_on_checking_in() {
     let reported = node["agent"]["units"].as_array().unwrap();
     let told = reported.iter().filter(|u| u["restarts"].as_u64().unwrap_or_default() > 0).count();
     assert_eq!(told, victims.count(), "the server is told of every restart: {reported:#?}");
-    guest.quit().unwrap();
+    takes_up_a_pushed_interval(&server, &guest, &shell);
+    switches_itself_off_when_told(&server, &guest);
+}
+
+/// One command of the operator changes how often a running machine checks in.
+fn takes_up_a_pushed_interval(server: &Server, guest: &Guest, shell: &Shell) {
+    server.ask(&["config", "set", &format!("mk_checkin_interval={PUSHED_INTERVAL_S}")]);
+    wait("the node says that the configuration is in force", limits::REACTION, guest, || {
+        let config = server.show()["config"].clone();
+        (config["version"].as_u64() > Some(0) && config["version"] == config["reported"]["version"]).then_some(())
+    });
+    let config: Value = serde_json::from_str(&shell.run("cat /run/razor-mk/config.json")).unwrap();
+    assert_eq!(config["config"]["mk_checkin_interval"], PUSHED_INTERVAL_S, "{config}");
+    // Until then it was two seconds. A busy machine may see one check-in late and so one pause short.
+    let pause = wait("the pauses are longer", limits::REACTION, guest, || {
+        let begin = Instant::now();
+        server.await_next(guest);
+        Some(begin.elapsed()).filter(|pause| *pause > Duration::from_secs(PUSHED_INTERVAL_S / 2))
+    });
+    println!("the next check-in came {pause:.1?} after the last");
+}
+
+/// The guest may reboot without end, so QEMU ends by itself only when the machine is switched off.
+fn switches_itself_off_when_told(server: &Server, guest: &Guest) {
+    server.ask(&["nodes", "poweroff", "node1"]);
+    let deadline = Instant::now() + limits::REACTION;
+    let status = loop {
+        if let Some(status) = guest.ended().unwrap() {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "the machine is still on\n{}", guest.console().text(0));
+        std::thread::sleep(limits::POLL);
+    };
+    assert!(status.success(), "{status}: {}", guest.complaints());
+    let log = server.ask(&["nodes", "log", "node1"]);
+    assert!(log.contains("(poweroff) is accepted"), "{log}");
+    assert_eq!(server.show()["command"], Value::Null, "the command is over");
 }
 
 /// A debug image has a root shell on tty2 and its status on tty1; this test types into the one on ttyS0.
