@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 pub use checkin::checkin;
 
-use crate::identity::evidence::{Comparison, Evidence, Group};
+use crate::identity::comparison::Comparison;
+use crate::identity::evidence::{Evidence, Group};
 use crate::identity::keys::Key;
 
 /// How a node came to be in question; the first is the strongest.
@@ -81,6 +82,8 @@ pub struct Arrival<'a> {
     pub alive_ms: i64,
     /// Nodes in question, in order of id.
     pub candidates: &'a [Candidate],
+    /// Groups in which several nodes show the machine's number.
+    pub common: &'a [Group],
 }
 
 /// What was decided, and why.
@@ -201,9 +204,9 @@ struct Judged<'a> {
     vetoed: bool,
 }
 
-fn judge<'a>(candidates: &'a [Candidate], machine: &Evidence) -> Vec<Judged<'a>> {
+fn judge<'a>(candidates: &'a [Candidate], machine: &Evidence, common: &[Group]) -> Vec<Judged<'a>> {
     let judge = |candidate: &'a Candidate| {
-        let compared = Comparison::of(&candidate.evidence, machine);
+        let compared = Comparison::of(&candidate.evidence, machine, common);
         let nics_changed = candidate.evidence.values(Group::Nic) != machine.values(Group::Nic);
         let same_fact = candidate.shared.iter().any(Key::is_fact);
         // Virtual machines have no parts to be replaced: another uuid or TPM and other ports are another machine.
@@ -247,7 +250,7 @@ fn weigh(judged: &[Judged], alive: impl Fn(&Candidate) -> bool) -> Vec<Weighed> 
 /// Rows 2 to 5: boot, nodeid and register-node. `candidates` are in order of id, `machine` is what iPXE tells.
 #[must_use]
 pub fn boot(candidates: &[Candidate], machine: &Evidence) -> Decision {
-    let judged = judge(candidates, machine);
+    let judged = judge(candidates, machine, &[]);
     let ids = |list: &[&Judged]| list.iter().map(|j| j.candidate.id).collect::<Vec<_>>();
     let (row, verdict) = match possible(&judged).as_slice() {
         [] if candidates.is_empty() => (2, Verdict::Create { conflict: Vec::new() }),

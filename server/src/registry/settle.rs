@@ -150,13 +150,18 @@ pub async fn weigh(db: &mut SqliteConnection, speaker: &Speaker<'_>) -> anyhow::
         own: own.map(|o| o.id),
         parts: (!settled).then_some(&report.evidence),
     };
-    let candidates = candidates::find(db, &search).await?;
+    let candidates = candidates::find(&mut *db, &search).await?;
+    let common = match search.parts {
+        Some(evidence) => candidates::common(&mut *db, evidence, search.own).await?,
+        None => Vec::new(),
+    };
     let uptime_ms = match voice {
         Voice::Ours { uptime_ms, .. } => uptime_ms,
         Voice::Legacy(_) => None,
     };
     let alive_ms = alive_ms(&mut *db, config).await?;
-    let arrival = Arrival { own, evidence: &report.evidence, uptime_ms, alive_ms, candidates: &candidates };
+    let arrival =
+        Arrival { own, evidence: &report.evidence, uptime_ms, alive_ms, candidates: &candidates, common: &common };
     Ok(Weighed { decision: decide::checkin(&arrival), claims, keys })
 }
 

@@ -137,6 +137,24 @@ async fn by_parts(db: &mut SqliteConnection, parts: &Evidence) -> anyhow::Result
     Ok(select.bind(json!(values).to_string()).bind(MAX_RELATIVES).fetch_all(db).await?)
 }
 
+/// Groups in which two known nodes show the machine's number already: it may be a copy of the vendor's. What is disputed
+/// does not count, nor what the machine's own node shows.
+///
+/// # Errors
+/// When the database fails.
+pub async fn common(db: &mut SqliteConnection, machine: &Evidence, own: Option<i64>) -> anyhow::Result<Vec<Group>> {
+    let numbers = machine.iter().filter(|(group, _)| !group.is_set());
+    let numbers: Vec<_> = numbers.map(|(group, value)| json!({"kind": group.word(), "value": value})).collect();
+    let select = sqlx::query_scalar(
+        "SELECT k.value ->> 'kind' FROM json_each(?1) k
+         WHERE (SELECT count(*) FROM (SELECT 1 FROM evidence e JOIN nodes n ON n.id = e.node
+                WHERE e.kind = k.value ->> 'kind' AND e.value = k.value ->> 'value'
+                AND n.facts_digest IS NOT NULL AND n.state <> 'held' AND n.id IS NOT ?2 LIMIT 2)) = 2",
+    );
+    let kinds: Vec<String> = select.bind(json!(numbers).to_string()).bind(own).fetch_all(db).await?;
+    Ok(kinds.iter().filter_map(|kind| Group::of_word(kind)).collect())
+}
+
 async fn nodes(db: &mut SqliteConnection, ids: &str, search: &Search<'_>) -> anyhow::Result<Vec<NodeRow>> {
     let select = sqlx::query_as(
         "SELECT n.id, n.facts_digest IS NOT NULL AS registered, n.state = 'held' AS held,

@@ -7,7 +7,7 @@ use crate::identity::evidence::Group;
 /// Decides for a check-in.
 #[must_use]
 pub fn checkin(arrival: &Arrival) -> Decision {
-    let judged = judge(arrival.candidates, arrival.evidence);
+    let judged = judge(arrival.candidates, arrival.evidence, arrival.common);
     let scene = Scene { arrival, own: own(arrival, &judged), open: possible(&judged), judged: &judged };
     let (row, verdict) = scene.decide();
     let evidence = weigh(&judged, |c| arrival.is_alive(c));
@@ -78,13 +78,12 @@ impl Scene<'_, '_> {
 
     /// A node of this boot's own that turns out to be another one.
     fn settled_late(&self, own: Own) -> Option<(u8, Verdict)> {
-        let free = |id: &i64| self.candidate(*id).is_some_and(|c| !self.arrival.is_alive(c));
         let (row, id) = match (self.rivals(Some(own)).as_slice(), self.relatives().as_slice()) {
             ([one], _) if own.newborn && !own.held => (6, *one),
             ([], [one]) => (9, *one),
             _ => return None,
         };
-        free(&id).then(|| (row, self.survives(id, Some(own), Vec::new())))
+        self.is_free(id).then(|| (row, self.survives(id, Some(own), Vec::new())))
     }
 
     /// Rows 6, 9 and 11: there is no own node, or only a boot knows it.
@@ -103,7 +102,7 @@ impl Scene<'_, '_> {
     fn unknown(&self, own: Option<Own>) -> (u8, Verdict) {
         let relatives = self.relatives();
         if let [one] = relatives.as_slice()
-            && self.candidate(*one).is_some_and(|c| !self.arrival.is_alive(c))
+            && self.is_free(*one)
         {
             return (9, self.survives(*one, own, Vec::new()));
         }
@@ -113,6 +112,17 @@ impl Scene<'_, '_> {
             Some(id) => (6, self.survives(id, own, conflict)),
             None => (9, Verdict::Create { conflict }),
         }
+    }
+
+    /// True when nobody else speaks as this node. Where nothing at all speaks against it, that is not before this boot began:
+    /// a machine without match keys that is booted twice in a row. Else the other boot must have been silent for a while.
+    fn is_free(&self, id: i64) -> bool {
+        let free = |j: &&Judged| {
+            let untouched = j.compared.is_untouched() && self.arrival.uptime_ms.is_some();
+            let elsewhere = self.arrival.speaks_elsewhere(j.candidate);
+            if untouched { !elsewhere } else { !self.arrival.is_alive(j.candidate) }
+        };
+        self.judged.iter().find(|j| j.candidate.id == id).as_ref().is_some_and(free)
     }
 
     /// Row 11: the incumbent keeps all, the newcomer is held.

@@ -57,7 +57,8 @@ const MINUTE: i64 = 60_000;
 
 fn at(uptime_ms: i64, own: Option<Own>, candidates: &[Candidate]) -> (u8, Verdict) {
     let machine = machine();
-    let arrival = Arrival { own, evidence: &machine, uptime_ms: Some(uptime_ms), alive_ms: 3 * MINUTE, candidates };
+    let arrival =
+        Arrival { own, evidence: &machine, uptime_ms: Some(uptime_ms), alive_ms: 3 * MINUTE, candidates, common: &[] };
     let decision = checkin(&arrival);
     (decision.row, decision.verdict)
 }
@@ -299,7 +300,7 @@ proptest::proptest! {
             })
             .collect();
         let machine = machine();
-        let arrival = Arrival { own: None, evidence: &machine, uptime_ms: Some(1), alive_ms: 1, candidates: &candidates };
+        let arrival = Arrival { own: None, evidence: &machine, uptime_ms: Some(1), alive_ms: 1, candidates: &candidates, common: &[] };
         let decision = checkin(&arrival);
         if let Verdict::Node { id, merge, .. } = &decision.verdict {
             let of = |id: &i64| decision.evidence.iter().find(|w| w.node == *id).unwrap();
@@ -308,4 +309,21 @@ proptest::proptest! {
             proptest::prop_assert!(merge.iter().all(|m| !of(m).vetoed && unregistered(m)));
         }
     }
+}
+
+#[test]
+fn row_9_a_machine_without_match_keys_may_be_booted_twice_in_a_row() {
+    let known = |silence_ms, evidence| Candidate {
+        link: Link::Hint,
+        shared: Vec::new(),
+        silence_ms: Some(silence_ms),
+        evidence,
+        ..candidate(1, true)
+    };
+    assert_eq!(at(12_000, None, &[known(30_000, machine())]), (9, node(1, &[], &[])), "nothing speaks against it");
+    assert_eq!(at(12_000, None, &[known(5_000, machine())]), (9, created(&[1])), "its former boot still speaks");
+    let other_ports =
+        same_in(&[Group::Uuid, Group::Serial, Group::Board, Group::Chassis, Group::Tpm, Group::Dimm, Group::Disk]);
+    assert_eq!(at(12_000, None, &[known(30_000, other_ports.clone())]), (9, created(&[1])), "something is another one");
+    assert_eq!(at(12_000, None, &[known(4 * MINUTE, other_ports)]), (9, node(1, &[], &[])), "and silent long enough");
 }

@@ -1,0 +1,279 @@
+//! What speaks for a machine being a node and what against it: which groups of evidence agree and which differ, and what
+//! follows from that. A veto says that it cannot be the node; a rejoin that it is, although every match key has changed.
+
+use crate::identity::evidence::{Evidence, Group, SETS};
+
+/// Groups that are on the main board, beside ports.
+const ON_BOARD: [Group; 3] = [Group::Uuid, Group::Board, Group::Tpm];
+/// What became of the groups between a node and a machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// Groups with the same value, or sets that share at least half of the smaller one.
+    pub agree: Vec<Group>,
+    /// Groups with another value, or sets that share nothing.
+    pub differ: Vec<Group>,
+    /// Sets without any difference.
+    pub same: Vec<Group>,
+    /// Sets that share something, but less than half of the smaller one.
+    pub partly: Vec<Group>,
+    /// Numbers that agree, but prove nothing: other nodes show them too, or the board that they are on is another one.
+    pub copied: Vec<Group>,
+}
+
+impl Comparison {
+    /// Compares what is known of a node with what a machine says. `common` are groups whose number several nodes show.
+    #[must_use]
+    pub fn of(node: &Evidence, machine: &Evidence, common: &[Group]) -> Self {
+        let mut result = Self::default();
+        for group in Group::ALL {
+            let (Some(old), Some(new)) = (node.values(group), machine.values(group)) else { continue };
+            let shared = old.intersection(new).count();
+            if group.is_set() && old == new {
+                result.same.push(group);
+            }
+            if 2 * shared >= old.len().min(new.len()) && shared > 0 {
+                result.agree.push(group);
+            } else if shared == 0 {
+                result.differ.push(group);
+            } else {
+                result.partly.push(group);
+            }
+        }
+        result.copied = result.agree.iter().copied().filter(|g| common.contains(g)).collect();
+        if result.has_another_board() && result.agree.contains(&Group::Uuid) && !result.copied.contains(&Group::Uuid) {
+            result.copied.push(Group::Uuid);
+        }
+        result
+    }
+
+    /// True when what is on the board is another one's, ports included.
+    fn has_another_board(&self) -> bool {
+        let differs = |group| self.differ.contains(&group);
+        differs(Group::Nic) && (differs(Group::Board) || differs(Group::Tpm))
+    }
+
+    /// True when these groups agree, and not by copied numbers.
+    fn proves(&self, groups: &[Group]) -> bool {
+        groups.iter().all(|g| self.agree.contains(g) && !self.copied.contains(g))
+    }
+
+    /// True when nothing but the board is another one: it stands in the same enclosure by both its numbers, with a network
+    /// card of before.
+    fn is_but_for_board(&self) -> bool {
+        let enclosure = self.proves(&[Group::Serial, Group::Chassis]);
+        let card = self.agree.contains(&Group::Nic) || self.partly.contains(&Group::Nic);
+        enclosure && card && self.differ.iter().all(|g| ON_BOARD.contains(g))
+    }
+
+    /// True when the machine is the node by its parts, and nothing at all speaks against it.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        self.differ.is_empty() && self.agree.contains(&Group::Nic) && self.rejoins()
+    }
+
+    /// True when these cannot be one machine, unless it was rebuilt around its old parts. `nics_changed`: the sets of
+    /// ports are not the same.
+    #[must_use]
+    pub fn vetoes(&self, nics_changed: bool) -> bool {
+        // Vendors who leave the board's number out may have given it a TPM.
+        let board = [Group::Board, Group::Tpm].iter().any(|g| self.differ.contains(g));
+        let parts = usize::from(board) + [Group::Dimm, Group::Disk].iter().filter(|g| self.differ.contains(g)).count();
+        let kept = [Group::Dimm, Group::Disk].iter().any(|g| self.agree.contains(g));
+        // Numbers may all be copies of the vendor's; two parts are not replaced at once along with the ports.
+        let outweighed = self.differ.len() >= 2 && self.differ.len() > self.agree.len() - self.copied.len();
+        (outweighed && !self.is_but_for_board()) || (parts >= 2 && !kept && nics_changed)
+    }
+
+    /// True when all that speaks for this node speaks for the other one too, and more speaks against it, not ports alone.
+    #[must_use]
+    pub fn is_outdone_by(&self, other: &Self) -> bool {
+        let within = |few: &[Group], many: &[Group]| few.iter().all(|g| many.contains(g));
+        self.differ.iter().any(|g| *g != Group::Nic)
+            && within(&self.agree, &other.agree)
+            && within(&other.differ, &self.differ)
+            && other.differ.len() < self.differ.len()
+    }
+
+    /// True when this node has only numbers in common with the machine, and other ports, while all that is known of the other
+    /// node is in it, parts and these numbers included: they are copies.
+    #[must_use]
+    pub fn is_copied_from(&self, other: &Self) -> bool {
+        let has_parts =
+            |one: &Self| [Group::Dimm, Group::Disk, Group::Tpm].iter().any(|group| one.agree.contains(group));
+        self.differ == [Group::Nic]
+            && other.differ.is_empty()
+            && has_parts(other)
+            && !has_parts(self)
+            && self.agree.iter().all(|group| other.agree.contains(group))
+    }
+
+    /// True when two groups beside the ports agree, and more agree than differ. Of a virtual machine little more than uuid
+    /// and ports is known: these two are enough where nothing differs.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        let beside_ports = self.agree.iter().filter(|g| **g != Group::Nic).count();
+        let all_that_is_virtual =
+            self.differ.is_empty() && [Group::Uuid, Group::Nic].iter().all(|g| self.agree.contains(g));
+        (beside_ports >= 2 && self.agree.len() > self.differ.len()) || all_that_is_virtual
+    }
+
+    /// True when the machine is the node with a part replaced: its parts are there, and its enclosure or its numbers say
+    /// so too.
+    #[must_use]
+    pub fn rejoins(&self) -> bool {
+        let agrees = |group| self.agree.contains(&group);
+        let sets = self.agree.iter().filter(|g| g.is_set()).count();
+        let numbers = self.agree.iter().filter(|g| !g.is_set()).count();
+        let enclosure = agrees(Group::Chassis) || agrees(Group::Serial);
+        // What is not on a board: nothing of it is another, and memory or disks are one and all the same.
+        let whole = self.same.iter().any(|g| *g != Group::Nic);
+        let beside_board = [Group::Chassis, Group::Dimm, Group::Disk];
+        // All that can be taken out is there, and no number is another one.
+        let all_parts = sets == SETS.len() && self.differ.is_empty();
+        let untouched = whole && beside_board.iter().all(|g| !self.differ.contains(g));
+        let board_replaced = enclosure && (sets >= 2 || untouched);
+        // Vendors copy uuid and serial alike, but seldom the board's serial too.
+        let enough = sets + numbers >= 3 && numbers >= 1 && (sets >= 1 || agrees(Group::Board));
+        // A TPM's key is no copy: with the uuid it proves the board, and is all that a virtual machine has beside its ports.
+        let proven = agrees(Group::Uuid) && agrees(Group::Tpm);
+        let ports_replaced = (enough || proven) && self.differ.iter().all(|g| *g == Group::Nic);
+        // Memory or disks alone are others; the rest of what can be replaced is there.
+        let set_replaced =
+            numbers >= 1 && sets >= 2 && self.differ.iter().all(|g| g.is_set()) && self.differ.len() <= 1;
+        board_replaced || ports_replaced || set_replaced || all_parts || self.is_but_for_board()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use Group::{Board, Chassis, Dimm, Disk, Nic, Serial, Tpm, Uuid};
+
+    use super::*;
+
+    fn evidence(values: &[(Group, &[&str])]) -> Evidence {
+        let mut evidence = Evidence::default();
+        for (group, list) in values {
+            evidence.add(*group, list.iter().map(|v| (*v).to_owned()));
+        }
+        evidence
+    }
+
+    fn compared(agree: &[Group], differ: &[Group]) -> Comparison {
+        Comparison { agree: agree.into(), differ: differ.into(), ..Comparison::default() }
+    }
+
+    #[test]
+    fn sets_agree_by_half_of_the_smaller_and_differ_when_disjoint() {
+        let compare = |a: &[&str], b: &[&str]| Comparison::of(&evidence(&[(Disk, a)]), &evidence(&[(Disk, b)]), &[]);
+        assert_eq!(compare(&["a", "b", "c", "d"], &["a", "x"]).agree, [Disk]);
+        let unknown = compare(&["a", "b", "c"], &["a", "x", "y"]);
+        assert_eq!(unknown, Comparison { partly: vec![Disk], ..Comparison::default() }, "one of three");
+        assert_eq!(compare(&["a"], &["b"]).differ, [Disk]);
+        assert_eq!(compare(&[], &["b"]), Comparison::default(), "no disk seen yet says nothing");
+    }
+
+    #[test]
+    fn veto_needs_two_groups_and_a_majority() {
+        assert!(!compared(&[], &[Uuid]).vetoes(true), "one alone");
+        assert!(compared(&[Nic], &[Uuid, Serial]).vetoes(true));
+        assert!(!compared(&[Serial, Chassis], &[Uuid, Board]).vetoes(true), "a tie");
+        assert!(compared(&[Uuid, Serial, Board, Chassis], &[Dimm, Disk]).vetoes(true), "a clone of all numbers");
+        assert!(!compared(&[Uuid, Serial, Board, Chassis], &[Dimm, Disk]).vetoes(false), "the same ports");
+        assert!(
+            compared(&[Uuid, Serial, Chassis], &[Board, Disk, Nic]).vetoes(true),
+            "a neighbour with the same numbers"
+        );
+        assert!(!compared(&[Serial, Chassis, Disk], &[Uuid, Board, Nic]).vetoes(true), "a new board");
+    }
+
+    #[test]
+    fn uuid_and_ports_are_clear_only_where_nothing_differs() {
+        let (own, donor) = (compared(&[Uuid, Nic], &[]), compared(&[Nic], &[Uuid]));
+        assert!(own.is_clear() && donor.is_outdone_by(&own), "a port of another virtual machine");
+        assert!(!compared(&[Uuid, Nic], &[Serial]).is_clear());
+        assert!(!compared(&[Nic], &[]).is_clear());
+    }
+
+    #[test]
+    fn ports_alone_count_against_a_copied_number_where_parts_show_the_other_node() {
+        let copy = compared(&[Uuid], &[Nic]);
+        let whole = compared(&[Uuid, Tpm, Disk, Nic], &[]);
+        assert!(copy.is_copied_from(&whole), "all of the other node is in the machine");
+        assert!(!copy.is_copied_from(&compared(&[Uuid, Serial, Nic], &[])), "it may be this one with the other's port");
+        assert!(!copy.is_copied_from(&compared(&[Uuid, Disk, Nic], &[Serial])), "the other one's disks may be in it");
+        assert!(!compared(&[Uuid, Disk], &[Nic]).is_copied_from(&compared(&[Uuid, Disk, Nic], &[])), "parts of both");
+    }
+
+    #[test]
+    fn rejoin_needs_parts_and_numbers() {
+        assert!(compared(&[Chassis, Dimm, Disk], &[Uuid, Serial, Board, Tpm, Nic]).rejoins(), "board replaced");
+        assert!(!compared(&[Dimm, Disk], &[Uuid, Serial, Board, Nic]).rejoins(), "parts went to another machine");
+        assert!(compared(&[Uuid, Board, Dimm], &[Nic]).rejoins(), "the only port replaced");
+        let diskless = compared(&[Serial, Dimm], &[Uuid, Board, Nic]);
+        assert!(!diskless.rejoins(), "half of its memory may be in a neighbour that shows the same serial number");
+        assert!(Comparison { same: vec![Dimm], ..diskless.clone() }.rejoins(), "all of its memory");
+        let other_disks = compared(&[Serial, Dimm], &[Uuid, Board, Nic, Disk]);
+        assert!(!Comparison { same: vec![Dimm], ..other_disks }.rejoins(), "but other disks");
+        assert!(!compared(&[Uuid, Serial], &[Nic]).rejoins(), "cloned numbers alone");
+        assert!(compared(&[Uuid, Board, Dimm, Nic], &[Disk]).rejoins(), "the only disk replaced");
+        assert!(!compared(&[Uuid, Board, Nic], &[Disk]).rejoins(), "a board with its ports in another machine");
+        assert!(compared(&[Uuid, Tpm], &[Nic]).rejoins(), "a virtual machine's only port replaced");
+        assert!(!compared(&[Uuid, Tpm], &[Nic, Dimm]).rejoins(), "the board is in another machine now");
+        assert!(compared(&[Uuid, Serial, Board], &[Nic]).rejoins(), "the board itself");
+        assert!(!compared(&[Uuid, Serial, Dimm], &[Nic, Disk]).rejoins(), "more than the ports differs");
+    }
+
+    #[test]
+    fn a_number_that_several_nodes_show_proves_nothing() {
+        let node = evidence(&[(Uuid, &["clone"]), (Serial, &["1"]), (Board, &["1"]), (Nic, &["a", "b"])]);
+        let neighbour = evidence(&[(Uuid, &["clone"]), (Serial, &["2"]), (Board, &["2"]), (Nic, &["b", "c"])]);
+        assert!(!Comparison::of(&node, &neighbour, &[]).vetoes(true), "a tie as far as is known");
+        assert!(Comparison::of(&node, &neighbour, &[Uuid]).vetoes(true), "a card of it in a machine of its model");
+    }
+
+    #[test]
+    fn a_uuid_on_another_board_is_a_copy() {
+        let node = evidence(&[
+            (Uuid, &["u"]),
+            (Serial, &["s"]),
+            (Chassis, &["c"]),
+            (Tpm, &["1"]),
+            (Board, &["1"]),
+            (Nic, &["a"]),
+        ]);
+        let neighbour = evidence(&[
+            (Uuid, &["u"]),
+            (Serial, &["s"]),
+            (Chassis, &["c"]),
+            (Tpm, &["2"]),
+            (Board, &["2"]),
+            (Nic, &["b"]),
+        ]);
+        let found = Comparison::of(&node, &neighbour, &[]);
+        assert_eq!(found.copied, [Uuid]);
+        assert!(found.vetoes(true), "machines of one chassis with the numbers of the chassis");
+    }
+
+    #[test]
+    fn another_tpm_is_another_board() {
+        assert!(compared(&[Uuid, Serial, Chassis], &[Tpm, Dimm, Nic]).vetoes(true), "a clone of all numbers");
+        assert!(!compared(&[Uuid, Serial, Chassis], &[Tpm, Nic]).vetoes(true), "only its board is another one");
+    }
+
+    #[test]
+    fn a_machine_without_numbered_parts_keeps_its_node_with_another_board() {
+        let swapped = Comparison { partly: vec![Nic], ..compared(&[Serial, Chassis], &[Uuid, Board, Tpm]) };
+        assert!(swapped.rejoins() && !swapped.vetoes(true), "a card and both numbers of the enclosure are there");
+        let copied = Comparison { copied: vec![Serial], ..swapped.clone() };
+        assert!(!copied.rejoins() && copied.vetoes(true), "but not where other nodes show its serial number too");
+        let cardless = Comparison { partly: Vec::new(), ..swapped };
+        assert!(!cardless.rejoins() && cardless.vetoes(true), "nor without a card of before");
+    }
+
+    #[test]
+    fn nothing_speaks_against_an_untouched_machine() {
+        assert!(compared(&[Dimm, Disk, Nic], &[]).is_untouched(), "firmware without any number");
+        assert!(!compared(&[Dimm, Disk, Nic], &[Chassis]).rejoins(), "its parts in another enclosure");
+        assert!(!compared(&[Chassis, Dimm, Disk], &[]).is_untouched(), "its ports are unknown");
+    }
+}
