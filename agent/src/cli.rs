@@ -14,7 +14,7 @@ use self::show::Snapshot;
 use crate::init::client::{self, Reply, Request};
 use crate::settings::Settings;
 use crate::tree::Tree;
-use crate::{checkin, facts, init, log, units};
+use crate::{checkin, ext, facts, init, log, units};
 
 /// The command failed.
 const FAILED: u8 = 1;
@@ -81,6 +81,7 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
             UnitCommand::Restart(name) => Request::Restart(name),
         })?,
         Command::Logs(unit) => ask(&Request::Logs(unit))?,
+        Command::LoadExtension(name) => print(&format!("{}\n", ext::load_by_hand(&name)?))?,
         Command::Reboot => ask(&Request::Reboot { reason: "asked for on the command line".to_owned() })?,
         Command::Poweroff => ask(&Request::Poweroff { reason: "asked for on the command line".to_owned() })?,
     }

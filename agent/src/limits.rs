@@ -80,6 +80,9 @@ pub(crate) const GEM_INSTALL: Duration = Duration::from_secs(300);
 /// Longest run of ldconfig.
 pub(crate) const LDCONFIG: Duration = Duration::from_secs(30);
 
+/// Longest run of depmod: a second for all of Debian's modules, on one slow processor a minute.
+pub(crate) const DEPMOD: Duration = Duration::from_secs(120);
+
 /// Most connections at a time on each of the ports on loopback; further ones wait to be accepted.
 pub(crate) const LOOPBACK_CONNECTIONS: usize = 32;
 /// A client on loopback gets so long to send a request's headers.

@@ -86,6 +86,20 @@ pub(crate) struct Extensions {
     pub(crate) extensions: Vec<Extension>,
     /// All of the image's own are dealt with.
     pub(crate) done: bool,
+    /// What became of the last configuration that names extensions.
+    #[serde(default)]
+    pub(crate) applied: Option<Applied>,
+}
+
+/// What became of a configuration that was pushed, as far as it is about extensions.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Applied {
+    /// Its version.
+    pub(crate) version: u64,
+    /// Why it did not take, if it did not.
+    pub(crate) refused: Option<Problem>,
+    /// What is wrong without being in the way.
+    pub(crate) warnings: Vec<Problem>,
 }
 
 impl Published for Extensions {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -140,6 +141,17 @@ fn within(text: &str, most: usize) -> Cow<'_, str> {
     }
     let shown: String = text.chars().take(most).map(|c| if is_harmful(c) { '\u{fffd}' } else { c }).collect();
     if long { format!("{shown}… ({} characters)", text.chars().count()).into() } else { shown.into() }
+}
+
+/// A configuration key's value, as it is typed; of the digests of extensions, how many there are.
+#[must_use]
+pub fn setting(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Object(digests) if digests.len() == 1 => "1 extension".to_owned(),
+        Value::Object(digests) => format!("{} extensions", digests.len()),
+        other => other.to_string(),
+    }
 }
 
 #[cfg(test)]

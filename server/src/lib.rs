@@ -13,6 +13,7 @@ pub mod human;
 pub mod identity;
 pub mod image;
 pub mod limits;
+pub mod mirror;
 pub mod page;
 pub mod registry;
 pub mod serve;

@@ -114,3 +114,5 @@ pub const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
 pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time for an answer to the command line.
 pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time for the answer to a command: to push a mirror, the server fetches its extensions.
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(30 * 60);

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +24,8 @@ use crate::store::Store;
 const CONFIG_FILE: &str = "config.toml";
 /// Held by the server that works in the data folder; holds its process id.
 const LOCK_FILE: &str = "lock";
+/// Folder of the mirror of extensions within the data folder.
+const MIRROR_FOLDER: &str = "tce";
 
 /// What to serve, and where.
 #[derive(Debug, Clone)]
@@ -36,6 +38,8 @@ pub struct Options {
     pub listen: Option<SocketAddr>,
     /// Port for images of the Tiny Core era, at the same address; 0 takes a free one.
     pub legacy_port: Option<u16>,
+    /// Tree of the mirror of extensions; without it, `tce` in the data folder.
+    pub tce_mirror: Option<PathBuf>,
 }
 
 /// Serves until SIGTERM or SIGINT. The first line on standard output is `listening on http://ADDR:PORT`.
@@ -75,7 +79,9 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
             _ = &mut writing => tracing::error!("stopping, since the database writer has ended"),
         }
     };
-    let state = State { config, store: store.clone(), images, bodies: Budget::default() };
+    let mirror = options.tce_mirror.clone().unwrap_or_else(|| data.join(MIRROR_FOLDER)).into();
+    let own_url = own_url(address).into();
+    let state = State { config, store: store.clone(), images, mirror, own_url, bodies: Budget::default() };
     // The second listener ends with the first: its end drops the sender.
     let (running, mut ended) = tokio::sync::watch::channel(());
     let expiring = expire(store.clone(), running.subscribe());
@@ -116,6 +122,14 @@ async fn expire(store: Store, mut ended: tokio::sync::watch::Receiver<()>) {
             }
         }
     }
+}
+
+/// Where a server that listens on this address reaches itself.
+fn own_url(mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    format!("http://{address}")
 }
 
 fn announce(address: SocketAddr) -> anyhow::Result<()> {

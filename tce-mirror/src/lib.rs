@@ -1,5 +1,5 @@
-//! Tiny Core extensions: repository format, dependency closure, verification, load plan, (feature `fetch`) copies of a
-//! mirror's extensions, and (feature `build`) making them from Debian packages.
+//! Tiny Core extensions: repository format, dependency closure, verification, load plan, (feature `serve`) a mirror's
+//! files over HTTP, (feature `fetch`) copies of a mirror's extensions, and (feature `build`) making them from Debian packages.
 
 #[cfg(feature = "build")]
 pub mod apt;
@@ -25,6 +25,8 @@ pub mod plan;
 #[cfg(feature = "build")]
 pub mod recipe;
 pub mod repository;
+#[cfg(feature = "serve")]
+pub mod serve;
 #[cfg(feature = "fetch")]
 pub mod sync;
 #[cfg(feature = "build")]

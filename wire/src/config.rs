@@ -5,13 +5,26 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problem;
-use crate::limits::{MAX_INTERVAL_S, MIN_INTERVAL_S};
+use crate::limits::{MAX_EXTENSION_NAME, MAX_EXTENSIONS, MAX_INTERVAL_S, MIN_INTERVAL_S};
 
 /// Log levels that the original accepts.
 pub const LOG_LEVELS: [&str; 5] = ["Logger::FATAL", "Logger::ERROR", "Logger::WARN", "Logger::INFO", "Logger::DEBUG"];
 
 /// Keys that agents of this version apply. The others are the original's; agents keep them without effect.
-pub const APPLIED: [&str; 4] = ["mk_checkin_interval", "mk_checkin_skew", "mk_fact_excl_pattern", "mk_log_level"];
+pub const APPLIED: [&str; 10] = [
+    "mk_checkin_interval",
+    "mk_checkin_skew",
+    "mk_fact_excl_pattern",
+    "mk_log_level",
+    "mk_tce_mirror_uri",
+    "mk_tce_install_list_uri",
+    "mk_kmod_install_list_uri",
+    "mk_tce_repository",
+    "mk_tce_kernel",
+    "mk_tce_sha256",
+];
+/// Those of them that say which extensions are loaded, and from where.
+pub const ABOUT_EXTENSIONS: [&str; 6] = [APPLIED[4], APPLIED[5], APPLIED[6], APPLIED[7], APPLIED[8], APPLIED[9]];
 
 /// Pushed configuration. Unknown keys are kept in `other` and reported, never half-understood.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -32,13 +45,13 @@ pub struct Config {
     /// URL of the server that the node should use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mk_uri: Option<String>,
-    /// URL of the extension mirror.
+    /// URL of the extension mirror; without a host, it is on the server that the configuration came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mk_tce_mirror_uri: Option<String>,
-    /// URL of the list of extensions to install.
+    /// URL of the list of extensions to load; without a host, it is on the mirror.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mk_tce_install_list_uri: Option<String>,
-    /// URL of the list of kernel modules to load.
+    /// URL of the list of kernel modules to load; without a host, it is on the mirror.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mk_kmod_install_list_uri: Option<String>,
     /// URL of the gem mirror.
@@ -47,6 +60,12 @@ pub struct Config {
     /// URL of the gem list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mk_gemlist_uri: Option<String>,
+    /// Release and architecture of the extensions on an external mirror, such as `17.x/x86_64`. Not the original's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mk_tce_repository: Option<String>,
+    /// Kernel release that `KERNEL` stood for when the extensions were hashed. Not the original's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mk_tce_kernel: Option<String>,
     /// SHA-256 (hex) by extension file name, for extensions from an external mirror.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub mk_tce_sha256: BTreeMap<String, String>,
@@ -81,23 +100,72 @@ impl Config {
         }
         let urls = [
             ("mk_uri", &self.mk_uri),
-            ("mk_tce_mirror_uri", &self.mk_tce_mirror_uri),
-            ("mk_tce_install_list_uri", &self.mk_tce_install_list_uri),
-            ("mk_kmod_install_list_uri", &self.mk_kmod_install_list_uri),
             ("mk_gem_mirror_uri", &self.mk_gem_mirror_uri),
             ("mk_gemlist_uri", &self.mk_gemlist_uri),
         ];
         for (key, url) in urls {
-            if let Some(url) = url.as_deref().filter(|u| !u.starts_with("http://") && !u.starts_with("https://")) {
+            if let Some(url) = url.as_deref().filter(|url| !is_url(url)) {
                 return refuse(key, url, "an http:// or https:// URL");
             }
+        }
+        self.validate_extensions(refuse)
+    }
+
+    fn validate_extensions(&self, refuse: impl Fn(&str, &str, &str) -> Result<(), Problem>) -> Result<(), Problem> {
+        let urls = [
+            ("mk_tce_mirror_uri", &self.mk_tce_mirror_uri, "on this server, such as /svc/repo/tce"),
+            ("mk_tce_install_list_uri", &self.mk_tce_install_list_uri, "on the mirror, such as /tce-install-list"),
+            ("mk_kmod_install_list_uri", &self.mk_kmod_install_list_uri, "on the mirror, such as /kmod-install-list"),
+        ];
+        for (key, url, place) in urls {
+            if let Some(url) = url.as_deref().filter(|url| !is_url(url) && !is_path(url)) {
+                return refuse(key, url, &format!("an http:// or https:// URL, or a path {place}"));
+            }
+        }
+        let two_names = |text: &&str| text.split('/').count() == 2 && text.split('/').all(is_name);
+        if let Some(text) = self.mk_tce_repository.as_deref().filter(|text| !two_names(text)) {
+            return refuse("mk_tce_repository", text, "a release and an architecture, such as 17.x/x86_64");
+        }
+        if let Some(text) = self.mk_tce_kernel.as_deref().filter(|text| !is_name(text)) {
+            return refuse("mk_tce_kernel", text, "a kernel release as `uname -r` prints it");
+        }
+        let digests = &self.mk_tce_sha256;
+        if digests.len() > MAX_EXTENSIONS {
+            return refuse(
+                "mk_tce_sha256",
+                &format!("a list of {}", digests.len()),
+                &format!("at most {MAX_EXTENSIONS} long"),
+            );
+        }
+        let is_digest = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_file = |name: &str| name.ends_with(".tcz") && is_name(name);
+        if let Some((name, digest)) = digests.iter().find(|(name, digest)| !is_file(name) || !is_digest(digest)) {
+            let value = format!("{digest:.70} for {name:.260}");
+            return refuse("mk_tce_sha256", &value, "a SHA-256 in hex for the name of a .tcz file");
         }
         Ok(())
     }
 }
 
+fn is_url(text: &str) -> bool {
+    text.starts_with("http://") || text.starts_with("https://")
+}
+
+/// A path on some server; `//host/…` would name another one.
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && !text.starts_with("//")
+}
+
+/// A file name that needs no quoting and leads nowhere else.
+fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._+-~".contains(c);
+    !text.is_empty() && text.len() <= MAX_EXTENSION_NAME && !text.starts_with('.') && text.chars().all(plain)
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -113,5 +181,33 @@ mod tests {
             assert!(problem.error.contains(want), "{problem} does not say {want}");
         }
         assert_eq!(Config::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn keys_about_extensions() {
+        let of = |json: serde_json::Value| serde_json::from_value::<Config>(json).unwrap().validate();
+        let sha = "a".repeat(64);
+        for good in [
+            json!({"mk_tce_mirror_uri": "/svc/repo/tce", "mk_tce_install_list_uri": "/tce-install-list"}),
+            json!({"mk_tce_mirror_uri": "http://m/tc", "mk_kmod_install_list_uri": "https://m/k"}),
+            json!({"mk_tce_repository": "17.x/x86_64", "mk_tce_kernel": "6.18.2-tinycore64"}),
+            json!({"mk_tce_sha256": {"bash.tcz": sha, "gtk+3-6.1_1.tcz": sha}}),
+        ] {
+            assert_eq!(of(good.clone()), Ok(()), "{good}");
+        }
+        for (bad, words) in [
+            (json!({"mk_tce_mirror_uri": "ftp://m/"}), "mk_tce_mirror_uri is ftp://m/"),
+            (json!({"mk_tce_mirror_uri": "//m/"}), "mk_tce_mirror_uri"),
+            (json!({"mk_tce_install_list_uri": "list"}), "mk_tce_install_list_uri is list"),
+            (json!({"mk_tce_repository": "../x"}), "mk_tce_repository"),
+            (json!({"mk_tce_repository": "17.x"}), "17.x/x86_64"),
+            (json!({"mk_tce_kernel": "6/1"}), "mk_tce_kernel"),
+            (json!({"mk_tce_sha256": {"../bash.tcz": sha}}), "../bash.tcz"),
+            (json!({"mk_tce_sha256": {"bash": sha}}), "for bash"),
+            (json!({"mk_tce_sha256": {"bash.tcz": "abc"}}), "abc for bash.tcz"),
+        ] {
+            let problem = of(bad.clone()).unwrap_err();
+            assert!(problem.error.contains(words), "{bad}: {problem}");
+        }
     }
 }

@@ -11,6 +11,7 @@ pub mod config;
 pub mod digest;
 pub mod embed;
 pub mod error;
+pub mod extensions;
 pub mod facts;
 pub mod gems;
 pub mod inventory;

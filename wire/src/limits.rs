@@ -28,5 +28,9 @@ pub const MIN_INTERVAL_S: u32 = 1;
 pub const MAX_INTERVAL_S: u32 = 86_400;
 /// Longest regular expression in a pushed configuration, in bytes.
 pub const MAX_PATTERN: usize = 4096;
+/// Most extensions whose digests one configuration carries.
+pub const MAX_EXTENSIONS: usize = 10_000;
+/// Longest file name of an extension in bytes, as in file systems.
+pub const MAX_EXTENSION_NAME: usize = 255;
 /// Size in bytes of the slot for a site's own configuration in every image, unless the builder is told otherwise.
 pub const DEFAULT_SITE_SLOT: u64 = 1024 * 1024;

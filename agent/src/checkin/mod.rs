@@ -33,7 +33,7 @@ use crate::init::client::{self, Request};
 use crate::limits::{CHECKIN_GAP, CHECKIN_START};
 use crate::random::random;
 use crate::settings::Settings;
-use crate::state::{Checkin, Published as _, RUN_DIR, ServerHint, uptime};
+use crate::state::{Checkin, Extensions, Published as _, RUN_DIR, ServerHint, uptime};
 use crate::tree::Tree;
 use crate::{facts, log};
 
@@ -134,6 +134,7 @@ impl Unit {
         loop {
             let begun = Instant::now();
             let (inputs, net) = Inputs::read();
+            self.settle();
             let view = self.view().await;
             let power = self.power.take();
             let round = if inputs.has_address() {
@@ -184,7 +185,8 @@ impl Unit {
             let current = Inputs::read().0;
             if current != seen {
                 seen = current;
-                let matters = self.state.failures > 0 || self.view().await.fingerprint != sent.fingerprint;
+                let settles = self.pushed.candidate.as_ref().is_some_and(|c| seen.applied == Some(c.version));
+                let matters = settles || self.state.failures > 0 || self.view().await.fingerprint != sent.fingerprint;
                 // Without an address nobody is asked: such a round costs the server nothing.
                 if matters && (!seen.has_address() || self.hurries.take()) {
                     tokio::time::sleep(CHECKIN_GAP.saturating_sub(begun.elapsed())).await;
@@ -258,23 +260,52 @@ impl Unit {
         Round::Wait(pace.after_answer(interval, std::mem::take(&mut self.skew), random()))
     }
 
-    /// Takes a pushed configuration, or refuses it; both are told to the server at the next check-in.
+    /// Takes a pushed configuration, refuses it, or has the unit `ext` apply it; each is told to the server at the next check-in.
     fn configure(&mut self, reply: &CheckinReply) {
         let (Some(config), Some(version)) = (&reply.config, reply.config_version) else { return };
-        if !self.pushed.consider(version, config) {
-            return;
+        if self.pushed.consider(version, config) {
+            self.configured(version);
+        }
+        self.start_applying();
+    }
+
+    /// A candidate whose extensions were dealt with is taken or left.
+    fn settle(&mut self) {
+        let Some(applied) = self.pushed.candidate.as_ref().and_then(|_| Extensions::read()?.applied) else { return };
+        if self.pushed.settle(&applied) {
+            self.outbox.problems(applied.warnings);
+            self.configured(applied.version);
+        }
+    }
+
+    /// The pushed configuration has changed, due to this version.
+    fn configured(&mut self, version: u64) {
+        // Told first: the unit `ext` reads it there.
+        if let Err(why) = self.pushed.publish() {
+            tracing::warn!("{why:#}");
         }
         match &self.pushed.refused {
+            _ if self.pushed.candidate.is_some() => {
+                tracing::info!("pushed configuration {version} names extensions, which are fetched now");
+            }
             Some(refused) => tracing::warn!("pushed configuration {version} is refused: {}", refused.problem),
             None => {
                 tracing::info!("pushed configuration {version} is in force");
                 self.skew = true;
                 log::set_level(self.pushed.level().unwrap_or_else(|| self.settings.level()));
-                self.outbox.problems(config.other.keys().map(|key| outbox::unknown_key(key)));
+                let unknown: Vec<Problem> =
+                    self.pushed.config.other.keys().map(|key| outbox::unknown_key(key)).collect();
+                self.outbox.problems(unknown);
             }
         }
-        if let Err(why) = self.pushed.publish() {
-            tracing::warn!("{why:#}");
+    }
+
+    /// Has the unit `ext` apply the candidate. Asked again with each answer until it has: one that ends just now hears nothing.
+    fn start_applying(&self) {
+        if self.pushed.candidate.is_some()
+            && let Err(why) = client::request(&Request::Start("ext".to_owned()))
+        {
+            tracing::warn!("the extensions of the pushed configuration wait: {why:#}");
         }
     }
 

@@ -1,15 +1,17 @@
 //! Configuration that the server pushed: checked whole, taken or refused, and kept as last-good for a restart of the
-//! unit.
+//! unit. One that changes where extensions come from is a candidate until the unit `ext` has applied it; if that does not work,
+//! the one before stays in force as a whole.
 
 use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
 use wire::checkin::{ConfigState, RefusedConfig};
 use wire::config::Config;
 use wire::error::Problem;
+use wire::extensions::differ;
 use wire::limits::MAX_PATTERN;
 
 use crate::log::Level;
-use crate::state::Published;
+use crate::state::{Applied, Published};
 
 /// The configuration in force. Written by `checkin`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -20,6 +22,18 @@ pub(crate) struct Pushed {
     pub(crate) config: Config,
     /// A later one that was refused.
     pub(crate) refused: Option<RefusedConfig>,
+    /// A later one that the unit `ext` is applying.
+    #[serde(default)]
+    pub(crate) candidate: Option<Candidate>,
+}
+
+/// A configuration that is good if what it says of extensions can be done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Candidate {
+    /// Its version.
+    pub(crate) version: u64,
+    /// Its keys.
+    pub(crate) config: Config,
 }
 
 impl Published for Pushed {
@@ -27,15 +41,35 @@ impl Published for Pushed {
 }
 
 impl Pushed {
-    /// Takes a configuration if all of it can be taken. Tells whether something changed.
+    /// Takes a configuration if all of it can be taken, or makes it the candidate. Tells whether something changed.
     pub(super) fn consider(&mut self, version: u64, config: &Config) -> bool {
-        let known = self.refused.as_ref().map_or(self.version, |r| r.version);
-        if version == self.version || version == known {
+        let refused = self.refused.as_ref().map(|r| r.version);
+        let candidate = self.candidate.as_ref().map(|c| c.version);
+        // While one is being applied, another server's or an operator's return to the former one counts as news.
+        let known = candidate.or(refused).unwrap_or(self.version);
+        if version == known || (candidate.is_none() && version == self.version) {
             return false;
         }
         match config.validate().and_then(|()| pattern(config).map(drop)) {
-            Ok(()) => *self = Self { version, config: config.clone(), refused: None },
-            Err(problem) => self.refused = Some(RefusedConfig { version, problem }),
+            Ok(()) if differ(config, &self.config) => {
+                self.candidate = Some(Candidate { version, config: config.clone() });
+            }
+            Ok(()) => *self = Self { version, config: config.clone(), refused: None, candidate: None },
+            Err(problem) => {
+                self.refused = Some(RefusedConfig { version, problem });
+                self.candidate = None;
+            }
+        }
+        true
+    }
+
+    /// Takes the candidate, or goes on without it, once it was applied. Tells whether something changed.
+    pub(super) fn settle(&mut self, applied: &Applied) -> bool {
+        let Some(candidate) = self.candidate.take_if(|c| c.version == applied.version) else { return false };
+        let Candidate { version, config } = candidate;
+        match &applied.refused {
+            None => *self = Self { version, config, refused: None, candidate: None },
+            Some(problem) => self.refused = Some(RefusedConfig { version, problem: problem.clone() }),
         }
         true
     }
@@ -110,5 +144,39 @@ mod tests {
         }
         assert!(pushed.consider(9, &Config::default()));
         assert_eq!(pushed.state().refused, None);
+    }
+
+    #[test]
+    fn a_mirror_is_taken_once_its_extensions_are_loaded_and_left_as_a_whole_otherwise() {
+        let mirror = |uri: &str, interval| Config {
+            mk_tce_mirror_uri: Some(uri.to_owned()),
+            mk_checkin_interval: Some(interval),
+            ..Config::default()
+        };
+        let applied = |version, works: bool| Applied {
+            version,
+            refused: (!works).then(|| Problem::new("extensions", "a.tcz is refused", "r")),
+            warnings: Vec::new(),
+        };
+        let mut pushed = Pushed::default();
+        pushed.consider(1, &Config { mk_checkin_interval: Some(15), ..Config::default() });
+        assert!(pushed.consider(2, &mirror("http://m", 20)));
+        assert!(!pushed.consider(2, &mirror("http://m", 20)), "the server sends it again meanwhile");
+        assert_eq!((pushed.state().version, pushed.config.mk_checkin_interval), (1, Some(15)), "not yet");
+        assert!(!pushed.settle(&applied(1, true)), "that was another one");
+        assert!(pushed.settle(&applied(2, true)) && !pushed.settle(&applied(2, true)));
+        assert_eq!((pushed.state().version, pushed.config.mk_checkin_interval), (2, Some(20)));
+
+        assert!(pushed.consider(3, &mirror("http://n", 30)) && pushed.settle(&applied(3, false)));
+        assert_eq!((pushed.state().version, pushed.config.clone()), (2, mirror("http://m", 20)), "rolled back");
+        assert_eq!(pushed.state().refused.unwrap().problem.error, "a.tcz is refused");
+        assert!(!pushed.consider(3, &mirror("http://n", 30)), "not tried again by itself");
+        assert!(pushed.consider(4, &mirror("http://n", 30)), "but when it is said again");
+        assert!(pushed.consider(5, &mirror("http://m", 40)), "and a later one takes its place");
+        assert_eq!((pushed.candidate.clone(), pushed.state().version), (None, 5));
+
+        pushed.consider(6, &mirror("http://n", 30));
+        assert!(pushed.consider(5, &mirror("http://m", 40)), "taken back before it was applied");
+        assert_eq!((pushed.candidate.clone(), pushed.state().version), (None, 5));
     }
 }

@@ -10,7 +10,7 @@ use tokio::io::unix::AsyncFd;
 use wire::error::Problem;
 use wire::inventory::Finding;
 
-use crate::state::{Devices, Net, Port, Published as _, ServerHint};
+use crate::state::{Devices, Extensions, Net, Port, Published as _, ServerHint};
 
 /// Wakes when a state file was replaced.
 pub(super) struct Watch {
@@ -41,12 +41,12 @@ impl Watch {
         Ok(Self { inotify: watch().with_context(|| format!("cannot watch {}", dir.display()))? })
     }
 
-    /// Waits until `net` or `devices` published something.
+    /// Waits until `net`, `devices` or `ext` published something.
     ///
     /// # Errors
     /// The kernel's reason.
     pub(super) async fn next(&self) -> std::io::Result<()> {
-        let is_input = |name: &std::ffi::OsStr| name == "net.json" || name == "devices.json";
+        let is_input = |name: &std::ffi::OsStr| name == "net.json" || name == "devices.json" || name == "ext.json";
         loop {
             let events = self.inotify.async_io(Interest::READABLE, |i| Ok(i.0.read_events()?)).await?;
             if events.iter().any(|e| e.name.as_deref().is_some_and(is_input)) {
@@ -69,13 +69,16 @@ pub(super) struct Inputs {
     pub(super) ports: Vec<String>,
     /// Places where a server may be.
     pub(super) servers: Vec<ServerHint>,
+    /// The configuration whose extensions were dealt with last.
+    pub(super) applied: Option<u64>,
 }
 
 impl Inputs {
     /// As it is now, with the whole state of the network.
     pub(super) fn read() -> (Self, Net) {
         let (net, devices) = (Net::read().unwrap_or_default(), Devices::read().unwrap_or_default());
-        (Self::of(&net, devices), net)
+        let applied = Extensions::read().and_then(|e| e.applied).map(|a| a.version);
+        (Self { applied, ..Self::of(&net, devices) }, net)
     }
 
     /// Of what the units published.
@@ -83,7 +86,7 @@ impl Inputs {
         let addresses = net.ports.iter().filter(|p| p.up).map(|p| (p.key.clone(), p.addresses.clone())).collect();
         let addressed = net.ports.iter().filter(|p| p.up && !p.addresses.is_empty());
         let (ports, servers) = (addressed.map(|p| p.name.clone()).collect(), net.servers.clone());
-        Self { settled: devices.settled, findings: devices.findings, addresses, ports, servers }
+        Self { settled: devices.settled, findings: devices.findings, addresses, ports, servers, applied: None }
     }
 
     /// Whether some port with a link has an address.

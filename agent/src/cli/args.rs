@@ -15,6 +15,7 @@ mk-agent: the Razor Microkernel's agent
   mk-agent unit list                   supervised units
   mk-agent unit start|stop|restart NAME
   mk-agent logs NAME                   last lines of a unit
+  mk-agent tce load NAME               load an extension with all it needs, from the image or the pushed mirror
   mk-agent reboot | poweroff           in order, units first
   mk-agent run UNIT                    one built-in unit in the foreground, as the supervisor runs it
   mk-agent daemon [--foreground]       supervise under another init
@@ -50,6 +51,8 @@ pub(super) enum Command {
     Unit(UnitCommand),
     /// Print a unit's last lines.
     Logs(String),
+    /// Load an extension.
+    LoadExtension(String),
     /// Restart the machine.
     Reboot,
     /// Switch the machine off.
@@ -82,6 +85,10 @@ pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, le
             "facts" => Command::Facts { flat: flag(&mut words, "flat")? },
             "unit" => unit(&mut words)?,
             "logs" => Command::Logs(name(&mut words)?),
+            "tce" => match name(&mut words)?.as_str() {
+                "load" => Command::LoadExtension(name(&mut words)?),
+                other => return Err(format!("`tce {other}` is no command").into()),
+            },
             "reboot" => Command::Reboot,
             "poweroff" => Command::Poweroff,
             other => return Err(format!("there is no command {other}").into()),
@@ -137,6 +144,7 @@ mod tests {
             ("unit list", Command::Units),
             ("unit restart net", Command::Unit(UnitCommand::Restart("net".to_owned()))),
             ("logs net", Command::Logs("net".to_owned())),
+            ("tce load bash", Command::LoadExtension("bash".to_owned())),
             ("reboot", Command::Reboot),
         ] {
             assert_eq!(read(line).as_ref(), Ok(&command), "{line}");
@@ -145,7 +153,19 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for line in ["frob", "run", "run net now", "unit", "unit kick net", "facts --round", "status x", "--frob"] {
+        for line in [
+            "frob",
+            "run",
+            "run net now",
+            "unit",
+            "unit kick net",
+            "tce",
+            "tce load",
+            "tce drop x",
+            "facts --round",
+            "status x",
+            "--frob",
+        ] {
             assert!(read(line).is_err(), "{line}");
         }
     }

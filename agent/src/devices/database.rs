@@ -55,6 +55,11 @@ impl Database {
         self.table.steps(wanted, |alias| self.serving(alias))
     }
 
+    /// A part of the kernel itself.
+    pub(crate) fn is_built_in(&self, module: &str) -> bool {
+        self.table.known(module) == Known::Builtin
+    }
+
     /// Why a module must not be loaded.
     pub(crate) fn denied(&self, module: &str) -> Option<&str> {
         self.denied.get(module).map(String::as_str)

@@ -21,7 +21,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Instant;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail, ensure};
 
 use self::database::Database;
 use self::unit::{Event, Unit};
@@ -58,6 +58,27 @@ fn tables(denied: &BTreeMap<String, String>) -> Database {
         tracing::error!("{error:#}");
         Database::default()
     })
+}
+
+/// Loads these modules with what they need; gives the names of those that do not load, each with the reason. Tables are read
+/// anew, since an extension may have brought modules.
+pub(crate) fn load_modules(names: &[String], denied: &BTreeMap<String, String>) -> Vec<String> {
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let database = tables(denied);
+    let load = |name: &str| -> anyhow::Result<()> {
+        let name = table::underscored(name.split(".ko").next().unwrap_or(name));
+        let steps = database.steps(std::slice::from_ref(&name));
+        ensure!(!steps.is_empty() || database.is_built_in(&name), "the kernel's tables do not name it");
+        if let Some((step, why)) = steps.iter().find_map(|step| Some((step, database.denied(&step.module)?))) {
+            bail!("{} is never loaded: {why}", step.module);
+        }
+        steps
+            .iter()
+            .try_for_each(|step| insert::insert(&database.path(&step.file)).with_context(|| step.module.clone()))
+    };
+    names.iter().filter_map(|name| Some(format!("{name:.80}: {:#}", load(name).err()?))).collect()
 }
 
 /// Starts the threads that listen to the kernel. Without one of them the unit works, but learns less.

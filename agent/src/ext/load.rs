@@ -1,5 +1,5 @@
-//! Loads one extension: proof that it is the image's, mount, links, mark, script. Each step is harmless when it was done
-//! before, so that a unit which died half-way starts again from the beginning.
+//! Loads one extension: mount, links, mark, libraries, modules, script. Each step is harmless when it was done before, so that
+//! a unit which died half-way starts again from the beginning. Whether an extension is the right one, [`verify`] says first.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use ring::digest;
 
-use super::{link, mount};
+use super::{link, modules, mount};
 use crate::exec;
 use crate::limits::{EXTENSION_SCRIPT, LDCONFIG};
 
@@ -50,28 +50,37 @@ pub(crate) fn sha256(path: &Path) -> anyhow::Result<String> {
     Ok(hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Proves that a built-in extension is the one that the image was built with.
+/// Proves that the extension in a folder is the expected one; `who` names it so, such as the image's manifest.
 ///
 /// # Errors
-/// Names the extension, and both hashes if they differ.
-pub(crate) fn verify(name: &str, expected: Option<&str>) -> anyhow::Result<()> {
-    let expected = expected.with_context(|| format!("{name} is refused: the image's manifest does not name it"))?;
-    let found = sha256(&Path::new(BUILTIN).join(name))?;
-    ensure!(
-        found.eq_ignore_ascii_case(expected),
-        "{name} is refused: its SHA-256 is {found}, the image's manifest says {expected}; build the image again"
-    );
+/// Names both hashes if they differ.
+pub(super) fn verify(folder: &Path, name: &str, expected: &str, who: &str) -> anyhow::Result<()> {
+    let found = sha256(&folder.join(name))?;
+    ensure!(found.eq_ignore_ascii_case(expected), "its SHA-256 is {found}, {who} says {expected}");
     Ok(())
+}
+
+/// Tells whether an extension is loaded, by us or by the base's own init.
+pub(super) fn is_loaded(name: &str) -> bool {
+    mark(name).exists()
+}
+
+fn mark(name: &str) -> PathBuf {
+    Path::new(MARKS).join(stem(name))
 }
 
 /// Mounts a built-in extension and links its files into `/`.
 ///
 /// # Errors
-/// Names the extension and what failed. Files that could not be linked because something else is in their place are
-/// logged, as they are in Tiny Core.
-pub(crate) fn mount_and_link(name: &str) -> anyhow::Result<Linked> {
+/// As for [`load`].
+pub(crate) fn mount_and_link(name: &str) -> anyhow::Result<()> {
+    mount_from(Path::new(BUILTIN), name).map(drop)
+}
+
+/// Files that could not be linked because something else is in their place are logged, as they are in Tiny Core.
+fn mount_from(folder: &Path, name: &str) -> anyhow::Result<Linked> {
     let at = mount_point(name);
-    mount::squashfs(&Path::new(BUILTIN).join(name), &at)?;
+    mount::squashfs(&folder.join(name), &at)?;
     link_into(&at, Path::new("/")).with_context(|| format!("extension {name} is mounted but not linked"))
 }
 
@@ -80,6 +89,8 @@ pub(crate) fn mount_and_link(name: &str) -> anyhow::Result<Linked> {
 pub(crate) struct Linked {
     /// It brings shared libraries.
     libraries: bool,
+    /// It brings kernel modules.
+    modules: bool,
 }
 
 fn link_into(mount: &Path, root: &Path) -> anyhow::Result<Linked> {
@@ -90,25 +101,29 @@ fn link_into(mount: &Path, root: &Path) -> anyhow::Result<Linked> {
     }
     link::apply(&plan, mount, root)?;
     let library = |e: &link::Entry| e.path.file_name().is_some_and(|n| n.to_string_lossy().contains(".so"));
-    Ok(Linked { libraries: entries.iter().any(library) })
+    Ok(Linked {
+        libraries: entries.iter().any(library),
+        modules: entries.iter().any(|entry| modules::is_module(&entry.path)),
+    })
 }
 
-/// Loads a built-in extension wholly. One that the base's own init loaded is left alone.
+/// Loads the extension in this folder wholly. One that the base's own init loaded is left alone.
 ///
 /// # Errors
 /// Names the extension and the step that failed.
-pub(crate) fn load(name: &str, expected: Option<&str>) -> anyhow::Result<()> {
-    let mark = Path::new(MARKS).join(stem(name));
-    if mark.exists() && !mount::is_mounted(&mount_point(name)) {
+pub(super) fn load(folder: &Path, name: &str) -> anyhow::Result<()> {
+    if is_loaded(name) && !mount::is_mounted(&mount_point(name)) {
         return Ok(());
     }
-    verify(name, expected)?;
-    let linked = mount_and_link(name)?;
-    set_mark(&mark)?;
+    let linked = mount_from(folder, name)?;
+    set_mark(&mark(name))?;
     if linked.libraries && Path::new(LDCONFIG_PROGRAM).exists() {
         complain(exec::run(&[LDCONFIG_PROGRAM], LDCONFIG), name)?;
     }
-    run_script(&mark, name)
+    if linked.modules {
+        modules::index().with_context(|| format!("{name} is linked, but its kernel modules are not known"))?;
+    }
+    run_script(&mark(name), name)
 }
 
 /// Tiny Core's scripts carry the mark's own name, so the mark may be there as a link of the extension.
@@ -176,7 +191,7 @@ mod tests {
         let device = line.split(' ').next().unwrap_or_default().trim_start_matches("/dev/").to_owned();
         let read_only = fs::read_to_string(format!("/sys/block/{device}/ro"));
         nix::mount::umount(&at).unwrap();
-        assert!(linked.unwrap().libraries);
+        assert_eq!(linked.unwrap(), Linked { libraries: true, modules: false });
         assert_eq!(content.unwrap(), "library");
         assert_eq!(read_only.unwrap().trim(), "1", "{line}");
         assert_eq!(mounts.matches(at.to_str().unwrap()).count(), 1, "mounted twice");
@@ -185,8 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn an_extension_that_the_manifest_does_not_name_is_refused() {
-        assert!(verify("x.tcz", None).unwrap_err().to_string().contains("x.tcz is refused"));
+    fn another_extension_of_that_name_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("x.tcz"), "abc").unwrap();
+        let right = sha256(&dir.path().join("x.tcz")).unwrap();
+        verify(dir.path(), "x.tcz", &right.to_uppercase(), "the test").unwrap();
+        let error = verify(dir.path(), "x.tcz", &"0".repeat(64), "the test").unwrap_err().to_string();
+        assert!(error.contains(&right) && error.contains("the test says"), "{error}");
         assert_eq!(mount_point("bash.tcz"), Path::new("/tmp/tcloop/bash"));
     }
 }

@@ -1,26 +1,39 @@
-//! Unit `ext` (one-shot): loads the image's built-in extensions in the order of `onboot.lst`, each behind what it depends
-//! on. A broken one is reported by name and stops nothing. Drivers and firmware are the unit `devices`' affair; they are
-//! reported here with the rest.
+//! Extensions. The unit `ext` (one-shot) loads the image's built-in ones in the order of `onboot.lst`, each behind what it
+//! depends on, and then what a pushed configuration names; it is started again when there is another. A broken one is
+//! reported by name and stops nothing. Drivers and firmware are the unit `devices`' affair; they are reported here with the
+//! rest.
 
+mod apply;
+mod gather;
 mod link;
 pub(crate) mod load;
+mod modules;
 mod mount;
 mod squashfs;
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use wire::checkin::Extension;
+use anyhow::{Context as _, bail};
+use nix::fcntl::{Flock, FlockArg};
+use wire::site::IMAGE_PATH;
 
+use self::apply::{Loader, note};
+use crate::checkin::Pushed;
 use crate::init::client;
 use crate::settings::Settings;
-use crate::state::{Devices, Extensions, Published as _};
+use crate::state::{Applied, Devices, Extensions, Published as _, RUN_DIR};
 
 /// The built-in extensions in their order, as in Tiny Core.
 const ONBOOT: &str = "/tmp/builtin/onboot.lst";
 /// Nice value of this unit: what it does delays neither the network nor the check-in.
 const NICE: i32 = 10;
+/// Where Tiny Core's programs look for the folder of extensions, which is [`TCE`] on machines that keep none on a disk.
+const TCEDIR: &str = "/etc/sysconfig/tcedir";
+const TCE: &str = "/tmp/tce";
+/// One process at a time loads.
+const LOCK: &str = "ext.lock";
 
 /// Runs the unit to its end.
 ///
@@ -29,24 +42,98 @@ const NICE: i32 = 10;
 pub(crate) fn run() -> anyhow::Result<()> {
     // SAFETY: the call has no memory effects; 0 means this process.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
-    let image = Settings::load().image;
-    let before = Extensions::read().unwrap_or_default();
-    let mut state = Extensions { extensions: Devices::read().unwrap_or_default().extensions, done: false };
-    let early: Vec<String> = state.extensions.iter().map(|e| e.name.clone()).collect();
-    for name in order(&image.kernel).into_iter().filter(|n| !early.contains(n) && !image.early.contains(n)) {
-        // What a former run of this unit loaded stays: a script may not like to be run twice.
-        let loaded = before.extensions.iter().find(|e| e.name == name && e.error.is_none());
-        let extension = loaded.cloned().unwrap_or_else(|| load_one(name, &image.extensions));
-        state.extensions.push(extension);
+    let _lock = lock()?;
+    let settings = Settings::load();
+    let mut state = built_in(&settings)?;
+    client::ready();
+    if !Path::new(IMAGE_PATH).exists() {
+        // Under a supervisor that is tried out on somebody's machine: its folders are not ours.
+        return Ok(());
+    }
+    prepare();
+    loop {
+        let Pushed { config, candidate, .. } = Pushed::read().unwrap_or_default();
+        let applied = state.applied.as_ref();
+        let candidate = match candidate {
+            Some(candidate) if applied.is_none_or(|a| a.version != candidate.version) => candidate,
+            done => {
+                // In step again, should this unit have died before. The unit `checkin` may not have settled it yet.
+                let took = done.filter(|_| applied.is_some_and(|a| a.refused.is_none()));
+                let config = took.map_or(config, |candidate| candidate.config);
+                if let Err(error) = Loader::new(&settings, &config).point() {
+                    tracing::warn!("{error:#}");
+                }
+                return Ok(());
+            }
+        };
+        tracing::info!("applying configuration {}", candidate.version);
+        let (refused, warnings) = match Loader::new(&settings, &candidate.config).apply(&mut state) {
+            Ok(warnings) => (None, warnings),
+            Err(problem) => (Some(problem), Vec::new()),
+        };
+        state.applied = Some(Applied { version: candidate.version, refused, warnings });
         state.publish()?;
     }
-    state.done = true;
-    state.publish()?;
-    client::ready();
-    Ok(())
 }
 
-/// The extensions to load, in order.
+/// Loads an extension with all that it needs, for `mk-agent tce load`.
+///
+/// # Errors
+/// Names what was refused or did not load.
+pub(crate) fn load_by_hand(name: &str) -> anyhow::Result<String> {
+    let _lock = lock()?;
+    let settings = Settings::load();
+    let release = &settings.image.kernel;
+    let full = tce_mirror::plan::name(name, release).with_context(|| format!("{name:?} is no extension's name"))?;
+    if load::is_loaded(&full) {
+        return Ok(format!("{full} is loaded already"));
+    }
+    prepare();
+    let mut state = Extensions::read().unwrap_or_default();
+    let config = Pushed::read().unwrap_or_default().config;
+    match Loader::new(&settings, &config).load(std::slice::from_ref(&full), &mut state) {
+        Ok(()) => Ok(format!("loaded {full}")),
+        Err(problem) => bail!("{problem}"),
+    }
+}
+
+/// Loads the built-in extensions. What a former run of this unit loaded stays: a script may not like to be run twice.
+fn built_in(settings: &Settings) -> anyhow::Result<Extensions> {
+    let image = &settings.image;
+    let before = Extensions::read().unwrap_or_default();
+    let extensions = Devices::read().unwrap_or_default().extensions;
+    let mut state = Extensions { extensions, applied: before.applied, done: false };
+    let early: Vec<String> = state.extensions.iter().map(|e| e.name.clone()).collect();
+    let names: Vec<String> =
+        order(&image.kernel).into_iter().filter(|n| !early.contains(n) && !image.early.contains(n)).collect();
+    let (again, later): (Vec<_>, Vec<_>) =
+        before.extensions.into_iter().filter(|e| !early.contains(&e.name)).partition(|e| names.contains(&e.name));
+    for name in names {
+        match again.iter().find(|e| e.name == name && e.error.is_none()) {
+            Some(loaded) => state.extensions.push(loaded.clone()),
+            None => {
+                let sha256 = image.extensions.get(&name);
+                let error = load_one(&name, sha256.map(String::as_str)).err().map(|error| format!("{error:#}"));
+                note(&mut state, &name, sha256.map_or("", String::as_str), error.as_deref());
+            }
+        }
+    }
+    state.extensions.extend(later);
+    state.done = true;
+    state.publish()?;
+    Ok(state)
+}
+
+fn load_one(name: &str, sha256: Option<&str>) -> anyhow::Result<()> {
+    let expected = sha256.with_context(|| format!("{name} is refused: the image's manifest does not name it"))?;
+    let folder = Path::new(load::BUILTIN);
+    if !load::is_loaded(name) {
+        load::verify(folder, name, expected, "the image's manifest").with_context(|| format!("{name} is refused"))?;
+    }
+    load::load(folder, name)
+}
+
+/// The built-in extensions to load, in order.
 fn order(release: &str) -> Vec<String> {
     let list = |path: &Path| fs::read_to_string(path).unwrap_or_default();
     let dependencies = |name: &str| {
@@ -56,12 +143,26 @@ fn order(release: &str) -> Vec<String> {
     tce_mirror::plan::order(&tce_mirror::plan::names(&list(Path::new(ONBOOT)), release), dependencies)
 }
 
-fn load_one(name: String, manifest: &BTreeMap<String, String>) -> Extension {
-    let sha256 = manifest.get(&name);
-    let error = load::load(&name, sha256.map(String::as_str)).err().map(|e| format!("{e:#}"));
-    match &error {
-        None => tracing::info!("loaded {name}"),
-        Some(error) => tracing::error!("{error}"),
+/// Makes the folder of extensions that Tiny Core's programs look for, where the base's init has made none.
+fn prepare() {
+    let made = || -> std::io::Result<()> {
+        fs::create_dir_all(gather::DOWNLOADS)?;
+        if fs::symlink_metadata(TCEDIR).is_ok() {
+            return Ok(());
+        }
+        fs::create_dir_all(Path::new(TCEDIR).parent().unwrap_or(Path::new("/")))?;
+        symlink(TCE, TCEDIR)
+    };
+    if let Err(error) = made() {
+        tracing::warn!("{TCEDIR} does not lead to {TCE}, so that tce-load does not work: {error}");
     }
-    Extension { sha256: sha256.cloned().unwrap_or_default(), name, error }
+}
+
+/// Waits until no other process loads.
+fn lock() -> anyhow::Result<Flock<File>> {
+    let path = Path::new(RUN_DIR).join(LOCK);
+    fs::create_dir_all(RUN_DIR).with_context(|| format!("cannot make {RUN_DIR}"))?;
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| error).context("cannot lock the extensions")
 }

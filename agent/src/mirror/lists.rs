@@ -8,6 +8,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use wire::extensions::list as names;
 
 use super::Folders;
 
@@ -30,26 +31,4 @@ async fn list(State((own, fallback)): State<(PathBuf, Option<PathBuf>)>) -> Resp
     let lines = |path: Option<&Path>| path.and_then(|p| std::fs::read_to_string(p).ok());
     let list = lines(Some(&own)).map(|text| names(&text)).or_else(|| Some(names(&lines(fallback.as_deref())?)));
     Json(list.unwrap_or_default()).into_response()
-}
-
-/// Names in a list that is a JSON array or has one name a line with comments after `#`.
-fn names(text: &str) -> Vec<String> {
-    if let Ok(names) = serde_json::from_str(text) {
-        return names;
-    }
-    let without_comment = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
-    text.lines().map(without_comment).filter(|name| !name.is_empty()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_forms_of_a_list() {
-        let expected = ["a.tcz", "b.tcz"];
-        assert_eq!(names(r#"["a.tcz","b.tcz"]"#), expected);
-        assert_eq!(names("a.tcz\n\n# no\nb.tcz # why\n"), expected);
-        assert_eq!(names(""), [""; 0]);
-    }
 }

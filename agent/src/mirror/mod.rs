@@ -9,6 +9,7 @@ mod tree;
 use std::path::PathBuf;
 
 use axum::Router;
+use axum::routing::get;
 use wire::routes::{GEM_PORT, MIRROR_PORT};
 
 use crate::init::client;
@@ -57,12 +58,13 @@ pub(crate) fn run() -> anyhow::Result<()> {
 }
 
 fn extension_routes(folders: &Folders) -> Router {
-    let routes = Router::new().merge(lists::routes(folders)).nest_service("/tinycorelinux", tree::mirror(folders));
+    let files = Router::new().route("/tinycorelinux/{*path}", get(tree::extension)).with_state(folders.clone());
+    let routes = lists::routes(folders).merge(files);
     problem::explain(routes, "the extension mirror", "/tinycorelinux/<version>/<architecture>/tcz/<name>.tcz")
 }
 
 fn gem_routes(folders: &Folders) -> Router {
-    let routes = Router::new().nest_service("/gem-mirror", tree::files(&folders.gems));
+    let routes = Router::new().route("/gem-mirror/{*path}", get(tree::gem)).with_state(folders.clone());
     problem::explain(routes, "the gem mirror", "/gem-mirror/gems/gem.list")
 }
 

@@ -57,9 +57,15 @@ fn extensions_at_the_original_paths() {
 fn ranges_and_heads() {
     let mirror = start(extension_routes);
     mirror.put("builtin/optional/bash.tcz", "squashfs");
-    let (status, headers, body) = mirror.ask("GET /tinycorelinux/17.x/x86_64/tcz/bash.tcz", "Range: bytes=2-4\r\n");
+    let path = "GET /tinycorelinux/17.x/x86_64/tcz/bash.tcz";
+    let (status, headers, body) = mirror.ask(path, "Range: bytes=2-4\r\n");
     assert_eq!((status, body.as_str()), (206, "uas"));
     assert!(headers.contains("content-range: bytes 2-4/8"), "{headers}");
+    let tag = headers.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+    let (status, _, body) = mirror.ask(path, &format!("If-None-Match: {tag}\r\n"));
+    assert_eq!((status, body.as_str()), (304, ""));
+    let (status, _, body) = mirror.ask(path, "Range: bytes=2-4\r\nIf-Range: \"of-another-file\"\r\n");
+    assert_eq!((status, body.as_str()), (200, "squashfs"));
     let (_, headers, body) = mirror.ask("HEAD /tinycorelinux/17.x/x86_64/tcz/bash.tcz", "");
     assert!(headers.contains("content-length: 8") && body.is_empty(), "{headers}");
 }

@@ -1,42 +1,38 @@
-//! Files of a folder over HTTP, with length, modification time and ranges. Paths that lead out of the folder are not
-//! found; folders are not listed.
+//! Files of a folder over HTTP, with length, `ETag` and ranges. Paths that lead out of the folder are not found; folders are
+//! not listed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::Uri;
+use axum::extract::{Path as Wanted, Request, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
-use tower::ServiceExt as _;
-use tower_http::services::ServeDir;
+use tce_mirror::serve;
 
 use super::Folders;
 
-/// Files of one folder.
-pub(super) fn files(folder: &Path) -> ServeDir {
-    ServeDir::new(folder).append_index_html_on_directories(false)
+/// A file of the mirror's tree; the built-in extension of that name where the tree has no such file.
+pub(super) async fn extension(
+    State(folders): State<Folders>,
+    Wanted(path): Wanted<String>,
+    request: Request,
+) -> Response {
+    give(serve::find(&folders.mirror, &path).or_else(|| builtin(&folders.builtin, &path)), request).await
 }
 
-/// Files of the mirror's tree; the built-in extensions where the tree has no such file.
-pub(super) fn mirror(folders: &Folders) -> ServeDir<Router> {
-    let builtin = files(&folders.builtin.join("optional"));
-    files(&folders.mirror)
-        .fallback(Router::new().route("/{version}/{arch}/tcz/{name}", get(builtin_file)).with_state(builtin))
+/// A file of the gem mirror's tree.
+pub(super) async fn gem(State(folders): State<Folders>, Wanted(path): Wanted<String>, request: Request) -> Response {
+    give(serve::find(&folders.gems, &path), request).await
 }
 
-/// The built-in extension of that name, whatever version and architecture were asked for: an image has one of each.
-async fn builtin_file(State(builtin): State<ServeDir>, mut request: Request) -> Response {
-    let name = request.uri().path().rsplit('/').next().unwrap_or_default();
-    // Still percent-encoded: `ServeDir` decodes it and refuses what is no plain name.
-    let Ok(uri) = format!("/{name}").parse::<Uri>() else { return not_found() };
-    *request.uri_mut() = uri;
-    match builtin.oneshot(request).await {
-        Ok(response) => response.into_response(),
-        Err(never) => match never {},
+/// A built-in extension, whatever version and architecture are asked for: an image has one of each.
+fn builtin(folder: &Path, path: &str) -> Option<PathBuf> {
+    let [_version, _architecture, "tcz", name] = path.split('/').collect::<Vec<_>>()[..] else { return None };
+    serve::find(&folder.join("optional"), name)
+}
+
+async fn give(file: Option<PathBuf>, request: Request) -> Response {
+    match file {
+        Some(file) => serve::file(&file, None, request).await,
+        None => StatusCode::NOT_FOUND.into_response(),
     }
-}
-
-fn not_found() -> Response {
-    axum::http::StatusCode::NOT_FOUND.into_response()
 }

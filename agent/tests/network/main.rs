@@ -5,6 +5,7 @@
 
 mod checkin;
 mod dhcp;
+mod extensions;
 mod lies;
 mod names;
 mod original;

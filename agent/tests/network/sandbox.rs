@@ -51,13 +51,15 @@ pub(crate) fn possible(programs: &[&str]) -> bool {
 pub(crate) struct Place {
     dir: TempDir,
     netns: Option<String>,
+    /// Further folders of `/` that are the test's own.
+    folders: Vec<&'static str>,
 }
 
 impl Place {
     /// With an empty `/run/razor-mk`, this kernel line, a serial console that is a file, and the network of the test
     /// itself.
     pub(crate) fn new(line: &str) -> Self {
-        let place = Self { dir: tempfile::tempdir().unwrap(), netns: None };
+        let place = Self { dir: tempfile::tempdir().unwrap(), netns: None, folders: Vec::new() };
         for folder in ["run/razor-mk", "etc", "console"] {
             fs::create_dir_all(place.path(folder)).unwrap();
         }
@@ -88,6 +90,15 @@ impl Place {
         );
         place.publish("units", &json!({"units": [], "pids": {}, "problems": []}));
         place
+    }
+
+    /// With these folders of `/` besides, such as `opt`.
+    pub(crate) fn with_folders(mut self, folders: &[&'static str]) -> Self {
+        for folder in folders {
+            fs::create_dir_all(self.path(folder)).unwrap();
+        }
+        self.folders.extend(folders);
+        self
     }
 
     /// A path below the folders.
@@ -130,16 +141,25 @@ impl Place {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// What the agent's command line says when it refuses this command.
+    pub(crate) fn complains(&self, command: &str) -> String {
+        let output = self.agent(&[command]).output().unwrap();
+        assert!(!output.status.success(), "{command}: {output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
     /// The agent with these words, among these folders.
     fn agent(&self, words: &[&str]) -> Command {
         let dir = self.dir.path().display();
+        // One of the folders may be the one that all this is in.
+        let folders: String = self.folders.iter().map(|f| format!("mount --bind {dir}/{f} /{f}; ")).collect();
         let sys = if self.netns.is_some() { format!("mount --bind {dir}/sys /sys") } else { "true".to_owned() };
         let script = format!(
             "active=/sys/class/tty/console; {sys}; \
              ! [ -d $active ] || mount --bind {dir}/console $active; \
              ! [ -e /dev/tty1 ] || mount --bind /dev/null /dev/tty1; \
              mount --bind {dir}/cmdline /proc/cmdline; mount --bind {dir}/run /run; mount --bind {dir}/etc /etc; \
-             exec {} {}",
+             : > /run/mk-agent; mount --bind {} /run/mk-agent; {folders} exec /run/mk-agent {}",
             env!("CARGO_BIN_EXE_mk-agent"),
             words.join(" ")
         );

@@ -64,6 +64,10 @@ pub struct Serve {
     /// Listen here too, for images of Razor 0.x and Hanlon: the port that is built into them is 8026.
     #[arg(long, value_name = "PORT")]
     pub legacy_port: Option<u16>,
+    /// Mirror of Tiny Core extensions that nodes get as /svc/repo/tce/, with files at RELEASE/ARCH/tcz/NAME.tcz. Without this,
+    /// the folder tce in the data folder.
+    #[arg(long, value_name = "DIR")]
+    pub tce_mirror: Option<PathBuf>,
 }
 
 /// Show the machines that were discovered, and tell the server about them.

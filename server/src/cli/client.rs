@@ -8,7 +8,7 @@ use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use wire::error::Problem;
 
-use crate::limits::{CLIENT_CONNECT_TIMEOUT, CLIENT_TIMEOUT, UPLOAD_TIMEOUT};
+use crate::limits::{CLIENT_CONNECT_TIMEOUT, CLIENT_TIMEOUT, COMMAND_TIMEOUT, UPLOAD_TIMEOUT};
 
 /// The server's word that it does not do what was asked.
 #[derive(Debug)]
@@ -65,12 +65,12 @@ impl Client {
         self.document(request.send().await).await
     }
 
-    /// Gives a command.
+    /// Gives a command. One that names a mirror has the server fetch what is in it, which may take long.
     ///
     /// # Errors
     /// When the server cannot be reached or refuses.
     pub async fn command(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let request = self.http.post(format!("{}{path}", self.base)).timeout(CLIENT_TIMEOUT).json(body);
+        let request = self.http.post(format!("{}{path}", self.base)).timeout(COMMAND_TIMEOUT).json(body);
         self.document(request.send().await).await
     }
 

@@ -83,6 +83,5 @@ fn of_node(name: &str, document: &Value) -> String {
 }
 
 fn rows(config: &Value) -> impl Iterator<Item = (String, String)> {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    config.as_object().into_iter().flatten().map(move |(key, value)| (key.clone(), text(value)))
+    config.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), human::setting(value)))
 }

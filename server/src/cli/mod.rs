@@ -31,10 +31,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let runtime = runtime.context("cannot start threads; check the limits of this user (ulimit -u)")?;
     runtime.block_on(async {
         match args.command {
-            Command::Serve(Serve { data, config, listen, legacy_port }) => {
+            Command::Serve(Serve { data, config, listen, legacy_port, tce_mirror }) => {
                 let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(LevelFilter::INFO);
                 log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
-                serve::run(&serve::Options { data, config, listen, legacy_port }).await
+                serve::run(&serve::Options { data, config, listen, legacy_port, tce_mirror }).await
             }
             Command::Nodes { command } => nodes::run(&Client::new(&args.server)?, command).await,
             Command::Log(options) => log::run(&Client::new(&args.server)?, None, &options).await,

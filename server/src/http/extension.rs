@@ -1,12 +1,10 @@
 //! `GET /svc/mk/extension.zip`: what razor-el-mk clients put beside their own programs, where an operator configured it. As
 //! in the original the content is not inspected. Our agents never ask for it.
 
-use axum::body::Body;
 use axum::extract::{Request, State as Handle};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use tower::ServiceExt as _;
-use tower_http::services::ServeFile;
+use tce_mirror::serve;
 
 use crate::http::State;
 use crate::http::problem::Failure;
@@ -25,8 +23,7 @@ pub async fn zip(Handle(state): Handle<State>, request: Request) -> Result<Respo
         tracing::warn!("extension-zip {} is no plain file that can be read", path.display());
         return Err(none("No extension file configured that can be read; the server's log names it"));
     }
-    let served = ServeFile::new(path).oneshot(request).await;
-    let mut response = served.unwrap_or_else(|never| match never {}).map(Body::new);
+    let mut response = serve::file(path, None, request).await;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"));
     let name = HeaderValue::from_static("attachment; filename=\"extension.zip\"");

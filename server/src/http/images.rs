@@ -1,62 +1,54 @@
-//! `/svc/repo` and the images that operators add: kernel and initrd with `ETag`, `Range` and `Content-Length`.
+//! `/svc/repo`: the images that operators add, kernel and initrd, and the mirror of extensions; with `ETag`, `Range` and
+//! `Content-Length`.
 
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State as Handle};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tce_mirror::serve;
 use tokio::io::AsyncWriteExt as _;
-use tower::ServiceExt as _;
-use tower_http::services::ServeFile;
 
 use crate::http::problem::{self, Failure};
 use crate::http::{State, operate};
 use crate::image::Image;
 use crate::limits::{MAX_IMAGE, UPLOAD_TIMEOUT};
 
-/// `GET /svc/repo/microkernel/NAME/vmlinuz` and `…/initrd`.
+/// `GET /svc/repo/microkernel/NAME/vmlinuz` and `…/initrd`; `GET /svc/repo/tce/PATH`, a file of the mirror of extensions.
 ///
 /// # Errors
 /// When there is no such file.
 pub async fn repo(
     Handle(state): Handle<State>,
     Path(path): Path<String>,
-    mut request: Request,
+    request: Request,
 ) -> Result<Response, Failure> {
+    let missing = |remedy: String| {
+        let error = format!("there is no file {path:?} in the repository");
+        Failure::new(StatusCode::NOT_FOUND, "no_such_file", error, remedy)
+    };
+    if let Some(path) = path.strip_prefix("tce/") {
+        let remedy = || {
+            let folder = state.mirror.display();
+            format!(
+                "Extensions are served from {folder} on the server, as RELEASE/ARCH/tcz/NAME.tcz; see docs/OPERATORS.md."
+            )
+        };
+        let file = serve::find(&state.mirror, path).ok_or_else(|| missing(remedy()))?;
+        return Ok(serve::file(&file, None, request).await);
+    }
     let parts: Vec<&str> = path.split('/').collect();
     let found = match parts.as_slice() {
         ["microkernel", name, file] => state.images.file(name, file)?,
         _ => None,
     };
     let Some((file, digest)) = found else {
-        let error = format!("there is no file {path:?} in the repository");
-        let remedy = "See `mk-server image list` for the images; each has vmlinuz and initrd.";
-        return Err(Failure::new(StatusCode::NOT_FOUND, "no_such_file", error, remedy));
+        return Err(missing("See `mk-server image list` for the images; each has vmlinuz and initrd.".to_owned()));
     };
-    let tag = format!("\"{digest}\"");
-    if is_known(&mut request, &tag) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
-    }
-    let served = ServeFile::new(file).oneshot(request).await;
-    let mut response = served.unwrap_or_else(|never| match never {}).map(Body::new);
-    let value = HeaderValue::from_str(&tag).map_err(anyhow::Error::new)?;
-    response.headers_mut().insert(header::ETAG, value);
-    Ok(response)
-}
-
-/// True when the client has this file already. Without the part that it has, a range makes no sense and is removed.
-fn is_known(request: &mut Request, tag: &str) -> bool {
-    let sent = |name| request.headers().get(name).and_then(|v: &HeaderValue| v.to_str().ok());
-    if sent(header::IF_NONE_MATCH).is_some_and(|known| known.split(',').any(|t| t.trim() == tag)) {
-        return true;
-    }
-    if sent(header::IF_RANGE).is_some_and(|known| known != tag) {
-        request.headers_mut().remove(header::RANGE);
-    }
-    false
+    Ok(serve::file(&file, Some(&digest), request).await)
 }
 
 /// `GET /api/collections/images`.

@@ -22,6 +22,7 @@ pub mod problem;
 pub mod query;
 pub mod svc;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -42,6 +43,10 @@ pub struct State {
     pub store: Store,
     /// What machines boot.
     pub images: Images,
+    /// Tree of the mirror of extensions, `RELEASE/ARCH/tcz/NAME.tcz`.
+    pub mirror: Arc<Path>,
+    /// Where this server reaches itself, such as `http://127.0.0.1:8150`.
+    pub own_url: Arc<str>,
     /// Memory for bodies of check-ins.
     pub bodies: body::Budget,
 }

@@ -13,6 +13,7 @@ use crate::http::problem::Failure;
 use crate::http::query::Pairs;
 use crate::http::{State, api};
 use crate::limits::MAX_CONFLICTS;
+use crate::mirror;
 use crate::registry::operate::{Done, NAMES, Operate, Operation};
 use crate::registry::{Refusal, disputes};
 use crate::store::view::Page;
@@ -65,7 +66,7 @@ pub async fn command(
     };
     fields.insert("command".to_owned(), name.clone().into());
     let operation: Operation = serde_json::from_value(fields.into()).map_err(|e| bad_body(&name, &e.to_string()))?;
-    let done = carry_out(&state, operation, dry_run).await?;
+    let done = carry_out(&state, mirror::complete(&state, operation).await?, dry_run).await?;
     let mut answer = json!({"result": done.result, "dry_run": dry_run});
     if let (Some(id), Some(answer)) = (done.node, answer.as_object_mut()) {
         answer.insert("name".into(), nodes::name(id).into());

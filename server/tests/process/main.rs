@@ -25,6 +25,7 @@ mod matrix;
 mod matrix_commands;
 mod matrix_gaps;
 mod matrix_items;
+mod mirror;
 mod page;
 mod recorded;
 mod support;

@@ -11,9 +11,9 @@ use std::path::Path;
 use std::thread::sleep;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use reqwest::StatusCode;
-use reqwest::blocking::{Client, Response};
+use reqwest::blocking::{Client, ClientBuilder, Response};
 use reqwest::header::RANGE;
+use reqwest::{Certificate, StatusCode};
 
 use crate::checksum;
 use crate::limits::{CONNECT, MAX_TEXT, PAUSE, REDIRECTS, SHOWN, SILENCE, TRIES};
@@ -44,19 +44,38 @@ impl Mirror {
     /// # Errors
     /// The URL is none of HTTP or HTTPS.
     pub fn new(base: &str) -> Result<Self> {
-        let url = reqwest::Url::parse(base).with_context(|| format!("`{base}` is no URL"))?;
-        ensure!(
-            matches!(url.scheme(), "http" | "https"),
-            "`{base}`: a mirror is an http or https URL, such as http://repo.tinycorelinux.net"
-        );
+        Self::with(base, |client| client)
+    }
+
+    /// The same for a machine that trusts no other CAs than these (PEM), and knows of no proxy. With some it speaks to nobody
+    /// by plain HTTP but itself; without, it has nothing to verify HTTPS by.
+    ///
+    /// # Errors
+    /// As for [`Mirror::new`]; the CAs are not understood, or the URL's scheme is not for this machine.
+    pub fn trusting(base: &str, ca_pem: Option<&str>) -> Result<Self> {
+        let url = parse(base)?;
+        let is_here = matches!(url.host_str(), Some("localhost" | "127.0.0.1"));
+        match (url.scheme(), ca_pem) {
+            ("http", Some(_)) if !is_here => {
+                bail!("{base} is not asked: this image has a CA certificate and speaks HTTPS only")
+            }
+            ("https", None) => bail!("{base} cannot be verified: this image has no CA certificate"),
+            _ => {}
+        }
+        let certificates = ca_pem.map_or(Ok(Vec::new()), |pem| Certificate::from_pem_bundle(pem.as_bytes()));
+        let certificates = certificates.context("the CA certificates are not understood")?;
+        Self::with(base, |client| client.tls_certs_only(certificates).no_proxy())
+    }
+
+    fn with(base: &str, options: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Result<Self> {
+        parse(base)?;
         // Already there when another part of the program has chosen it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .connect_timeout(CONNECT)
             .timeout(SILENCE)
-            .redirect(reqwest::redirect::Policy::limited(REDIRECTS))
-            .build()
-            .context("cannot set up HTTP")?;
+            .redirect(reqwest::redirect::Policy::limited(REDIRECTS));
+        let client = options(client).build().context("cannot set up HTTP")?;
         Ok(Self { base: base.trim_end_matches('/').to_owned(), client })
     }
 
@@ -195,6 +214,15 @@ impl Mirror {
         }
         bail!("{url}: never tried")
     }
+}
+
+fn parse(base: &str) -> Result<reqwest::Url> {
+    let url = reqwest::Url::parse(base).with_context(|| format!("`{base}` is no URL"))?;
+    ensure!(
+        matches!(url.scheme(), "http" | "https"),
+        "`{base}`: a mirror is an http or https URL, such as http://repo.tinycorelinux.net"
+    );
+    Ok(url)
 }
 
 /// Why an attempt did not work.

@@ -1,8 +1,9 @@
 //! `set-config`: configuration for all nodes, or for one.
 
-use serde_json::Value;
 use sqlx::SqliteConnection;
+use wire::config::ABOUT_EXTENSIONS;
 
+use crate::human;
 use crate::registry::operate::{Done, Operate, named};
 use crate::registry::{Refusal, configs as keys};
 use crate::store::configs::{self, Keys};
@@ -30,7 +31,9 @@ impl Operate {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let whose = node.map_or_else(|| "all nodes".to_owned(), nodes::name);
-        if after == before.keys {
+        // A node that refused a mirror, since that was away, is to try it again when it is told the same again.
+        let again = set.keys().any(|key| ABOUT_EXTENSIONS.contains(&key.as_str()));
+        if after == before.keys && !again {
             return Ok(Ok(Done::new(node, format!("{whose}: it was so already; nothing was changed"))));
         }
         let version = configs::put(db, node, self.now, &after).await?;
@@ -67,14 +70,12 @@ fn words(keys: &Keys) -> String {
     if keys.is_empty() {
         return "no keys".to_owned();
     }
-    let word =
-        |(key, value): (&String, &Value)| format!("{key}={}", value.as_str().map_or(value.to_string(), str::to_owned));
-    keys.iter().map(word).collect::<Vec<_>>().join(" ")
+    keys.iter().map(|(key, value)| format!("{key}={}", human::setting(value))).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -1,0 +1,267 @@
+//! A pushed mirror: the check-in takes it up, the unit `ext` loads from it and from the image, and whatever is wrong with it is
+//! told by name while the check-ins go on. Real squashfs on real loop devices; the test stands in for the supervisor.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tce_mirror::checksum::{hex, md5};
+
+use crate::sandbox::{Place, eventually, must, possible};
+use crate::server::{Server, machine, none, say};
+
+const TCZ: &str = "/tc/17.x/x86_64/tcz";
+
+fn sha256(bytes: &[u8]) -> String {
+    hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
+}
+
+/// An extension with a program that says its name, and a script that has it say so and then ends with `status`.
+fn extension(name: &str, status: u8) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |path: &str, text: &str| {
+        let path = dir.path().join("tree").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    put(&format!("usr/local/bin/say-{name}"), &format!("#!/bin/sh\necho {name}\n"));
+    let script = format!("#!/bin/sh\nsay-{name} >> /run/said\nexit {status}\n");
+    put(&format!("usr/local/tce.installed/{name}"), &script);
+    let at = dir.path().display();
+    must(&format!("chmod -R 755 {at}/tree; mksquashfs {at}/tree {at}/x.tcz -all-root -b 4096 -quiet -no-progress"));
+    fs::read(dir.path().join("x.tcz")).unwrap()
+}
+
+/// Files of a mirror by path, served on loopback.
+#[derive(Clone, Default)]
+struct Mirror(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
+
+impl Mirror {
+    fn put(&self, path: &str, bytes: &[u8]) {
+        self.0.lock().unwrap().insert(path.to_owned(), bytes.to_owned());
+    }
+
+    /// An extension as mirrors have it.
+    fn add(&self, name: &str, bytes: &[u8], dep: &str) {
+        self.put(&format!("{TCZ}/{name}"), bytes);
+        self.put(&format!("{TCZ}/{name}.md5.txt"), format!("{}  {name}\n", hex(&md5(bytes))).as_bytes());
+        if !dep.is_empty() {
+            self.put(&format!("{TCZ}/{name}.dep"), dep.as_bytes());
+        }
+    }
+
+    fn serve(&self) -> String {
+        let files = self.clone();
+        let server = Server::answering(TcpListener::bind("127.0.0.1:0").unwrap(), move |request, mut stream| {
+            let path = request.line.split(' ').nth(1).unwrap();
+            let found = files.0.lock().unwrap().get(path).cloned();
+            let (status, body) = found.map_or(("404 Not Found", Vec::new()), |body| ("200 OK", body));
+            let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all(&[head.as_bytes(), &body].concat());
+        });
+        format!("{}/tc", server.url())
+    }
+}
+
+/// A machine, and a server that pushes what it is told to.
+struct Node {
+    place: Place,
+    server: Server,
+    push: Arc<Mutex<Value>>,
+}
+
+impl Node {
+    /// With these built-in extensions, of which none is loaded at boot.
+    fn new(built_in: &[(&str, &[u8])]) -> Self {
+        let push = Arc::new(Mutex::new(json!({})));
+        let pushed = Arc::clone(&push);
+        let server = Server::answering(TcpListener::bind("127.0.0.1:0").unwrap(), move |_, stream| {
+            say(stream, &none(&pushed.lock().unwrap()).to_string());
+        });
+        let place = machine(&[(&server.url(), false)]).with_folders(&["opt", "usr/local", "tmp"]);
+        let put = |path: &str, bytes: &[u8]| {
+            let path = place.path(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        };
+        for (name, bytes) in built_in {
+            put(&format!("tmp/builtin/optional/{name}"), bytes);
+        }
+        let digests: BTreeMap<&str, String> = built_in.iter().map(|(name, bytes)| (*name, sha256(bytes))).collect();
+        put("etc/razor-mk/image.json", json!({"kernel": "6.1.0", "extensions": digests}).to_string().as_bytes());
+        Self { place, server, push }
+    }
+
+    /// Pushes a configuration and lets the unit `ext` run once that waits for it; gives the state of the configuration as the
+    /// server is told it then.
+    fn push(&self, version: u64, config: &Value) -> Value {
+        *self.push.lock().unwrap() = json!({"config_version": version, "config": config});
+        eventually("candidate", || (self.place.state("config")["candidate"]["version"] == version).then_some(()));
+        self.place.prints("run ext");
+        self.told(|state| state["version"] == version || state["refused"]["version"] == version)
+    }
+
+    /// The state of the configuration once the server is told one like this.
+    fn told(&self, like: impl Fn(&Value) -> bool) -> Value {
+        eventually("configuration's state", || {
+            let seen = self.server.seen.lock().unwrap();
+            seen.iter().rev().take(3).map(|s| s.json()["config"].clone()).find(&like)
+        })
+    }
+
+    /// What was said by the scripts of extensions.
+    fn said(&self) -> String {
+        fs::read_to_string(self.place.path("run/said")).unwrap_or_default()
+    }
+
+    fn is_marked(&self, name: &str) -> bool {
+        self.place.path(&format!("usr/local/tce.installed/{name}")).symlink_metadata().is_ok()
+    }
+}
+
+fn can_mount() -> bool {
+    let there = Path::new("/dev/loop-control").exists();
+    if !there {
+        mk_tests::skip("extensions are mounted by loop devices");
+    }
+    there && possible(&["unshare", "mksquashfs"])
+}
+
+#[test]
+fn a_pushed_mirror_is_loaded_from_and_so_is_the_image() {
+    if !can_mount() {
+        return;
+    }
+    let [inside, outside, below] = ["inside", "outside", "below"].map(|name| extension(name, 0));
+    let node = Node::new(&[("inside.tcz", &inside)]);
+    let mirror = Mirror::default();
+    mirror.add("outside.tcz", &outside, "inside.tcz\r\n\r\nbelow-KERNEL.tcz\r\n");
+    mirror.add("below-6.1.0.tcz", &extension("below-6.1.0", 0), "outside.tcz\n");
+    mirror.add("unasked.tcz", &below, "");
+    mirror.put("/tc/tce-install-list", br#"["outside.tcz"]"#);
+    let url = mirror.serve();
+    let digests: BTreeMap<String, String> = ["outside.tcz", "below-6.1.0.tcz"]
+        .map(|name| (name.to_owned(), sha256(&mirror.0.lock().unwrap()[&format!("{TCZ}/{name}")])))
+        .into();
+    let _unit = node.place.start("checkin");
+    let config = json!({"mk_tce_mirror_uri": url, "mk_tce_sha256": digests, "mk_checkin_interval": 1});
+    let state = node.push(1, &config);
+    assert_eq!(state, json!({"version": 1}));
+    assert_eq!(node.said(), "inside\nbelow-6.1.0\noutside\n", "in order of need");
+    assert!(["inside", "outside", "below-6.1.0"].iter().all(|name| node.is_marked(name)) && !node.is_marked("unasked"));
+    assert_eq!(fs::read_to_string(node.place.path("opt/tcemirror")).unwrap(), format!("{url}\n"));
+    assert_eq!(fs::read_link(node.place.path("etc/sysconfig/tcedir")).unwrap(), Path::new("/tmp/tce"));
+    let told = eventually("extensions", || {
+        let last = node.server.seen.lock().unwrap().last().map(|s| s.json()["agent"]["extensions"].clone())?;
+        (last.as_array()?.len() == 3).then_some(last)
+    });
+    assert!(
+        told.as_array().unwrap().iter().all(|e| e["error"].is_null() && e["sha256"].as_str().unwrap().len() == 64),
+        "{told}"
+    );
+
+    node.place.prints("run ext");
+    assert_eq!(node.said(), "inside\nbelow-6.1.0\noutside\n", "nothing is done twice");
+    // Back to the mirror within the image.
+    let state = node.push(2, &json!({}));
+    assert_eq!(state, json!({"version": 2}));
+    let internal = fs::read_to_string(node.place.path("opt/tcemirror")).unwrap();
+    assert_eq!(internal, "http://localhost:2157/tinycorelinux\n");
+}
+
+#[test]
+fn an_extension_of_the_image_is_loaded_by_hand() {
+    if !can_mount() {
+        return;
+    }
+    let node = Node::new(&[("inside.tcz", &extension("inside", 0)), ("cut.tcz", &extension("cut", 0)[..200])]);
+    assert_eq!(node.place.prints("tce load inside"), "loaded inside.tcz\n");
+    assert_eq!(node.said(), "inside\n");
+    for (name, words) in [
+        ("cut", "it is cut"),
+        ("other", "other.tcz is refused: the image does not have it"),
+        ("../x", "no extension's name"),
+    ] {
+        let complaint = node.place.complains(&format!("tce load {name}"));
+        assert!(complaint.contains(words), "{name}: {complaint}");
+    }
+}
+
+/// A mirror of which only `good.tcz` can be loaded, and the digests that a server would have taken of it before it went wrong.
+fn bad_mirror() -> (Mirror, BTreeMap<&'static str, String>) {
+    let mirror = Mirror::default();
+    let (good, bad) = (extension("good", 0), extension("ends", 3));
+    let mut digests: BTreeMap<&str, String> = BTreeMap::new();
+    for (name, bytes, dep) in [
+        ("good.tcz", &good[..], ""),
+        ("changed.tcz", &good, ""),
+        ("needy.tcz", &good, "missing.tcz\n"),
+        ("asks.tcz", &good, "unlisted.tcz\n"),
+        ("unlisted.tcz", &good, ""),
+        ("damaged.tcz", &good, ""),
+        ("cut.tcz", &good[..200], ""),
+        ("rubbish.tcz", &[b'x'; 4096], ""),
+        ("ends.tcz", &bad, ""),
+    ] {
+        mirror.add(name, bytes, dep);
+        digests.insert(name, sha256(bytes));
+    }
+    digests.remove("unlisted.tcz");
+    digests.insert("missing.tcz", sha256(b"missing"));
+    mirror.add("changed.tcz", &bad, "");
+    mirror.put(&format!("{TCZ}/damaged.tcz"), &bad);
+    mirror.put("/tc/empty", b"");
+    (mirror, digests)
+}
+
+#[test]
+fn what_is_wrong_with_a_mirror_is_told_by_name_and_the_one_before_stays() {
+    if !can_mount() {
+        return;
+    }
+    let node = Node::new(&[]);
+    let (mirror, digests) = bad_mirror();
+    let url = mirror.serve();
+    let away = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let _unit = node.place.start("checkin");
+    node.push(1, &json!({"mk_tce_install_list_uri": format!("{url}/empty")}));
+    let with = |uri: &str| json!({"mk_tce_mirror_uri": uri, "mk_tce_sha256": digests, "mk_checkin_interval": 7});
+    for (version, (list, uri, words)) in (2..).zip([
+        (r#"["good.tcz", "changed.tcz"]"#, url.as_str(), vec!["changed.tcz is refused", "SHA-256"]),
+        ("unlisted.tcz\n", &url, vec!["unlisted.tcz is refused", "digests"]),
+        ("asks.tcz\n", &url, vec!["unlisted.tcz (needed by asks.tcz) is refused"]),
+        ("needy.tcz\n", &url, vec!["missing.tcz (needed by needy.tcz) is refused", "is not there"]),
+        ("damaged.tcz\n", &url, vec!["damaged.tcz is refused", "MD5"]),
+        ("cut.tcz\n", &url, vec!["cut.tcz", "it is cut"]),
+        ("rubbish.tcz\n", &url, vec!["rubbish.tcz", "no squashfs"]),
+        ("ends.tcz\n", &url, vec!["ends.tcz", "exit status: 3"]),
+        ("../../good\n", &url, vec!["no extension's name"]),
+        ("<html>log in</html>", &url, vec!["web page", &url]),
+        ("", &format!("http://{away}/tc"), vec![&away.to_string(), "cannot be used"]),
+    ]) {
+        mirror.put("/tc/tce-install-list", list.as_bytes());
+        let state = node.push(version, &with(uri));
+        let problem = &state["refused"]["problem"];
+        let text = problem["error"].as_str().unwrap_or_default();
+        assert!(words.iter().all(|word| text.contains(word)), "{list}: {words:?}: {state}");
+        assert!(problem["remedy"].as_str().unwrap().contains("config set"), "{state}");
+        assert_eq!(state["version"], 1, "{list}: the one before stays: {state}");
+        assert_eq!(node.place.state("config")["config"]["mk_checkin_interval"], Value::Null, "as a whole");
+        let internal = fs::read_to_string(node.place.path("opt/tcemirror")).unwrap();
+        assert_eq!(internal, "http://localhost:2157/tinycorelinux\n", "{list}");
+    }
+    assert!(!node.is_marked("good"), "none is loaded where one is refused");
+    let left = fs::read_dir(node.place.path("tmp/tce/optional")).unwrap().count();
+    println!("{left} files of extensions that did not load are left");
+    assert!(node.place.log("checkin").contains("is refused"), "{}", node.place.log("checkin"));
+
+    mirror.put("/tc/tce-install-list", b"good.tcz\n");
+    assert_eq!(node.push(99, &with(&url)), json!({"version": 99}), "a mended mirror is taken");
+    assert_eq!(node.said().lines().last(), Some("good"));
+    let extensions = node.place.state("ext")["extensions"].clone();
+    assert!(extensions.as_array().unwrap().iter().all(|e| e["error"].is_null()), "old trouble is over: {extensions}");
+}
