@@ -36,6 +36,8 @@ struct Image {
     early: Vec<String>,
     extensions: Vec<String>,
     remote: Vec<String>,
+    #[serde(default)]
+    mirror: Vec<String>,
     required_modules: Vec<String>,
     #[serde(default = "default_slot")]
     site_slot: u64,
@@ -128,6 +130,12 @@ impl Config {
     pub fn extensions(&self, variant: Variant, release: &str) -> Vec<String> {
         let remote = self.image.remote.iter().filter(|_| variant.has_ssh());
         self.image.extensions.iter().chain(remote).map(|name| name.replace(KERNEL, release)).collect()
+    }
+
+    /// Extensions that the image's internal mirror has and that are not loaded at boot.
+    #[must_use]
+    pub fn mirror(&self, release: &str) -> Vec<String> {
+        self.image.mirror.iter().map(|name| name.replace(KERNEL, release)).collect()
     }
 
     /// Extensions that only an image with remote log-in may have.

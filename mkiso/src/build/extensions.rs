@@ -67,6 +67,8 @@ pub struct Extensions {
     list: Vec<Extension>,
     /// How many of them, from the first on, are mounted before drivers are loaded.
     early: usize,
+    /// How many, from the first on, are loaded at boot; the internal mirror has the others too.
+    loaded: usize,
 }
 
 impl Extensions {
@@ -77,13 +79,16 @@ impl Extensions {
     pub fn take(core: &mut Core, config: &Config, variant: Variant) -> Result<Self> {
         let release = core.release.clone();
         let (early, others) = (config.early(&release), config.extensions(variant, &release));
-        let wanted: Vec<String> = early.iter().chain(&others).cloned().collect();
+        let at_boot: Vec<String> = early.iter().chain(&others).cloned().collect();
+        let wanted: Vec<String> = at_boot.iter().cloned().chain(config.mirror(&release)).collect();
         let mut found = Found::default();
         let order = plan::order(&wanted, |name| found.needs(core, name, &release));
         if let Some(error) = found.error {
             return Err(error);
         }
-        let early = plan::order(&early, |name| found.needs.get(name).cloned().unwrap_or_default()).len();
+        let count =
+            |names: &[String]| plan::order(names, |name| found.needs.get(name).cloned().unwrap_or_default()).len();
+        let (early, loaded) = (count(&early), count(&at_boot));
         let list: Vec<Extension> = order.iter().filter_map(|name| found.extensions.remove(name)).collect();
         if !variant.has_ssh() {
             for name in config.remote(&release) {
@@ -94,7 +99,7 @@ impl Extensions {
                 );
             }
         }
-        Ok(Self { list, early })
+        Ok(Self { list, early, loaded })
     }
 
     /// All of them, in order of loading.
@@ -171,10 +176,12 @@ impl Extensions {
         companions.map(|(name, bytes)| Item::file(&format!("{FOLDER}/{name}"), 0o644, bytes.clone())).collect()
     }
 
-    /// What goes into the plain archive: the extensions, which are compressed, and their order. Takes their bytes.
+    /// What goes into the plain archive: the extensions, which are compressed, and the order of those that are loaded at
+    /// boot. Takes their bytes.
     #[must_use]
     pub fn into_images(self) -> Vec<Item> {
-        let list: String = self.list.iter().map(|extension| format!("{}\n", extension.name)).collect();
+        let list: String =
+            self.list.iter().take(self.loaded).map(|extension| format!("{}\n", extension.name)).collect();
         let images = self.list.into_iter().map(|one| Item::file(&format!("{FOLDER}/{}", one.name), 0o644, one.bytes));
         images.chain([Item::file(LIST, 0o644, list.into_bytes())]).collect()
     }

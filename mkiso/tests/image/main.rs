@@ -8,6 +8,7 @@ mod mirrored;
 mod synthetic;
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use mkiso::cpio::initrd;
@@ -63,15 +64,38 @@ fn the_bases_initrd_stays_and_ours_come_behind_it() {
 fn extensions_are_listed_behind_what_they_depend_on() {
     let Some(bench) = Bench::new() else { return };
     let iso = bench.build("base.iso", "production", "out", &[]).ok();
-    let segment = Iso::open(&iso).unwrap().read("boot/mk.gz").unwrap().unwrap();
-    let mut list = String::new();
+    assert_eq!(listed_and_there(&iso).0, "drivers-6.1.0-test.tcz\nlibrary.tcz\ntool.tcz\n");
+}
+
+#[test]
+fn extensions_of_the_mirror_are_there_with_what_they_need_and_not_loaded() {
+    let Some(bench) = Bench::new() else { return };
+    let config = synthetic::CONFIG.replace("extensions = [\"tool.tcz\"]", "extensions = []\nmirror = [\"tool.tcz\"]");
+    bench.put("image.toml", config.as_bytes());
+    let (list, there) = listed_and_there(&bench.build("base.iso", "production", "out", &[]).ok());
+    assert_eq!(list, "drivers-6.1.0-test.tcz\n");
+    assert!(
+        ["library.tcz", "tool.tcz", "tool.tcz.dep"].iter().all(|name| there.iter().any(|t| t == name)),
+        "{there:?}"
+    );
+    bench.put("image.toml", config.replace("\"tool.tcz\"", "\"openssh.tcz\"").as_bytes());
+    let refusal = bench.build("base.iso", "production", "other", &[]).refusal();
+    assert!(refusal.contains("openssh.tcz is for remote log-in"), "{refusal}");
+}
+
+/// The list of the extensions that an image loads at boot, and the names of all that it has.
+fn listed_and_there(iso: &Path) -> (String, Vec<String>) {
+    let segment = Iso::open(iso).unwrap().read("boot/mk.gz").unwrap().unwrap();
+    let (mut list, mut there) = (String::new(), Vec::new());
     initrd::for_each(&segment, 1 << 20, |member| {
-        if member.name.ends_with(b"onboot.lst") {
+        let name = String::from_utf8_lossy(member.name);
+        if name.ends_with("onboot.lst") {
             list = String::from_utf8(member.data.to_vec()).unwrap();
         }
+        there.extend(name.strip_prefix("tmp/builtin/optional/").map(str::to_owned));
     })
     .unwrap();
-    assert_eq!(list, "drivers-6.1.0-test.tcz\nlibrary.tcz\ntool.tcz\n");
+    (list, there)
 }
 
 #[test]
@@ -127,8 +151,7 @@ fn a_production_image_never_has_sshd() {
     assert!(refusal.contains("no sshd"), "{refusal}");
     let refusal = bench.build("base.iso", "debug", "out", &[]).refusal();
     assert!(refusal.contains("--ssh-key"), "{refusal}");
-    let by_dependency =
-        |tree: &std::path::Path| fs::write(tree.join("cde/optional/tool.tcz.dep"), "openssh\n").unwrap();
+    let by_dependency = |tree: &Path| fs::write(tree.join("cde/optional/tool.tcz.dep"), "openssh\n").unwrap();
     bench.base("base.iso", by_dependency);
     let refusal = bench.build("base.iso", "production", "out", &[]).refusal();
     assert!(refusal.contains("openssh.tcz"), "{refusal}");
