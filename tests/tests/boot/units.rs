@@ -3,8 +3,11 @@
 //! told to.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
+use duct::cmd;
 use mk_tests::limits;
 use mk_tests::vm::{Firmware, Guest, Machine, Medium, Options};
 use serde_json::Value;
@@ -60,6 +63,7 @@ fn each_killed_unit_comes_back_and_the_node_goes_on_checking_in() {
     });
     has_its_consoles(&shell, &units);
     print_costs(&shell);
+    loads_from_a_mirror(&lab, &server, &guest, &shell);
     let victims = units.0.iter().filter(|(name, _)| *name != OURS);
     for (name, (pid, restarts)) in victims.clone() {
         shell.run(&format!("kill -9 {pid}"));
@@ -111,6 +115,33 @@ fn switches_itself_off_when_told(server: &Server, guest: &Guest) {
     let log = server.ask(&["nodes", "log", "node1"]);
     assert!(log.contains("(poweroff) is accepted"), "{log}");
     assert_eq!(server.show()["command"], Value::Null, "the command is over");
+}
+
+/// An extension that is put on the server is loaded by the running machine once its mirror is pushed, and its program runs there.
+fn loads_from_a_mirror(lab: &Lab, server: &Server, guest: &Guest, shell: &Shell) {
+    let (tree, tcz) = (lab.path("extension"), lab.path("data/tce/17.x/x86_64/tcz"));
+    fs::create_dir_all(tree.join("usr/local/bin")).unwrap();
+    fs::create_dir_all(&tcz).unwrap();
+    let program = tree.join("usr/local/bin/greet");
+    fs::write(&program, "#!/bin/sh\necho greetings from a mirror\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let file = tcz.join("greet.tcz");
+    cmd!("mksquashfs", &tree, &file, "-all-root", "-b", "4096", "-quiet", "-no-progress").stdout_null().run().unwrap();
+    let sum = cmd!("md5sum", "greet.tcz").dir(&tcz).read().unwrap();
+    fs::write(tcz.join("greet.tcz.md5.txt"), sum).unwrap();
+    fs::write(lab.path("data/tce/tce-install-list"), r#"["greet.tcz"]"#).unwrap();
+    println!("{}", server.ask(&["config", "set", "mk_tce_mirror_uri=/svc/repo/tce"]));
+    let said = wait("the extension is loaded", limits::REACTION, guest, || {
+        Some(shell.run("/usr/local/bin/greet 2>&1")).filter(|said| said == "greetings from a mirror")
+    });
+    println!("{said}");
+    assert!(shell.run("ls /usr/local/tce.installed").contains("greet"));
+    assert!(shell.run("mk-agent tce load greet").contains("greet.tcz is loaded already"));
+    wait("the server is told", limits::REACTION, guest, || {
+        server.ask(&["config", "show", "node1"]).contains("version 1 is in force").then_some(())
+    });
+    let mirror = shell.run("cat /opt/tcemirror");
+    assert_eq!(mirror, format!("http://10.0.2.2:{}/svc/repo/tce", server.port));
 }
 
 /// A debug image has a root shell on tty2 and its status on tty1; this test types into the one on ttyS0.
