@@ -11,7 +11,7 @@ use crate::limits::{MAX_EXTENSION_NAME, MAX_EXTENSIONS, MAX_INTERVAL_S, MIN_INTE
 pub const LOG_LEVELS: [&str; 5] = ["Logger::FATAL", "Logger::ERROR", "Logger::WARN", "Logger::INFO", "Logger::DEBUG"];
 
 /// Keys that agents of this version apply. The others are the original's; agents keep them without effect.
-pub const APPLIED: [&str; 10] = [
+pub const APPLIED: [&str; 12] = [
     "mk_checkin_interval",
     "mk_checkin_skew",
     "mk_fact_excl_pattern",
@@ -22,6 +22,8 @@ pub const APPLIED: [&str; 10] = [
     "mk_tce_repository",
     "mk_tce_kernel",
     "mk_tce_sha256",
+    "mk_gem_mirror_uri",
+    "mk_gemlist_uri",
 ];
 /// Those of them that say which extensions are loaded, and from where.
 pub const ABOUT_EXTENSIONS: [&str; 6] = [APPLIED[4], APPLIED[5], APPLIED[6], APPLIED[7], APPLIED[8], APPLIED[9]];

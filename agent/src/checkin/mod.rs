@@ -292,6 +292,7 @@ impl Unit {
             None => {
                 tracing::info!("pushed configuration {version} is in force");
                 self.skew = true;
+                self.start_gems();
                 log::set_level(self.pushed.level().unwrap_or_else(|| self.settings.level()));
                 let unknown: Vec<Problem> =
                     self.pushed.config.other.keys().map(|key| outbox::unknown_key(key)).collect();
@@ -306,6 +307,16 @@ impl Unit {
             && let Err(why) = client::request(&Request::Start("ext".to_owned()))
         {
             tracing::warn!("the extensions of the pushed configuration wait: {why:#}");
+        }
+    }
+
+    /// Has the unit `gems` install what a pushed mirror or list of gems names.
+    fn start_gems(&self) {
+        let pushed = &self.pushed.config;
+        if (pushed.mk_gem_mirror_uri.is_some() || pushed.mk_gemlist_uri.is_some())
+            && let Err(why) = client::request(&Request::Start("gems".to_owned()))
+        {
+            tracing::warn!("the gems of the pushed configuration wait for the next boot: {why:#}");
         }
     }
 

@@ -163,7 +163,7 @@ mod tests {
             ("mk_fact_excl_pattern", json!("x".repeat(MAX_PATTERN + 1)), "more than 4096"),
             ("mk_chekin_interval", json!(1), "\"mk_chekin_interval\""),
             ("mk_tce_mirror_uri", json!("m"), "mk_tce_mirror_uri is m"),
-            ("mk_gem_mirror_uri", json!("http://m/"), "mk_gem_mirror_uri"),
+            ("mk_uri", json!("http://m/"), "mk_uri"),
         ] {
             let problem = read(key, &value).unwrap_err().problem;
             assert!(problem.error.contains(words), "{words}: {problem}");

@@ -91,7 +91,7 @@ async fn what_is_wrong_is_refused_by_name_and_changes_nothing() {
             "mk_checkin_interval is 0; it must be from 1",
         ),
         (&["config", "set", "mk_fact_excl_pattern=("], "mk_fact_excl_pattern"),
-        (&["config", "set", "mk_gem_mirror_uri=http://m/"], "mk_gem_mirror_uri"),
+        (&["config", "set", "mk_uri=http://m/"], "mk_uri"),
         (&["config", "unset", "mk_log_levl"], "mk_log_levl"),
         (&["config", "set", "--node", "node9", "mk_checkin_skew=7"], "node9"),
         (&["config", "set", "mk_checkin_skew"], "KEY=VALUE"),
