@@ -13,6 +13,7 @@ use wire::routes::GEM_PORT;
 use crate::checkin::Pushed;
 use crate::exec;
 use crate::limits::GEM_INSTALL;
+use crate::settings::Settings;
 use crate::state::Published as _;
 
 /// RubyGems' own program.
@@ -30,7 +31,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         return Ok(());
     };
     let source = Source::of(&Pushed::read().unwrap_or_default().config);
-    install(&gem, &source)
+    install(&gem, &source, Settings::load().site.ca_pem.as_deref())
 }
 
 /// Where gems come from.
@@ -66,8 +67,8 @@ fn program() -> Option<PathBuf> {
 ///
 /// # Errors
 /// As for [`run`].
-pub(crate) fn install(gem: &Path, source: &Source) -> anyhow::Result<()> {
-    let Some(list) = fetch(&source.list)? else {
+pub(crate) fn install(gem: &Path, source: &Source, ca_pem: Option<&str>) -> anyhow::Result<()> {
+    let Some(list) = fetch(&source.list, ca_pem)? else {
         ensure!(!source.chosen, "the gem list {} is not there", source.list);
         tracing::debug!("this image mirrors no gems");
         return Ok(());
@@ -109,10 +110,10 @@ fn one(gem: &Path, mirror: &str, name: &str, requirement: &str) -> anyhow::Resul
     Ok(())
 }
 
-/// The text at a URL; `None` if it is not there.
-fn fetch(url: &str) -> anyhow::Result<Option<String>> {
+/// The text at a URL; `None` if it is not there. An image trusts no CA but its site's.
+fn fetch(url: &str, ca_pem: Option<&str>) -> anyhow::Result<Option<String>> {
     let (folder, name) = url.rsplit_once('/').with_context(|| format!("the gem list {url:?} is no URL"))?;
-    Mirror::new(folder)?.text(name)
+    Mirror::trusting(folder, ca_pem)?.text(name)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Does what a configuration says of extensions: reads the mirror's lists, loads what they name, and makes the mirror the one of
 //! Tiny Core's own programs. First everything is fetched and proven; if one extension is refused, none of them is loaded.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
@@ -19,7 +21,7 @@ use crate::{devices, file};
 
 /// Where Tiny Core's programs read which mirror to use.
 const TCEMIRROR: &str = "/opt/tcemirror";
-/// Free memory is shared: an extension may take this part of it.
+/// Free memory is shared: what is fetched may take this part of it.
 const SHARE: u64 = 2;
 /// Reasons that one report names; further ones are in the unit's log.
 const NAMED: usize = 5;
@@ -46,13 +48,12 @@ impl<'a> Loader<'a> {
     pub(super) fn apply(&self, state: &mut Extensions) -> Result<Vec<Problem>, Problem> {
         // What an earlier list had refused is no trouble of this one.
         let built_in = &self.settings.image.extensions;
+        let failed = failed(state);
         state.extensions.retain(|e| e.error.is_none() || built_in.contains_key(&e.name));
+        // Both lists before anything is loaded: a mirror that fails in between changes nothing.
         let wanted = self.list(self.source.install_list.as_deref(), true).map_err(|error| self.away(&error))?;
-        self.load(&wanted, state)?;
-        let modules = match self.list(self.source.kmod_list.as_deref(), false) {
-            Ok(modules) => modules,
-            Err(error) => return Err(self.away(&error)),
-        };
+        let modules = self.list(self.source.kmod_list.as_deref(), false).map_err(|error| self.away(&error))?;
+        self.load_anew(&wanted, &failed, state)?;
         self.point().map_err(|error| self.away(&error))?;
         let failed = devices::load_modules(&modules, &self.settings.image.deny_modules);
         Ok(failed.into_iter().map(|why| modules_problem(&why)).collect())
@@ -63,6 +64,12 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// The extensions that were refused or did not load, by name.
     pub(super) fn load(&self, wanted: &[String], state: &mut Extensions) -> Result<(), Problem> {
+        let failed = failed(state);
+        self.load_anew(wanted, &failed, state)
+    }
+
+    /// The same; what `failed` before is tried again, although it may be linked and marked.
+    fn load_anew(&self, wanted: &[String], failed: &BTreeSet<String>, state: &mut Extensions) -> Result<(), Problem> {
         let kernel = &self.settings.image.kernel;
         let mut named = Vec::new();
         for text in wanted {
@@ -80,11 +87,12 @@ impl<'a> Loader<'a> {
             pushed: &self.config.mk_tce_sha256,
             downloads: Path::new(DOWNLOADS),
             kernel,
-            most: available_memory() / SHARE,
+            left: Cell::new(available_memory() / SHARE),
         };
         std::fs::create_dir_all(DOWNLOADS)
             .map_err(|error| refused(vec![format!("cannot make {DOWNLOADS}: {error}")]))?;
-        let Gathered { proven, refused: why } = origins.gather(&named, load::is_loaded);
+        let Gathered { proven, refused: why } =
+            origins.gather(&named, |name| load::is_loaded(name) && !failed.contains(name));
         if !why.is_empty() {
             origins.discard(&proven, &why);
             for (name, why) in &why {
@@ -121,6 +129,11 @@ impl<'a> Loader<'a> {
         let text = format!("the mirror {} cannot be used: {error:#}", self.source.mirror);
         Problem::new("bad_mirror", text, "Mend the mirror or the way to it, then give `mk-server config set` again.")
     }
+}
+
+/// Names of extensions that did not load wholly.
+fn failed(state: &Extensions) -> BTreeSet<String> {
+    state.extensions.iter().filter(|e| e.error.is_some()).map(|e| e.name.clone()).collect()
 }
 
 fn load_all(proven: &[Proven], state: &mut Extensions) -> Result<(), Problem> {

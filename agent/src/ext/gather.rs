@@ -3,6 +3,7 @@
 //! An extension is taken from the image if its manifest names it, else from the external mirror if the pushed digests name
 //! it, else it is refused by name. What is loaded already is passed over with all that it needs.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,8 +32,8 @@ pub(super) struct Origins<'a> {
     pub(super) downloads: &'a Path,
     /// Release of the kernel, for `KERNEL` in names.
     pub(super) kernel: &'a str,
-    /// Most bytes that one of them may have.
-    pub(super) most: u64,
+    /// Bytes that all of them together may have; what was fetched is taken off.
+    pub(super) left: Cell<u64>,
 }
 
 /// An extension that was proven and can be loaded.
@@ -103,9 +104,11 @@ impl Origins<'_> {
         let path = format!("{folder}/{name}");
         let dep = mirror.text(&format!("{path}.dep"))?.unwrap_or_default();
         let pin = digest(sha256).with_context(|| format!("{sha256} is no SHA-256"))?;
-        let Some(verified) = mirror.file(&path, Some(pin), self.most, &self.downloads.join(name))? else {
+        let Some(verified) = mirror.file(&path, Some(pin), self.left.get(), &self.downloads.join(name))? else {
             bail!("{} is not there", mirror.url(&path));
         };
+        let size = fs::metadata(self.downloads.join(name)).map_or(0, |file| file.len());
+        self.left.set(self.left.get().saturating_sub(size));
         let md5 = format!("{}  {name}\n", tce_mirror::checksum::hex(&verified.md5));
         for (suffix, text) in [("dep", &dep), ("md5.txt", &md5)] {
             file::replace(&self.downloads.join(format!("{name}.{suffix}")), text.as_bytes(), 0o644)?;
@@ -162,7 +165,7 @@ mod tests {
             pushed: &BTreeMap::new(),
             downloads: Path::new("/nonexistent"),
             kernel: "6.1",
-            most: 0,
+            left: Cell::new(0),
         };
         let Gathered { proven, refused } =
             origins.gather(&["a.tcz".to_owned(), "d.tcz".to_owned()], |name| name == "c.tcz");

@@ -139,14 +139,14 @@ fn real_rubygems_installs_from_the_gem_mirror_what_the_list_names() {
         list: format!("http://{}/gem-mirror/gems/gem.list", mirror.address),
         chosen: false,
     };
-    crate::gems::install(&at("gem"), &own).unwrap();
+    crate::gems::install(&at("gem"), &own, None).unwrap();
     assert!(!at("inst").exists(), "an image without a list installs nothing");
     let chosen = crate::gems::Source { chosen: true, ..own };
-    let error = crate::gems::install(&at("gem"), &chosen).unwrap_err().to_string();
+    let error = crate::gems::install(&at("gem"), &chosen, None).unwrap_err().to_string();
     assert!(error.contains("gems/gem.list is not there"), "{error}");
 
     mirror.put("gem-mirror/gems/gem.list", "mk-gone\n--help\nmk-tool  >= 1.0 # ours\n");
-    let error = crate::gems::install(&at("gem"), &chosen).unwrap_err().to_string();
+    let error = crate::gems::install(&at("gem"), &chosen, None).unwrap_err().to_string();
     assert!(error.contains("mk-gone") && error.contains("line 2") && !error.contains("mk-tool"), "{error}");
     let ran = run("GEM_HOME=$PWD/inst GEM_PATH=$PWD/inst inst/bin/mk-tool");
     assert!(ran.success && ran.text.trim() == "it_runs", "{}", ran.text);

@@ -57,6 +57,13 @@ impl Comparison {
         groups.iter().all(|g| self.agree.contains(g) && !self.copied.contains(g))
     }
 
+    /// True when memory or disks are known, and all that is known of them is the same.
+    fn has_all_parts(&self) -> bool {
+        let parts = [Group::Dimm, Group::Disk];
+        let known = |g: &Group| [&self.agree, &self.differ, &self.partly].iter().any(|list| list.contains(g));
+        parts.iter().any(|g| self.same.contains(g)) && parts.iter().all(|g| self.same.contains(g) || !known(g))
+    }
+
     /// True when nothing but the board is another one: it stands in the same enclosure by both its numbers, with a network
     /// card of before.
     fn is_but_for_board(&self) -> bool {
@@ -118,24 +125,26 @@ impl Comparison {
     }
 
     /// True when the machine is the node with a part replaced: its parts are there, and its enclosure or its numbers say
-    /// so too.
+    /// so too. Copied numbers say so only where memory and disks are all the same: half of them may be in a neighbour.
     #[must_use]
     pub fn rejoins(&self) -> bool {
-        let agrees = |group| self.agree.contains(&group);
+        let agrees = |group: &Group| self.agree.contains(group);
+        let whole = self.has_all_parts();
+        let counts = |group: &Group| agrees(group) && (whole || !self.copied.contains(group));
         let sets = self.agree.iter().filter(|g| g.is_set()).count();
-        let numbers = self.agree.iter().filter(|g| !g.is_set()).count();
-        let enclosure = agrees(Group::Chassis) || agrees(Group::Serial);
+        let numbers = self.agree.iter().filter(|g| !g.is_set() && counts(g)).count();
+        let enclosure = counts(&Group::Chassis) || counts(&Group::Serial);
         // What is not on a board: nothing of it is another, and memory or disks are one and all the same.
-        let whole = self.same.iter().any(|g| *g != Group::Nic);
+        let some_whole = self.same.iter().any(|g| *g != Group::Nic);
         let beside_board = [Group::Chassis, Group::Dimm, Group::Disk];
         // All that can be taken out is there, and no number is another one.
         let all_parts = sets == SETS.len() && self.differ.is_empty();
-        let untouched = whole && beside_board.iter().all(|g| !self.differ.contains(g));
+        let untouched = some_whole && beside_board.iter().all(|g| !self.differ.contains(g));
         let board_replaced = enclosure && (sets >= 2 || untouched);
         // Vendors copy uuid and serial alike, but seldom the board's serial too.
-        let enough = sets + numbers >= 3 && numbers >= 1 && (sets >= 1 || agrees(Group::Board));
+        let enough = sets + numbers >= 3 && numbers >= 1 && (sets >= 1 || agrees(&Group::Board));
         // A TPM's key is no copy: with the uuid it proves the board, and is all that a virtual machine has beside its ports.
-        let proven = agrees(Group::Uuid) && agrees(Group::Tpm);
+        let proven = agrees(&Group::Uuid) && agrees(&Group::Tpm);
         let ports_replaced = (enough || proven) && self.differ.iter().all(|g| *g == Group::Nic);
         // Memory or disks alone are others; the rest of what can be replaced is there.
         let set_replaced =
@@ -217,6 +226,11 @@ mod tests {
         assert!(!compared(&[Uuid, Serial], &[Nic]).rejoins(), "cloned numbers alone");
         assert!(compared(&[Uuid, Board, Dimm, Nic], &[Disk]).rejoins(), "the only disk replaced");
         assert!(!compared(&[Uuid, Board, Nic], &[Disk]).rejoins(), "a board with its ports in another machine");
+        let twin = Comparison { copied: vec![Serial], ..compared(&[Serial, Dimm, Disk], &[Uuid, Board, Nic]) };
+        assert!(!twin.rejoins(), "half of its memory and disks in a machine that shows the serial number of all");
+        assert!(Comparison { same: vec![Dimm, Disk], ..twin }.rejoins(), "all of its memory and disks");
+        let cloned = Comparison { copied: vec![Uuid, Serial], ..compared(&[Uuid, Serial, Dimm], &[Nic]) };
+        assert!(!cloned.rejoins(), "one of its modules in a machine of its model");
         assert!(compared(&[Uuid, Tpm], &[Nic]).rejoins(), "a virtual machine's only port replaced");
         assert!(!compared(&[Uuid, Tpm], &[Nic, Dimm]).rejoins(), "the board is in another machine now");
         assert!(compared(&[Uuid, Serial, Board], &[Nic]).rejoins(), "the board itself");
