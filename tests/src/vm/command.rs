@@ -99,8 +99,8 @@ pub fn arguments(machine: &Machine, boot: &Boot, accel: Accel, files: &Files) ->
     line.add("-display", "none");
     line.add("-S", "");
     line.add("-machine", "q35");
-    // One thread for all emulated processors: with one for each, QEMU before 8.1 now and then runs code that another
-    // processor has just patched as it was before, and the guest dies in its first second.
+    // One thread for all emulated processors: with one for each, QEMU before 8.1 is reported to run code that another
+    // processor has just patched as it was before. A guest that died in its second second is laid to that.
     line.add("-accel", if accel == Accel::Kvm { "kvm" } else { "tcg,thread=single" });
     if accel == Accel::Counted {
         // Two to the power of one nanosecond for each instruction; when all processors sleep, the clock leaps.
