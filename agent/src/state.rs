@@ -86,9 +86,27 @@ pub(crate) struct Extensions {
     pub(crate) extensions: Vec<Extension>,
     /// All of the image's own are dealt with.
     pub(crate) done: bool,
+    /// Those whose loading was begun and has not ended well, with the SHA-256 of what was loaded: a step failed, or the
+    /// loader died. The mark in the file system does not tell, since an extension's own script is its mark.
+    #[serde(default)]
+    pub(crate) unfinished: BTreeMap<String, String>,
     /// What became of the last configuration that names extensions.
     #[serde(default)]
     pub(crate) applied: Option<Applied>,
+    /// The configuration that is being applied.
+    #[serde(default)]
+    pub(crate) attempt: Option<Attempt>,
+}
+
+/// Starts of the unit `ext` for one candidate. It outlives the unit, so that a candidate which kills it is found out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Attempt {
+    /// Which candidate of this boot.
+    pub(crate) number: u64,
+    /// Times that it was begun.
+    pub(crate) starts: u32,
+    /// The extension that is being loaded; none while they are fetched and proven.
+    pub(crate) loading: Option<String>,
 }
 
 /// What became of a configuration that was pushed, as far as it is about extensions.
@@ -96,6 +114,9 @@ pub(crate) struct Extensions {
 pub(crate) struct Applied {
     /// Its version.
     pub(crate) version: u64,
+    /// Which candidate of this boot it was: another server may use the same version for another one.
+    #[serde(default)]
+    pub(crate) number: u64,
     /// Why it did not take, if it did not.
     pub(crate) refused: Option<Problem>,
     /// What is wrong without being in the way.

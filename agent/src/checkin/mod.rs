@@ -43,7 +43,7 @@ use gather::Gatherer;
 use key::Speaker;
 use outbox::Outbox;
 use pace::{Hurries, Pace};
-pub(crate) use pushed::Pushed;
+pub(crate) use pushed::{Candidate, Pushed};
 use reply::{Effects, Power};
 use route::Route;
 use sealed::Sealed;
@@ -78,6 +78,8 @@ struct Unit {
     /// The request whose answer was lost.
     lost: Option<Sealed>,
     pushed: Pushed,
+    /// Mirror and list of gems that the unit `gems` was told of.
+    gems: [Option<String>; 2],
     /// Commands that were carried out.
     done: BTreeSet<u64>,
     /// What the next wait has added to it once.
@@ -115,6 +117,7 @@ impl Unit {
             ledger: Ledger::default(),
             outbox: Outbox::default(),
             lost: None,
+            gems: pushed.gems(),
             done: BTreeSet::new(),
             skew: true,
             hurries: Hurries::default(),
@@ -185,7 +188,7 @@ impl Unit {
             let current = Inputs::read().0;
             if current != seen {
                 seen = current;
-                let settles = self.pushed.candidate.as_ref().is_some_and(|c| seen.applied == Some(c.version));
+                let settles = self.pushed.candidate.as_ref().is_some_and(|c| seen.applied == Some(c.number));
                 let matters = settles || self.state.failures > 0 || self.view().await.fingerprint != sent.fingerprint;
                 // Without an address nobody is asked: such a round costs the server nothing.
                 if matters && (!seen.has_address() || self.hurries.take()) {
@@ -301,22 +304,25 @@ impl Unit {
         }
     }
 
-    /// Has the unit `ext` apply the candidate. Asked again with each answer until it has: one that ends just now hears nothing.
+    /// Has the unit `ext` apply the candidate. Asked again with each answer until it has: one that ends just now hears nothing,
+    /// and one that died waits until it is restarted.
     fn start_applying(&self) {
         if self.pushed.candidate.is_some()
-            && let Err(why) = client::request(&Request::Start("ext".to_owned()))
+            && let Err(why) = client::request(&Request::Want("ext".to_owned()))
         {
             tracing::warn!("the extensions of the pushed configuration wait: {why:#}");
         }
     }
 
-    /// Has the unit `gems` install what a pushed mirror or list of gems names.
-    fn start_gems(&self) {
-        let pushed = &self.pushed.config;
-        if (pushed.mk_gem_mirror_uri.is_some() || pushed.mk_gemlist_uri.is_some())
-            && let Err(why) = client::request(&Request::Start("gems".to_owned()))
-        {
-            tracing::warn!("the gems of the pushed configuration wait for the next boot: {why:#}");
+    /// Has the unit `gems` install what another pushed mirror or list of gems names, whatever it does now.
+    fn start_gems(&mut self) {
+        let gems = self.pushed.gems();
+        if gems == self.gems {
+            return;
+        }
+        match client::request(&Request::Restart("gems".to_owned())) {
+            Ok(_) => self.gems = gems,
+            Err(why) => tracing::warn!("the gems of the pushed configuration wait for the next one: {why:#}"),
         }
     }
 

@@ -25,6 +25,9 @@ pub(crate) struct Pushed {
     /// A later one that the unit `ext` is applying.
     #[serde(default)]
     pub(crate) candidate: Option<Candidate>,
+    /// Candidates that there were in this boot.
+    #[serde(default)]
+    candidates: u64,
 }
 
 /// A configuration that is good if what it says of extensions can be done.
@@ -32,6 +35,9 @@ pub(crate) struct Pushed {
 pub(crate) struct Candidate {
     /// Its version.
     pub(crate) version: u64,
+    /// Which one of this boot; versions of different servers may be the same.
+    #[serde(default)]
+    pub(crate) number: u64,
     /// Its keys.
     pub(crate) config: Config,
 }
@@ -52,9 +58,10 @@ impl Pushed {
         }
         match config.validate().and_then(|()| pattern(config).map(drop)) {
             Ok(()) if differ(config, &self.config) => {
-                self.candidate = Some(Candidate { version, config: config.clone() });
+                self.candidates += 1;
+                self.candidate = Some(Candidate { version, number: self.candidates, config: config.clone() });
             }
-            Ok(()) => *self = Self { version, config: config.clone(), refused: None, candidate: None },
+            Ok(()) => self.take(version, config.clone()),
             Err(problem) => {
                 self.refused = Some(RefusedConfig { version, problem });
                 self.candidate = None;
@@ -65,13 +72,22 @@ impl Pushed {
 
     /// Takes the candidate, or goes on without it, once it was applied. Tells whether something changed.
     pub(super) fn settle(&mut self, applied: &Applied) -> bool {
-        let Some(candidate) = self.candidate.take_if(|c| c.version == applied.version) else { return false };
-        let Candidate { version, config } = candidate;
+        let Some(candidate) = self.candidate.take_if(|c| c.number == applied.number) else { return false };
+        let Candidate { version, config, .. } = candidate;
         match &applied.refused {
-            None => *self = Self { version, config, refused: None, candidate: None },
+            None => self.take(version, config),
             Some(problem) => self.refused = Some(RefusedConfig { version, problem: problem.clone() }),
         }
         true
+    }
+
+    fn take(&mut self, version: u64, config: Config) {
+        *self = Self { version, config, refused: None, candidate: None, candidates: self.candidates };
+    }
+
+    /// Its mirror and list of gems.
+    pub(super) fn gems(&self) -> [Option<String>; 2] {
+        [self.config.mk_gem_mirror_uri.clone(), self.config.mk_gemlist_uri.clone()]
     }
 
     /// What the server is told about it.
@@ -153,8 +169,9 @@ mod tests {
             mk_checkin_interval: Some(interval),
             ..Config::default()
         };
-        let applied = |version, works: bool| Applied {
-            version,
+        let applied = |number, works: bool| Applied {
+            version: number + 1,
+            number,
             refused: (!works).then(|| Problem::new("extensions", "a.tcz is refused", "r")),
             warnings: Vec::new(),
         };
@@ -163,11 +180,11 @@ mod tests {
         assert!(pushed.consider(2, &mirror("http://m", 20)));
         assert!(!pushed.consider(2, &mirror("http://m", 20)), "the server sends it again meanwhile");
         assert_eq!((pushed.state().version, pushed.config.mk_checkin_interval), (1, Some(15)), "not yet");
-        assert!(!pushed.settle(&applied(1, true)), "that was another one");
-        assert!(pushed.settle(&applied(2, true)) && !pushed.settle(&applied(2, true)));
+        assert!(!pushed.settle(&applied(0, true)), "that was another one");
+        assert!(pushed.settle(&applied(1, true)) && !pushed.settle(&applied(1, true)));
         assert_eq!((pushed.state().version, pushed.config.mk_checkin_interval), (2, Some(20)));
 
-        assert!(pushed.consider(3, &mirror("http://n", 30)) && pushed.settle(&applied(3, false)));
+        assert!(pushed.consider(3, &mirror("http://n", 30)) && pushed.settle(&applied(2, false)));
         assert_eq!((pushed.state().version, pushed.config.clone()), (2, mirror("http://m", 20)), "rolled back");
         assert_eq!(pushed.state().refused.unwrap().problem.error, "a.tcz is refused");
         assert!(!pushed.consider(3, &mirror("http://n", 30)), "not tried again by itself");
@@ -178,5 +195,10 @@ mod tests {
         pushed.consider(6, &mirror("http://n", 30));
         assert!(pushed.consider(5, &mirror("http://m", 40)), "taken back before it was applied");
         assert_eq!((pushed.candidate.clone(), pushed.state().version), (None, 5));
+
+        pushed.consider(3, &mirror("http://of-another-server", 30));
+        let former = Applied { version: 3, ..applied(2, true) };
+        assert!(!pushed.settle(&former), "the former server's version 3 is not this one's");
+        assert_eq!(pushed.state().version, 5);
     }
 }

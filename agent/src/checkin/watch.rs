@@ -69,7 +69,7 @@ pub(super) struct Inputs {
     pub(super) ports: Vec<String>,
     /// Places where a server may be.
     pub(super) servers: Vec<ServerHint>,
-    /// The configuration whose extensions were dealt with last.
+    /// Number of the candidate that was dealt with last.
     pub(super) applied: Option<u64>,
 }
 
@@ -77,7 +77,7 @@ impl Inputs {
     /// As it is now, with the whole state of the network.
     pub(super) fn read() -> (Self, Net) {
         let (net, devices) = (Net::read().unwrap_or_default(), Devices::read().unwrap_or_default());
-        let applied = Extensions::read().and_then(|e| e.applied).map(|a| a.version);
+        let applied = Extensions::read().and_then(|e| e.applied).map(|a| a.number);
         (Self { applied, ..Self::of(&net, devices) }, net)
     }
 

@@ -2,7 +2,6 @@
 //! Tiny Core's own programs. First everything is fetched and proven; if one extension is refused, none of them is loaded.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
@@ -48,28 +47,22 @@ impl<'a> Loader<'a> {
     pub(super) fn apply(&self, state: &mut Extensions) -> Result<Vec<Problem>, Problem> {
         // What an earlier list had refused is no trouble of this one.
         let built_in = &self.settings.image.extensions;
-        let failed = failed(state);
         state.extensions.retain(|e| e.error.is_none() || built_in.contains_key(&e.name));
         // Both lists before anything is loaded: a mirror that fails in between changes nothing.
         let wanted = self.list(self.source.install_list.as_deref(), true).map_err(|error| self.away(&error))?;
         let modules = self.list(self.source.kmod_list.as_deref(), false).map_err(|error| self.away(&error))?;
-        self.load_anew(&wanted, &failed, state)?;
+        self.load(&wanted, state)?;
         self.point().map_err(|error| self.away(&error))?;
         let failed = devices::load_modules(&modules, &self.settings.image.deny_modules);
         Ok(failed.into_iter().map(|why| modules_problem(&why)).collect())
     }
 
-    /// Loads extensions with all that they need.
+    /// Loads extensions with all that they need. One whose loading failed or broke off before is tried again, although it may
+    /// be linked and marked.
     ///
     /// # Errors
     /// The extensions that were refused or did not load, by name.
     pub(super) fn load(&self, wanted: &[String], state: &mut Extensions) -> Result<(), Problem> {
-        let failed = failed(state);
-        self.load_anew(wanted, &failed, state)
-    }
-
-    /// The same; what `failed` before is tried again, although it may be linked and marked.
-    fn load_anew(&self, wanted: &[String], failed: &BTreeSet<String>, state: &mut Extensions) -> Result<(), Problem> {
         let kernel = &self.settings.image.kernel;
         let mut named = Vec::new();
         for text in wanted {
@@ -91,8 +84,7 @@ impl<'a> Loader<'a> {
         };
         std::fs::create_dir_all(DOWNLOADS)
             .map_err(|error| refused(vec![format!("cannot make {DOWNLOADS}: {error}")]))?;
-        let Gathered { proven, refused: why } =
-            origins.gather(&named, |name| load::is_loaded(name) && !failed.contains(name));
+        let Gathered { proven, refused: why } = origins.gather(&named, |name| is_loaded(state, name));
         if !why.is_empty() {
             origins.discard(&proven, &why);
             for (name, why) in &why {
@@ -100,7 +92,7 @@ impl<'a> Loader<'a> {
             }
             return Err(refused(why.into_iter().map(|(_, why)| why).collect()));
         }
-        load_all(&proven, state)
+        load_all(&proven, &origins, state)
     }
 
     /// The names in a list; none where there is no list. One that `must` be there is missed.
@@ -131,19 +123,48 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// Names of extensions that did not load wholly.
-fn failed(state: &Extensions) -> BTreeSet<String> {
-    state.extensions.iter().filter(|e| e.error.is_some()).map(|e| e.name.clone()).collect()
+/// Tells whether an extension is loaded with all steps.
+pub(super) fn is_loaded(state: &Extensions, name: &str) -> bool {
+    load::is_loaded(name) && !state.unfinished.contains_key(name)
 }
 
-fn load_all(proven: &[Proven], state: &mut Extensions) -> Result<(), Problem> {
+fn load_all(proven: &[Proven], origins: &Origins<'_>, state: &mut Extensions) -> Result<(), Problem> {
     let mut failed = Vec::new();
     for one in proven {
-        let error = load::load(&one.folder, &one.name).err().map(|error| format!("{error:#}"));
-        note(state, &one.name, &one.sha256, error.as_deref());
-        failed.extend(error);
+        let Err(error) = load_one(one, state) else { continue };
+        if !load::is_mounted(&one.name) {
+            origins.discard(std::slice::from_ref(one), &[]);
+        }
+        failed.push(format!("{error:#}"));
     }
     if failed.is_empty() { Ok(()) } else { Err(refused(failed)) }
+}
+
+/// Loads one and publishes what became of it. Until all its steps have ended well it counts as unfinished, which is published
+/// first: this process may die of them.
+///
+/// # Errors
+/// Names the extension and the step that failed.
+pub(super) fn load_one(one: &Proven, state: &mut Extensions) -> anyhow::Result<()> {
+    let result = finish(one, state);
+    if result.is_ok() {
+        state.unfinished.remove(&one.name);
+    }
+    let error = result.as_ref().err().map(|error| format!("{error:#}"));
+    note(state, &one.name, &one.sha256, error.as_deref());
+    result
+}
+
+fn finish(Proven { name, sha256, folder }: &Proven, state: &mut Extensions) -> anyhow::Result<()> {
+    if state.unfinished.get(name).is_some_and(|former| former != sha256) {
+        load::unmount(name)?;
+    }
+    state.unfinished.insert(name.clone(), sha256.clone());
+    if let Some(attempt) = &mut state.attempt {
+        attempt.loading = Some(name.clone());
+    }
+    publish(state);
+    load::load(folder, name)
 }
 
 /// Publishes what became of an extension.
@@ -157,6 +178,10 @@ pub(super) fn note(state: &mut Extensions, name: &str, sha256: &str, error: Opti
         Some(there) => *there = entry,
         None => state.extensions.push(entry),
     }
+    publish(state);
+}
+
+fn publish(state: &Extensions) {
     if let Err(error) = state.publish() {
         tracing::warn!("{error:#}");
     }

@@ -104,9 +104,10 @@ impl Origins<'_> {
         let path = format!("{folder}/{name}");
         let dep = mirror.text(&format!("{path}.dep"))?.unwrap_or_default();
         let pin = digest(sha256).with_context(|| format!("{sha256} is no SHA-256"))?;
-        let Some(verified) = mirror.file(&path, Some(pin), self.left.get(), &self.downloads.join(name))? else {
-            bail!("{} is not there", mirror.url(&path));
-        };
+        let fetched = mirror.file(&path, Some(pin), self.left.get(), &self.downloads.join(name));
+        // A part takes memory from those that follow.
+        let fetched = fetched.inspect_err(|_| drop(fs::remove_file(self.downloads.join(format!(".{name}.part")))));
+        let Some(verified) = fetched? else { bail!("{} is not there", mirror.url(&path)) };
         let size = fs::metadata(self.downloads.join(name)).map_or(0, |file| file.len());
         self.left.set(self.left.get().saturating_sub(size));
         let md5 = format!("{}  {name}\n", tce_mirror::checksum::hex(&verified.md5));
@@ -146,6 +147,8 @@ fn digest(hex: &str) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
+    use mk_tests::web::{Answer, Server};
+
     use super::*;
 
     #[test]
@@ -175,6 +178,42 @@ mod tests {
         assert!(why.contains("b.tcz (needed by a.tcz) is refused: its SHA-256 is"), "{why}");
         assert!(why.contains("d-6.1.tcz (needed by a.tcz) is refused: the image does not have it"), "{why}");
         assert_eq!(refused.len(), 2, "what is loaded already needs no proof: {why}");
+    }
+
+    #[test]
+    fn all_that_is_fetched_shares_one_budget_of_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let web = Server::start();
+        let content = |name: &str| name.repeat(10).into_bytes();
+        let names = ["aaaa.tcz", "bbbb.tcz", "cccc.tcz", "dd.tcz"];
+        let mut pushed = BTreeMap::new();
+        for name in names {
+            fs::write(dir.path().join("x"), content(name)).unwrap();
+            pushed.insert(name.to_owned(), load::sha256(&dir.path().join("x")).unwrap());
+            let md5 = tce_mirror::checksum::hex(&tce_mirror::checksum::md5(&content(name)));
+            web.put(&format!("/tcz/{name}"), Answer::ok(content(name)));
+            web.put(&format!("/tcz/{name}.md5.txt"), Answer::ok(format!("{md5}  {name}\n")));
+        }
+        let mirror = Mirror::trusting(&web.url(), None).unwrap();
+        let downloads = dir.path().join("downloads");
+        fs::create_dir(&downloads).unwrap();
+        let origins = Origins {
+            builtin: dir.path(),
+            manifest: &BTreeMap::new(),
+            mirror: Some((&mirror, "tcz".to_owned())),
+            pushed: &pushed,
+            downloads: &downloads,
+            kernel: "6.1",
+            // Enough for each, and for two of 80 bytes with the one of 60, but not for all.
+            left: Cell::new(230),
+        };
+        let Gathered { proven, refused } = origins.gather(&names.map(str::to_owned), |_| false);
+        assert_eq!(proven.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["aaaa.tcz", "bbbb.tcz", "dd.tcz"]);
+        let [(name, why)] = refused.as_slice() else { panic!("{refused:?}") };
+        assert!(name == "cccc.tcz" && why.contains("is longer than 70 bytes"), "{why}");
+        assert_eq!(origins.left.get(), 10, "what was begun of the third is not there any more");
+        let left = fs::read_dir(&downloads).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
+        assert!(left.into_iter().all(|name| !name.contains("cccc")));
     }
 
     #[test]

@@ -50,6 +50,31 @@ pub(crate) fn sha256(path: &Path) -> anyhow::Result<String> {
     Ok(hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+/// Takes back the mount of an extension, so that another one of its name can be loaded. Links to what it had stay until that
+/// is linked.
+///
+/// # Errors
+/// Something still uses it.
+pub(super) fn unmount(name: &str) -> anyhow::Result<()> {
+    mount::unmount(&mount_point(name)).with_context(|| {
+        format!("{name} cannot be loaded anew, since an earlier one of that name is in use: restart this node")
+    })?;
+    // Its own script may have been its mark.
+    if is_mark_of(&mark(name), &mount_point(name)) {
+        fs::remove_file(mark(name)).with_context(|| format!("cannot take back the mark of {name}"))?;
+    }
+    Ok(())
+}
+
+fn is_mark_of(mark: &Path, mount: &Path) -> bool {
+    fs::read_link(mark).is_ok_and(|target| target.starts_with(mount))
+}
+
+/// Tells whether an extension is mounted, by us or by Tiny Core's own programs.
+pub(super) fn is_mounted(name: &str) -> bool {
+    mount::is_mounted(&mount_point(name))
+}
+
 /// Proves that the extension in a folder is the expected one; `who` names it so, such as the image's manifest.
 ///
 /// # Errors
@@ -60,7 +85,7 @@ pub(super) fn verify(folder: &Path, name: &str, expected: &str, who: &str) -> an
     Ok(())
 }
 
-/// Tells whether an extension is loaded, by us or by the base's own init.
+/// Tells whether an extension is marked as loaded, by us or by the base's own init.
 pub(super) fn is_loaded(name: &str) -> bool {
     mark(name).exists()
 }
@@ -112,7 +137,7 @@ fn link_into(mount: &Path, root: &Path) -> anyhow::Result<Linked> {
 /// # Errors
 /// Names the extension and the step that failed.
 pub(super) fn load(folder: &Path, name: &str) -> anyhow::Result<()> {
-    if is_loaded(name) && !mount::is_mounted(&mount_point(name)) {
+    if is_loaded(name) && !is_mounted(name) {
         return Ok(());
     }
     let linked = mount_from(folder, name)?;

@@ -4,6 +4,7 @@
 //! rest.
 
 mod apply;
+mod attempt;
 mod gather;
 mod link;
 pub(crate) mod load;
@@ -15,12 +16,14 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use nix::fcntl::{Flock, FlockArg};
+use wire::error::Problem;
 use wire::site::IMAGE_PATH;
 
-use self::apply::{Loader, note};
-use crate::checkin::Pushed;
+use self::apply::{Loader, is_loaded, load_one, note};
+use self::gather::Proven;
+use crate::checkin::{Candidate, Pushed};
 use crate::init::client;
 use crate::settings::Settings;
 use crate::state::{Applied, Devices, Extensions, Published as _, RUN_DIR};
@@ -55,7 +58,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         let Pushed { config, candidate, .. } = Pushed::read().unwrap_or_default();
         let applied = state.applied.as_ref();
         let candidate = match candidate {
-            Some(candidate) if applied.is_none_or(|a| a.version != candidate.version) => candidate,
+            Some(candidate) if applied.is_none_or(|a| a.number != candidate.number) => candidate,
             done => {
                 // In step again, should this unit have died before. The unit `checkin` may not have settled it yet.
                 let took = done.filter(|_| applied.is_some_and(|a| a.refused.is_none()));
@@ -66,14 +69,32 @@ pub(crate) fn run() -> anyhow::Result<()> {
                 return Ok(());
             }
         };
-        tracing::info!("applying configuration {}", candidate.version);
-        let (refused, warnings) = match Loader::new(&settings, &candidate.config).apply(&mut state) {
+        let result = attempt(&settings, &candidate, &mut state)?;
+        let (refused, warnings) = match result {
             Ok(warnings) => (None, warnings),
             Err(problem) => (Some(problem), Vec::new()),
         };
-        state.applied = Some(Applied { version: candidate.version, refused, warnings });
+        let Candidate { version, number, .. } = candidate;
+        state.applied = Some(Applied { version, number, refused, warnings });
+        state.attempt = None;
         state.publish()?;
     }
+}
+
+/// Applies a candidate, unless that has ended this unit before.
+fn attempt(
+    settings: &Settings,
+    candidate: &Candidate,
+    state: &mut Extensions,
+) -> anyhow::Result<Result<Vec<Problem>, Problem>> {
+    if let Err(problem) = attempt::begin(state, candidate) {
+        tracing::error!("{problem}");
+        return Ok(Err(problem));
+    }
+    // Written down before anything is done that may end this process.
+    state.publish()?;
+    tracing::info!("applying configuration {}", candidate.version);
+    Ok(Loader::new(settings, &candidate.config).apply(state))
 }
 
 /// Loads an extension with all that it needs, for `mk-agent tce load`.
@@ -85,11 +106,11 @@ pub(crate) fn load_by_hand(name: &str) -> anyhow::Result<String> {
     let settings = Settings::load();
     let release = &settings.image.kernel;
     let full = tce_mirror::plan::name(name, release).with_context(|| format!("{name:?} is no extension's name"))?;
-    if load::is_loaded(&full) {
+    let mut state = Extensions::read().unwrap_or_default();
+    if is_loaded(&state, &full) {
         return Ok(format!("{full} is loaded already"));
     }
     prepare();
-    let mut state = Extensions::read().unwrap_or_default();
     let config = Pushed::read().unwrap_or_default().config;
     match Loader::new(&settings, &config).load(std::slice::from_ref(&full), &mut state) {
         Ok(()) => Ok(format!("loaded {full}")),
@@ -102,7 +123,8 @@ fn built_in(settings: &Settings) -> anyhow::Result<Extensions> {
     let image = &settings.image;
     let before = Extensions::read().unwrap_or_default();
     let extensions = Devices::read().unwrap_or_default().extensions;
-    let mut state = Extensions { extensions, applied: before.applied, done: false };
+    let Extensions { unfinished, applied, attempt, .. } = before;
+    let mut state = Extensions { extensions, done: false, unfinished, applied, attempt };
     let early: Vec<String> = state.extensions.iter().map(|e| e.name.clone()).collect();
     let names: Vec<String> =
         order(&image.kernel).into_iter().filter(|n| !early.contains(n) && !image.early.contains(n)).collect();
@@ -112,9 +134,12 @@ fn built_in(settings: &Settings) -> anyhow::Result<Extensions> {
         match again.iter().find(|e| e.name == name && e.error.is_none()) {
             Some(loaded) => state.extensions.push(loaded.clone()),
             None => {
-                let sha256 = image.extensions.get(&name);
-                let error = load_one(&name, sha256.map(String::as_str)).err().map(|error| format!("{error:#}"));
-                note(&mut state, &name, sha256.map_or("", String::as_str), error.as_deref());
+                let sha256 = image.extensions.get(&name).map_or("", String::as_str);
+                match proven(&name, sha256) {
+                    // What does not load is published by name, and stops no other.
+                    Ok(one) => drop(load_one(&one, &mut state)),
+                    Err(error) => note(&mut state, &name, sha256, Some(&format!("{name} is refused: {error:#}"))),
+                }
             }
         }
     }
@@ -124,13 +149,14 @@ fn built_in(settings: &Settings) -> anyhow::Result<Extensions> {
     Ok(state)
 }
 
-fn load_one(name: &str, sha256: Option<&str>) -> anyhow::Result<()> {
-    let expected = sha256.with_context(|| format!("{name} is refused: the image's manifest does not name it"))?;
+/// A built-in extension that is what the manifest says, or that the base's own init has loaded.
+fn proven(name: &str, sha256: &str) -> anyhow::Result<Proven> {
+    ensure!(!sha256.is_empty(), "the image's manifest does not name it");
     let folder = Path::new(load::BUILTIN);
     if !load::is_loaded(name) {
-        load::verify(folder, name, expected, "the image's manifest").with_context(|| format!("{name} is refused"))?;
+        load::verify(folder, name, sha256, "the image's manifest")?;
     }
-    load::load(folder, name)
+    Ok(Proven { name: name.to_owned(), sha256: sha256.to_owned(), folder: folder.to_owned() })
 }
 
 /// The built-in extensions to load, in order.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MsFlags, mount, umount};
 
 use super::squashfs;
 use crate::limits::LOOP_ATTEMPTS;
@@ -57,6 +57,17 @@ pub(crate) fn squashfs(file: &Path, at: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     attach_and_mount(file, at).with_context(|| format!("cannot mount extension {}", file.display()))
+}
+
+/// Takes back the mount at `at`, if there is one.
+///
+/// # Errors
+/// It is in use.
+pub(crate) fn unmount(at: &Path) -> anyhow::Result<()> {
+    if is_mounted(at) {
+        umount(at).with_context(|| format!("{} cannot be unmounted", at.display()))?;
+    }
+    Ok(())
 }
 
 /// Tells whether something is mounted at `at`.

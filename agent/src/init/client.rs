@@ -31,9 +31,11 @@ pub(crate) enum Request {
     },
     /// Start a unit that is stopped, at once.
     Start(String),
+    /// Start a unit that has ended as it should; one that waits after a failure goes on waiting.
+    Want(String),
     /// Stop a unit and keep it stopped.
     Stop(String),
-    /// Stop a unit and start it again.
+    /// Stop a unit and start it again; one that still waits for others is not started before them.
     Restart(String),
     /// The last lines that a unit wrote.
     Logs(String),

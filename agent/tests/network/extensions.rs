@@ -22,6 +22,11 @@ fn sha256(bytes: &[u8]) -> String {
 
 /// An extension with a program that says its name, and a script that has it say so and then ends with `status`.
 fn extension(name: &str, status: u8) -> Vec<u8> {
+    scripted(name, &format!("say-{name} >> /run/said\nexit {status}"))
+}
+
+/// An extension with a program that says its name, and this script.
+fn scripted(name: &str, script: &str) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     let put = |path: &str, text: &str| {
         let path = dir.path().join("tree").join(path);
@@ -29,8 +34,7 @@ fn extension(name: &str, status: u8) -> Vec<u8> {
         fs::write(path, text).unwrap();
     };
     put(&format!("usr/local/bin/say-{name}"), &format!("#!/bin/sh\necho {name}\n"));
-    let script = format!("#!/bin/sh\nsay-{name} >> /run/said\nexit {status}\n");
-    put(&format!("usr/local/tce.installed/{name}"), &script);
+    put(&format!("usr/local/tce.installed/{name}"), &format!("#!/bin/sh\n{script}\n"));
     let at = dir.path().display();
     must(&format!("chmod -R 755 {at}/tree; mksquashfs {at}/tree {at}/x.tcz -all-root -b 4096 -quiet -no-progress"));
     fs::read(dir.path().join("x.tcz")).unwrap()
@@ -93,14 +97,19 @@ impl Node {
         }
         let digests: BTreeMap<&str, String> = built_in.iter().map(|(name, bytes)| (*name, sha256(bytes))).collect();
         put("etc/razor-mk/image.json", json!({"kernel": "6.1.0", "extensions": digests}).to_string().as_bytes());
-        Self { place, server, push }
+        Self { place: place.with_lasting_mounts(), server, push }
+    }
+
+    /// Pushes a configuration and waits until it is a candidate.
+    fn offer(&self, version: u64, config: &Value) {
+        *self.push.lock().unwrap() = json!({"config_version": version, "config": config});
+        eventually("candidate", || (self.place.state("config")["candidate"]["version"] == version).then_some(()));
     }
 
     /// Pushes a configuration and lets the unit `ext` run once that waits for it; gives the state of the configuration as the
     /// server is told it then.
     fn push(&self, version: u64, config: &Value) -> Value {
-        *self.push.lock().unwrap() = json!({"config_version": version, "config": config});
-        eventually("candidate", || (self.place.state("config")["candidate"]["version"] == version).then_some(()));
+        self.offer(version, config);
         self.place.prints("run ext");
         self.told(|state| state["version"] == version || state["refused"]["version"] == version)
     }
@@ -111,6 +120,14 @@ impl Node {
             let seen = self.server.seen.lock().unwrap();
             seen.iter().rev().take(3).map(|s| s.json()["config"].clone()).find(&like)
         })
+    }
+
+    /// Names of the files that were fetched and kept, in order.
+    fn downloads(&self) -> Vec<String> {
+        let files = fs::read_dir(self.place.path("tmp/tce/optional")).unwrap();
+        let mut names: Vec<String> = files.map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
     }
 
     /// What was said by the scripts of extensions.
@@ -171,6 +188,26 @@ fn a_pushed_mirror_is_loaded_from_and_so_is_the_image() {
     assert_eq!(state, json!({"version": 2}));
     let internal = fs::read_to_string(node.place.path("opt/tcemirror")).unwrap();
     assert_eq!(internal, "http://localhost:2157/tinycorelinux\n");
+}
+
+#[test]
+fn both_lists_are_read_before_anything_is_loaded() {
+    if !can_mount() {
+        return;
+    }
+    let (node, mirror, good) = (Node::new(&[]), Mirror::default(), extension("good", 0));
+    mirror.add("good.tcz", &good, "");
+    mirror.put("/tc/tce-install-list", b"good.tcz\n");
+    mirror.put("/tc/kmod-install-list", b"<html>log in</html>");
+    let config = json!({"mk_tce_mirror_uri": mirror.serve(), "mk_tce_sha256": {"good.tcz": sha256(&good)}});
+    let _unit = node.place.start("checkin");
+    let state = node.push(1, &config);
+    let problem = state["refused"]["problem"]["error"].as_str().unwrap();
+    assert!(problem.contains("kmod-install-list") && problem.contains("web page"), "{problem}");
+    assert!(node.said().is_empty() && !node.is_marked("good"), "the machine is as it was before");
+    mirror.put("/tc/kmod-install-list", b"");
+    assert_eq!(node.push(2, &config), json!({"version": 2}));
+    assert_eq!(node.said(), "good\n");
 }
 
 #[test]
@@ -242,6 +279,7 @@ fn what_is_wrong_with_a_mirror_is_told_by_name_and_the_one_before_stays() {
         ("../../good\n", &url, vec!["no extension's name"]),
         ("<html>log in</html>", &url, vec!["web page", &url]),
         ("", &format!("http://{away}/tc"), vec![&away.to_string(), "cannot be used"]),
+        ("ends.tcz\n", &url, vec!["ends.tcz", "exit status: 3"]),
     ]) {
         mirror.put("/tc/tce-install-list", list.as_bytes());
         let state = node.push(version, &with(uri));
@@ -255,13 +293,69 @@ fn what_is_wrong_with_a_mirror_is_told_by_name_and_the_one_before_stays() {
         assert_eq!(internal, "http://localhost:2157/tinycorelinux\n", "{list}");
     }
     assert!(!node.is_marked("good"), "none is loaded where one is refused");
-    let left = fs::read_dir(node.place.path("tmp/tce/optional")).unwrap().count();
-    println!("{left} files of extensions that did not load are left");
+    assert_eq!(node.downloads(), ["ends.tcz", "ends.tcz.dep", "ends.tcz.md5.txt"], "only what is mounted takes memory");
     assert!(node.place.log("checkin").contains("is refused"), "{}", node.place.log("checkin"));
 
     mirror.put("/tc/tce-install-list", b"good.tcz\n");
     assert_eq!(node.push(99, &with(&url)), json!({"version": 99}), "a mended mirror is taken");
-    assert_eq!(node.said().lines().last(), Some("good"));
+    assert_eq!(node.said(), "ends\nends\ngood\n", "a failed one is tried again, with all steps");
     let extensions = node.place.state("ext")["extensions"].clone();
     assert!(extensions.as_array().unwrap().iter().all(|e| e["error"].is_null()), "old trouble is over: {extensions}");
+}
+
+#[test]
+fn a_loader_that_dies_half_way_begins_that_extension_again() {
+    if !can_mount() {
+        return;
+    }
+    let script = "say-half >> /run/said; [ -e /run/died ] && exit 0; : > /run/died; kill -KILL $PPID";
+    let (half, bad, mended) = (scripted("half", script), extension("ends", 3), extension("ends", 0));
+    let (node, mirror) = (Node::new(&[]), Mirror::default());
+    mirror.add("half.tcz", &half, "");
+    mirror.add("ends.tcz", &bad, "");
+    mirror.put("/tc/tce-install-list", b"half.tcz\nends.tcz\n");
+    let url = mirror.serve();
+    let with = |ends: &[u8]| json!({"mk_tce_mirror_uri": url, "mk_tce_sha256": {"half.tcz": sha256(&half), "ends.tcz": sha256(ends)}});
+    let _unit = node.place.start("checkin");
+    node.offer(1, &with(&bad));
+    node.place.prints("run ext");
+    assert_eq!(
+        (node.said().as_str(), node.is_marked("half")),
+        ("half\n", true),
+        "it is marked, and its script is cut off"
+    );
+    let state = node.push(1, &with(&bad));
+    assert!(state["refused"]["problem"]["error"].as_str().unwrap().contains("ends.tcz"), "{state}");
+    assert_eq!(node.said(), "half\nhalf\nends\n", "the mark alone does not say that it is loaded");
+
+    // The operator mends the one that failed: it is the new one that counts, not the one that is mounted still.
+    mirror.add("ends.tcz", &mended, "");
+    assert_eq!(node.push(2, &with(&mended)), json!({"version": 2}));
+    assert_eq!(node.said(), "half\nhalf\nends\nends\n", "and what is loaded is left alone");
+}
+
+#[test]
+fn a_configuration_that_kills_the_loader_is_refused_by_name_after_two_starts() {
+    if !can_mount() {
+        return;
+    }
+    let kills = scripted("kills", "say-kills >> /run/said; kill -KILL $PPID");
+    let (node, mirror) = (Node::new(&[]), Mirror::default());
+    mirror.add("kills.tcz", &kills, "");
+    mirror.put("/tc/tce-install-list", b"kills.tcz\n");
+    let config = json!({"mk_tce_mirror_uri": mirror.serve(), "mk_tce_sha256": {"kills.tcz": sha256(&kills)}});
+    let _unit = node.place.start("checkin");
+    node.offer(3, &config);
+    for starts in 1..=2 {
+        node.place.prints("run ext");
+        assert_eq!(node.said(), "kills\n".repeat(starts));
+    }
+    let state = node.push(3, &config);
+    let problem = state["refused"]["problem"]["error"].as_str().unwrap();
+    assert!(problem.contains("configuration 3 ended") && problem.contains("kills.tcz was being loaded"), "{problem}");
+    assert_eq!(node.said(), "kills\n".repeat(2), "it is not begun a third time");
+    // Said again by the operator, it is tried again.
+    node.offer(4, &config);
+    node.place.prints("run ext");
+    assert_eq!(node.said(), "kills\n".repeat(3));
 }

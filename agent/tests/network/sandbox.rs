@@ -53,13 +53,15 @@ pub(crate) struct Place {
     netns: Option<String>,
     /// Further folders of `/` that are the test's own.
     folders: Vec<&'static str>,
+    /// Keeps what is mounted from one command to the next.
+    keeper: Option<Unit>,
 }
 
 impl Place {
     /// With an empty `/run/razor-mk`, this kernel line, a serial console that is a file, and the network of the test
     /// itself.
     pub(crate) fn new(line: &str) -> Self {
-        let place = Self { dir: tempfile::tempdir().unwrap(), netns: None, folders: Vec::new() };
+        let place = Self { dir: tempfile::tempdir().unwrap(), netns: None, folders: Vec::new(), keeper: None };
         for folder in ["run/razor-mk", "etc", "console"] {
             fs::create_dir_all(place.path(folder)).unwrap();
         }
@@ -98,6 +100,14 @@ impl Place {
             fs::create_dir_all(self.path(folder)).unwrap();
         }
         self.folders.extend(folders);
+        self
+    }
+
+    /// What is mounted here stays until the end of the test, as on a machine.
+    pub(crate) fn with_lasting_mounts(mut self) -> Self {
+        let keeper = self.enter("sh -c ': > /run/mounted; exec sleep 100000'").stdin(Stdio::null()).spawn().unwrap();
+        self.keeper = Some(Unit(keeper));
+        eventually("mounts", || self.path("run/mounted").exists().then_some(()));
         self
     }
 
@@ -150,6 +160,15 @@ impl Place {
 
     /// The agent with these words, among these folders.
     fn agent(&self, words: &[&str]) -> Command {
+        let program = format!("/run/mk-agent {}", words.join(" "));
+        let Some(Unit(keeper)) = &self.keeper else { return self.enter(&program) };
+        let mut command = Command::new("nsenter");
+        command.args(["--mount", "--target", &keeper.id().to_string(), "sh", "-ec", &format!("exec {program}")]);
+        command
+    }
+
+    /// A program among these folders.
+    fn enter(&self, program: &str) -> Command {
         let dir = self.dir.path().display();
         // One of the folders may be the one that all this is in.
         let folders: String = self.folders.iter().map(|f| format!("mount --bind {dir}/{f} /{f}; ")).collect();
@@ -159,9 +178,8 @@ impl Place {
              ! [ -d $active ] || mount --bind {dir}/console $active; \
              ! [ -e /dev/tty1 ] || mount --bind /dev/null /dev/tty1; \
              mount --bind {dir}/cmdline /proc/cmdline; mount --bind {dir}/run /run; mount --bind {dir}/etc /etc; \
-             : > /run/mk-agent; mount --bind {} /run/mk-agent; {folders} exec /run/mk-agent {}",
+             : > /run/mk-agent; mount --bind {} /run/mk-agent; {folders} exec {program}",
             env!("CARGO_BIN_EXE_mk-agent"),
-            words.join(" ")
         );
         let mut line: Vec<&str> = match &self.netns {
             Some(netns) => vec!["ip", "netns", "exec", netns],
@@ -169,7 +187,8 @@ impl Place {
         };
         line.extend(["unshare", "--mount", "sh", "-ec", &script]);
         let mut command = Command::new(line[0]);
-        command.args(&line[1..]);
+        // An image has no certificates but its site's, whatever the tests' machine has.
+        command.args(&line[1..]).env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR");
         command
     }
 }

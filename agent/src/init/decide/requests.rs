@@ -12,8 +12,9 @@ impl Turn {
             Request::Reboot { reason } => self.goal(Goal::Reboot, reason),
             Request::Poweroff { reason } => self.goal(Goal::Poweroff, reason),
             Request::Start(name) => self.change("start", name, Self::ask_start),
+            Request::Want(name) => self.want(name),
             Request::Stop(name) => self.change("stop", name, |turn, index| turn.stop(index, Then::Stay)),
-            Request::Restart(name) => self.change("restart", name, |turn, index| turn.stop(index, Then::Start)),
+            Request::Restart(name) => self.change("restart", name, Self::restart),
             Request::Logs(name) => match self.index(name) {
                 Ok(_) => return self.actions.push(Action::ReplyLines { ticket, unit: name.clone() }),
                 Err(reply) => reply,
@@ -50,6 +51,22 @@ impl Turn {
                 change(self, index);
                 Reply::Accepted
             }
+            Err(reply) => reply,
+        }
+    }
+
+    /// One that was not started yet goes on waiting for those that it comes after.
+    fn restart(&mut self, index: usize) {
+        if !matches!(self.state.entries[index].phase, Phase::Waiting { .. }) {
+            self.stop(index, Then::Start);
+        }
+    }
+
+    /// Repeated by who wants it until it has run: nothing is said of those that change nothing.
+    fn want(&mut self, name: &str) -> Reply {
+        match self.index(name) {
+            Ok(index) if self.state.entries[index].phase == Phase::Done => self.change("start", name, Self::start),
+            Ok(_) => Reply::Accepted,
             Err(reply) => reply,
         }
     }

@@ -196,7 +196,8 @@ fn a_unit_waits_for_what_it_comes_after() {
 
     let mut late = Paper::new(vec![first.clone(), after.clone()]);
     late.pass(AFTER_WAIT - Duration::from_millis(1));
-    assert_eq!(late.state("after"), "waiting");
+    late.ask(Request::Restart("after".to_owned()));
+    assert_eq!(late.state("after"), "waiting", "there is nothing to restart yet");
     late.pass(AFTER_WAIT);
     assert_eq!(late.state("after"), "running", "it does not wait for ever");
 
@@ -291,6 +292,25 @@ fn a_start_on_request_ends_the_wait_after_crashes() {
 }
 
 #[test]
+fn a_unit_that_is_wanted_is_started_but_not_before_its_time() {
+    let mut paper = Paper::new(vec![Unit { restart: Restart::OnFailure, ..unit("a") }]);
+    let want = |paper: &mut Paper| paper.ask(Request::Want("a".to_owned()));
+    paper.exit("a", Exit::Status(0));
+    want(&mut paper);
+    assert_eq!(paper.state("a"), "running");
+    for ends in 1..=CRASH_LOOP {
+        paper.exit("a", Exit::Signal(Signal::SIGKILL));
+        want(&mut paper);
+        assert_eq!(paper.state("a"), if ends < CRASH_LOOP { "backoff" } else { "failed" }, "it waits, and is counted");
+        if ends < CRASH_LOOP {
+            let due = paper.now + RESTART_DELAY_MAX;
+            paper.pass(due);
+        }
+    }
+    assert!(matches!(paper.ask(Request::Want("b".to_owned())), Reply::Refused(_)));
+}
+
+#[test]
 fn a_terminal_hears_that_its_line_is_gone() {
     let mut paper = Paper::new(vec![Unit { tty: Some("/dev/ttyS0".to_owned()), ..unit("shell") }]);
     paper.ask(Request::Stop("shell".to_owned()));
@@ -372,6 +392,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => Request::Stop(name),
         2 => Request::Restart(name),
         3 => Request::Logs(name),
+        4 => Request::Want(name),
         _ => Request::Ready,
     });
     prop_oneof![
