@@ -6,6 +6,7 @@
 mod checkin;
 mod dhcp;
 mod extensions;
+mod gems;
 mod lies;
 mod names;
 mod original;

@@ -1,0 +1,67 @@
+//! A pushed gem mirror: the check-in has the unit `gems` run again, which asks that mirror although the image has no CAs. A program
+//! stands in for RubyGems and writes down what it is told; the test stands in for the supervisor.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::sandbox::{Place, eventually, possible};
+use crate::server::{Server, machine, none};
+
+/// Keeps what the supervisor is asked at this place.
+fn asked(place: &Place) -> Arc<Mutex<Vec<Value>>> {
+    let listener = UnixListener::bind(place.path("run/razor-mk/init.sock")).unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut line = String::new();
+            if BufReader::new(&stream).read_line(&mut line).is_ok() {
+                log.lock().unwrap().push(serde_json::from_str(&line).unwrap());
+                let _ = stream.write_all(b"\"accepted\"\n");
+            }
+        }
+    });
+    asked
+}
+
+#[test]
+fn a_pushed_gem_mirror_is_installed_from_in_an_image_without_cas() {
+    if !possible(&["unshare"]) {
+        return;
+    }
+    let mirror = Server::answering(TcpListener::bind("127.0.0.1:0").unwrap(), |request, mut stream| {
+        assert!(request.line.starts_with("GET /m/gems/gem.list "), "{}", request.line);
+        let list = "mk-tool  >= 1.0 # ours\n";
+        let _ = write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{list}", list.len());
+    });
+    let config = |version: u32, config: Value| none(&json!({"config_version": version, "config": config}));
+    let uri = format!("{}/m", mirror.url());
+    let server = Server::start(vec![
+        config(1, json!({"mk_gem_mirror_uri": uri})),
+        config(2, json!({"mk_gem_mirror_uri": uri, "mk_checkin_skew": 0})),
+    ]);
+    let place = machine(&[(&server.url(), false)]).with_folders(&["usr/local"]);
+    let gem = place.path("usr/local/bin/gem");
+    fs::create_dir_all(gem.parent().unwrap()).unwrap();
+    fs::write(&gem, "#!/bin/sh\necho \"$@\" >> /run/gem\n").unwrap();
+    fs::set_permissions(&gem, fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(!place.path("etc/ssl").exists(), "the image brings no CAs");
+    let asked = asked(&place);
+    let _unit = place.start("checkin");
+    let is_told = |version| server.seen.lock().unwrap().iter().any(|s| s.json()["config"]["version"] == version);
+    eventually("second configuration", || is_told(2).then_some(()));
+    let gems = asked.lock().unwrap().iter().filter(|a| **a == json!({"restart": "gems"})).count();
+    assert_eq!(gems, 1, "a change of other keys is none of its business: {asked:?}");
+
+    place.prints("run gems");
+    let told = fs::read_to_string(place.path("run/gem")).unwrap_or_default();
+    let source = format!("--clear-sources --source {uri}/ mk-tool --version >= 1.0\n");
+    assert_eq!(told, format!("install --no-document --conservative {source}"));
+}
