@@ -10,6 +10,8 @@ use crate::tree::{Kind, Node, Tree, clean, stays_within};
 
 /// Largest control archive in bytes, unpacked. Real ones are a few hundred kilobytes at most.
 const MAX_CONTROL: u64 = 16 * 1024 * 1024;
+/// What a package that is refused for its size unpacks to.
+const TOO_MUCH: &str = "more than is allowed; it is damaged or made to harm";
 
 /// A package: what it says of itself and the files that were asked for.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +35,7 @@ impl Deb {
 }
 
 /// Reads a package, keeping the files that `place` has a place for, given their path (relative, cleaned). At most
-/// `limit` bytes of the data archive are unpacked.
+/// `limit` bytes of the data archive are unpacked, and at most as many are kept again under further names of their files.
 ///
 /// # Errors
 /// Names the member of the package that cannot be read, and why.
@@ -52,7 +54,7 @@ pub fn read(package: impl Read, limit: u64, mut place: impl FnMut(&str) -> Optio
             deb.built = u32::try_from(time).unwrap_or_default();
             have_control = true;
         } else if let Some(suffix) = name.strip_prefix("data.tar") {
-            deb.tree = read_data(decompress(suffix, &mut counted, limit)?, &mut place).context(name.clone())?;
+            deb.tree = read_data(decompress(suffix, &mut counted, limit)?, limit, &mut place).context(name.clone())?;
             have_data = true;
         } else {
             continue;
@@ -103,10 +105,8 @@ struct Bounded<R> {
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let n = self.inner.read(buffer)?;
-        self.left = self
-            .left
-            .checked_sub(n as u64)
-            .ok_or_else(|| std::io::Error::other("unpacks to more than is allowed; it is damaged or made to harm"))?;
+        self.left =
+            self.left.checked_sub(n as u64).ok_or_else(|| std::io::Error::other(format!("unpacks to {TOO_MUCH}")))?;
         Ok(n)
     }
 }
@@ -156,8 +156,10 @@ pub fn parse_control(text: &str) -> BTreeMap<String, String> {
     fields
 }
 
-fn read_data(tar: impl Read, place: &mut impl FnMut(&str) -> Option<String>) -> Result<Tree> {
+fn read_data(tar: impl Read, limit: u64, place: &mut impl FnMut(&str) -> Option<String>) -> Result<Tree> {
     let mut tree = Tree::default();
+    // What hard links may still bring: each is a copy here, and costs the archive next to nothing.
+    let mut left = limit;
     let mut archive = tar::Archive::new(tar);
     for entry in archive.entries()? {
         let mut entry = entry?;
@@ -191,6 +193,11 @@ fn read_data(tar: impl Read, place: &mut impl FnMut(&str) -> Option<String>) -> 
                 let node = place(&first)
                     .and_then(|at| tree.get(&at))
                     .ok_or_else(|| anyhow!("{path} is another name of {first}, which is not kept"))?;
+                if let Kind::File(content) = &node.kind {
+                    left = left.checked_sub(content.len() as u64).ok_or_else(|| {
+                        anyhow!("{path} is another name of {first}, and with it the package unpacks to {TOO_MUCH}")
+                    })?;
+                }
                 node.kind.clone()
             }
             other => bail!("{path} is of type {other:?}, which no package should hold"),
@@ -286,6 +293,27 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn so_is_one_of_hard_links_and_honest_ones_are_read() {
+        const SIZE: u64 = 1 << 16;
+        let linked = |links: usize| {
+            let mut tar = tar::Builder::new(Vec::new());
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o644);
+            header.set_size(SIZE);
+            tar.append_data(&mut header, "x", "0".repeat(1 << 16).as_bytes()).unwrap();
+            header.set_size(0);
+            header.set_entry_type(tar::EntryType::Link);
+            for number in 0..links {
+                tar.append_link(&mut header, format!("x{number}"), "x").unwrap();
+            }
+            read_data(tar.into_inner().unwrap().as_slice(), 4 * SIZE, &mut whole)
+        };
+        assert_eq!(linked(4).unwrap().content("x3").unwrap().len() as u64, SIZE);
+        let error = linked(5).unwrap_err().to_string();
+        assert!(error.contains("x4 is another name of x") && error.contains(TOO_MUCH), "{error}");
+    }
+
+    #[test]
     fn devices_are_refused_by_name() {
         for kind in [tar::EntryType::Char, tar::EntryType::Block, tar::EntryType::Fifo] {
             let mut tar = tar::Builder::new(Vec::new());
@@ -294,7 +322,7 @@ pub(crate) mod tests {
             header.set_mode(0o666);
             header.set_size(0);
             tar.append_data(&mut header, "dev/mem", &b""[..]).unwrap();
-            let error = read_data(tar.into_inner().unwrap().as_slice(), &mut whole).unwrap_err().to_string();
+            let error = read_data(tar.into_inner().unwrap().as_slice(), 1 << 20, &mut whole).unwrap_err().to_string();
             assert!(error.contains("dev/mem is of type"), "{error}");
         }
     }
