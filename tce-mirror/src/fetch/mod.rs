@@ -2,9 +2,10 @@
 //!
 //! A download that breaks off goes on where it stopped (`Range`), at the next try or in the next run. Nothing is at its place
 //! before it is whole and verified. A file whose digest is wrong is fetched once more from its first byte together with its checksum,
-//! since a mirror may have been updated in between.
+//! since a mirror may have been updated in between. Redirections are followed ([`redirect`]), but none from HTTPS to plain HTTP.
 
 mod body;
+mod redirect;
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +17,7 @@ use reqwest::header::RANGE;
 use reqwest::{Certificate, StatusCode};
 
 use crate::checksum;
-use crate::limits::{CONNECT, MAX_TEXT, PAUSE, REDIRECTS, SHOWN, SILENCE, TRIES};
+use crate::limits::{CONNECT, MAX_TEXT, PAUSE, SHOWN, SILENCE, TRIES};
 
 /// A mirror.
 #[derive(Debug, Clone)]
@@ -54,9 +55,8 @@ impl Mirror {
     /// As for [`Mirror::new`]; the CAs are not understood, or the URL's scheme is not for this machine.
     pub fn trusting(base: &str, ca_pem: Option<&str>) -> Result<Self> {
         let url = parse(base)?;
-        let is_here = matches!(url.host_str(), Some("localhost" | "127.0.0.1"));
         match (url.scheme(), ca_pem) {
-            ("http", Some(_)) if !is_here => {
+            ("http", Some(_)) if !redirect::is_here(&url) => {
                 bail!("{base} is not asked: this image has a CA certificate and speaks HTTPS only")
             }
             ("https", None) => bail!("{base} cannot be verified: this image has no CA certificate"),
@@ -64,17 +64,15 @@ impl Mirror {
         }
         let certificates = ca_pem.map_or(Ok(Vec::new()), |pem| Certificate::from_pem_bundle(pem.as_bytes()));
         let certificates = certificates.context("the CA certificates are not understood")?;
-        Self::with(base, |client| client.tls_certs_only(certificates).no_proxy())
+        let redirections = redirect::policy(ca_pem.is_some());
+        Self::with(base, |client| client.tls_certs_only(certificates).no_proxy().redirect(redirections))
     }
 
     fn with(base: &str, options: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Result<Self> {
         parse(base)?;
         // Already there when another part of the program has chosen it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .connect_timeout(CONNECT)
-            .timeout(SILENCE)
-            .redirect(reqwest::redirect::Policy::limited(REDIRECTS));
+        let client = Client::builder().connect_timeout(CONNECT).timeout(SILENCE).redirect(redirect::policy(false));
         let client = options(client).build().context("cannot set up HTTP")?;
         Ok(Self { base: base.trim_end_matches('/').to_owned(), client })
     }
@@ -159,7 +157,7 @@ impl Mirror {
         }
         let url = self.url(path);
         let there = self.tries(&url, || {
-            let answer = self.client.head(&url).send().map_err(|e| Fault::Passing(body::cause(e)))?;
+            let answer = self.client.head(&url).send().map_err(Fault::of)?;
             Ok(answer.status().is_success())
         })?;
         ensure!(
@@ -185,7 +183,7 @@ impl Mirror {
     fn get(&self, url: &str, from: u64) -> Result<Option<Response>, Fault> {
         let request = self.client.get(url);
         let request = if from > 0 { request.header(RANGE, format!("bytes={from}-")) } else { request };
-        let response = request.send().map_err(|e| Fault::Passing(body::cause(e)))?;
+        let response = request.send().map_err(Fault::of)?;
         match response.status() {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(Some(response)),
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(None),
@@ -233,6 +231,14 @@ enum Fault {
     Final(anyhow::Error),
     /// The range begins behind the file's end.
     Range,
+}
+
+impl Fault {
+    /// That of a request which was not answered.
+    fn of(error: reqwest::Error) -> Self {
+        // The mirror would lead there again.
+        if error.is_redirect() { Self::Final(body::cause(error)) } else { Self::Passing(body::cause(error)) }
+    }
 }
 
 /// What mirrors that were asked one after the other came to.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 
 use mk_tests::web::{Answer, Server};
@@ -217,6 +218,25 @@ fn a_redirection_is_followed_and_a_passing_error_outlived() {
 }
 
 #[test]
+fn who_trusts_one_ca_is_led_to_nobody_by_plain_http() {
+    // Of the CA only that there is one counts here: nothing is asked by HTTPS.
+    const CA: &str = include_str!("ca.pem");
+    let server = Server::start();
+    server.put("/list", Answer::redirect("/elsewhere"));
+    server.put("/elsewhere", Answer::ok("bash.tcz\n"));
+    let mirror = Mirror::trusting(&server.url(), Some(CA)).unwrap();
+    assert_eq!(mirror.text("list").unwrap().unwrap(), "bash.tcz\n", "its own machine may lead it on");
+    // Another machine, as far as addresses tell.
+    let stranger = TcpListener::bind("127.0.0.2:0").unwrap();
+    stranger.set_nonblocking(true).unwrap();
+    server.put("/list", Answer::redirect(&format!("http://{}/list", stranger.local_addr().unwrap())));
+    let error = format!("{:#}", mirror.text("list").unwrap_err());
+    assert!(error.contains("leave HTTPS") && error.contains("http://127.0.0.2"), "{error}");
+    assert_eq!(server.requests("/list"), 2, "it would lead there again");
+    assert!(stranger.accept().is_err(), "the other machine was asked");
+}
+
+#[test]
 fn a_pin_binds_and_a_size_is_a_limit() {
     let (server, out) = (Server::start(), tempfile::tempdir().unwrap());
     put(&server, "a.tcz", None);
@@ -239,7 +259,7 @@ fn no_mirror_at_all_is_said() {
         assert!(Mirror::new(bad).is_err(), "{bad:?}");
     }
     let closed = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         format!("http://{}", listener.local_addr().unwrap())
     };
     let error = format!("{:#}", Mirror::new(&closed).unwrap().text("x.dep").unwrap_err());
