@@ -21,6 +21,9 @@ pub(crate) const DOWNLOAD_TIMEOUT_S: u32 = 30;
 /// Last bytes of a failed tool's error output that are shown.
 #[cfg(feature = "build")]
 pub(crate) const STDERR_TAIL: usize = 2000;
+/// How often a file that is exchanged while it is read is read anew for one request.
+#[cfg(feature = "serve")]
+pub(crate) const EXCHANGES: u32 = 3;
 
 /// Downloads from mirrors.
 #[cfg(feature = "fetch")]

@@ -54,20 +54,66 @@ fn extensions_at_the_original_paths() {
 }
 
 #[test]
-fn ranges_and_heads() {
+fn ranges_conditions_and_heads() {
     let mirror = start(extension_routes);
     mirror.put("builtin/optional/bash.tcz", "squashfs");
-    let path = "GET /tinycorelinux/17.x/x86_64/tcz/bash.tcz";
-    let (status, headers, body) = mirror.ask(path, "Range: bytes=2-4\r\n");
-    assert_eq!((status, body.as_str()), (206, "uas"));
-    assert!(headers.contains("content-range: bytes 2-4/8"), "{headers}");
-    let tag = headers.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
-    let (status, _, body) = mirror.ask(path, &format!("If-None-Match: {tag}\r\n"));
-    assert_eq!((status, body.as_str()), (304, ""));
-    let (status, _, body) = mirror.ask(path, "Range: bytes=2-4\r\nIf-Range: \"of-another-file\"\r\n");
-    assert_eq!((status, body.as_str()), (200, "squashfs"));
-    let (_, headers, body) = mirror.ask("HEAD /tinycorelinux/17.x/x86_64/tcz/bash.tcz", "");
-    assert!(headers.contains("content-length: 8") && body.is_empty(), "{headers}");
+    let path = "/tinycorelinux/17.x/x86_64/tcz/bash.tcz";
+    let (_, headers, _) = mirror.ask(&format!("HEAD {path}"), "");
+    let field = |name: &str| headers.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).unwrap();
+    let (tag, later) = (field("etag"), "If-Modified-Since: Fri, 31 Dec 2100 23:59:59 GMT");
+    assert_eq!((field("content-length"), field("accept-ranges")), ("8", "bytes"));
+    assert!(headers.contains("last-modified: "), "{headers}");
+    for (method, sent, status, said, body) in [
+        ("HEAD", "Range: bytes=2-4".into(), 200, "content-length: 8", ""),
+        ("GET", "Range: bytes=2-4".into(), 206, "content-range: bytes 2-4/8", "uas"),
+        ("GET", "Range: bytes=-99".into(), 206, "content-range: bytes 0-7/8", "squashfs"),
+        ("GET", "Range: bytes=6-99".into(), 206, "content-length: 2", "fs"),
+        ("GET", "Range: bytes=8-".into(), 416, "content-range: bytes */8", ""),
+        ("GET", "Range: bytes=0-1,4-5".into(), 200, "content-length: 8", "squashfs"),
+        ("GET", "Range: lines=1-2".into(), 200, "content-length: 8", "squashfs"),
+        ("GET", format!("Range: bytes=2-4\r\nIf-Range: {tag}"), 206, "content-length: 3", "uas"),
+        ("GET", "Range: bytes=2-4\r\nIf-Range: \"of-another-file\"".into(), 200, "content-length: 8", "squashfs"),
+        ("GET", format!("If-None-Match: \"old\", W/{tag}"), 304, tag, ""),
+        ("GET", "If-None-Match: *".into(), 304, tag, ""),
+        ("GET", format!("If-None-Match: \"old\"\r\n{later}"), 200, tag, "squashfs"),
+        ("GET", later.into(), 304, tag, ""),
+        ("GET", "If-Match: \"old\"".into(), 412, tag, ""),
+        ("GET", format!("If-Match: {tag}\r\nRange: bytes=0-0"), 206, "content-range: bytes 0-0/8", "s"),
+    ] {
+        let (code, headers, text) = mirror.ask(&format!("{method} {path}"), &format!("{sent}\r\n"));
+        let sent = format!("{method} {sent}");
+        assert_eq!((code, text.as_str()), (status, body), "{sent}: {headers}");
+        assert!(headers.contains(said) && headers.contains(&format!("etag: {tag}")), "{sent}: {headers}");
+    }
+}
+
+#[test]
+fn no_file_has_the_tag_of_the_one_that_it_replaces() {
+    let mirror = start(extension_routes);
+    let folder = "tinycorelinux/17.x/x86_64/tcz";
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let exchange = |length: usize| {
+        mirror.put(&format!("{folder}/new"), &"x".repeat(length));
+        fs::rename(mirror.folder.path().join(folder).join("new"), mirror.folder.path().join(folder).join("a.tcz"))
+    };
+    exchange(1).unwrap();
+    let ask = || {
+        let (status, headers, body) = mirror.ask(&format!("GET /{folder}/a.tcz"), "");
+        // The tag begins with the file's length.
+        let tag = headers.lines().find_map(|line| line.strip_prefix("etag: \"")).unwrap_or_default();
+        assert!(status == 503 || tag.starts_with(&format!("{:x}-", body.len())), "{status}: {} {headers}", body.len());
+        status
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for length in (1..100).cycle().take_while(|_| !stop.load(std::sync::atomic::Ordering::Relaxed)) {
+                exchange(length).unwrap();
+            }
+        });
+        (0..300).for_each(|_| assert!([200, 503].contains(&ask())));
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert_eq!(ask(), 200);
 }
 
 #[test]
