@@ -164,7 +164,8 @@ fn take(line: &mut KernelLine, argument: &Argument, all: &BTreeMap<&str, &Argume
     read.map_err(|want| bad_value(argument, &want))
 }
 
-fn is_fact_name(name: &str) -> bool {
+/// Whether a fact may have this name.
+pub(crate) fn is_fact_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     !name.is_empty() && name.len() <= MAX_FACT_NAME && name.chars().all(allowed)
 }

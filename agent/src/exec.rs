@@ -100,12 +100,27 @@ pub(crate) struct Output {
 /// # Errors
 /// The command cannot be started, or it took too long; both name it. An exit status other than 0 is no error.
 pub(crate) fn run(command: &[&str], timeout: Duration) -> anyhow::Result<Output> {
+    Ok(ended(command, timeout, duct::Expression::stderr_to_stdout)?.0)
+}
+
+/// The same, with what it wrote to standard error by itself, for a command whose standard output is data.
+///
+/// # Errors
+/// As for [`run`].
+pub(crate) fn run_apart(command: &[&str], timeout: Duration) -> anyhow::Result<(Output, String)> {
+    ended(command, timeout, duct::Expression::stderr_capture)
+}
+
+fn ended(
+    command: &[&str],
+    timeout: Duration,
+    errors: fn(&duct::Expression) -> duct::Expression,
+) -> anyhow::Result<(Output, String)> {
     let (program, args) = command.split_first().context("an empty command was to be run")?;
     let line = command.join(" ");
     #[expect(clippy::disallowed_methods, reason = "this is the place where processes are started")]
-    let handle = duct::cmd(*program, args)
-        .stdin_null()
-        .stderr_to_stdout()
+    let expression = duct::cmd(*program, args).stdin_null();
+    let handle = errors(&expression)
         .stdout_capture()
         .unchecked()
         .full_env(environment())
@@ -115,13 +130,10 @@ pub(crate) fn run(command: &[&str], timeout: Duration) -> anyhow::Result<Output>
         })
         .start()
         .with_context(|| format!("cannot start `{line}`"))?;
-    let ended = handle.wait_timeout(timeout).with_context(|| format!("cannot wait for `{line}`"))?;
-    if let Some(output) = ended {
-        return Ok(Output {
-            success: output.status.success(),
-            status: output.status.to_string(),
-            text: tail(&output.stdout),
-        });
+    let output = handle.wait_timeout(timeout).with_context(|| format!("cannot wait for `{line}`"))?;
+    if let Some(output) = output {
+        let (success, status) = (output.status.success(), output.status.to_string());
+        return Ok((Output { success, status, text: tail(&output.stdout) }, tail(&output.stderr)));
     }
     for pid in handle.pids() {
         if let Ok(pid) = i32::try_from(pid) {

@@ -51,6 +51,12 @@ pub(crate) const COMMAND_OUTPUT: usize = 64 * 1024;
 
 /// A collector of facts that has not ended after this time is abandoned; the others' results are used without it.
 pub(crate) const COLLECTOR_DEADLINE: Duration = Duration::from_secs(5);
+/// Longest run of one of the site's programs that print facts.
+pub(crate) const FACT_PROGRAM: Duration = Duration::from_secs(60);
+/// From the end of such a program until it is asked again.
+pub(crate) const FACT_PROGRAM_PAUSE: Duration = Duration::from_secs(60);
+/// A collection waits so long for such programs that have said nothing yet; well below [`COLLECTOR_DEADLINE`].
+pub(crate) const FACT_PROGRAM_WAIT: Duration = Duration::from_secs(2);
 
 /// Largest kernel module in bytes after inflating; the largest of Debian's has 12 MB.
 pub(crate) const MAX_MODULE: u64 = 64 * 1024 * 1024;

@@ -2,7 +2,7 @@
 //!
 //! Input is a [`Tree`], so that the same readers run on a recorded machine; what no file can tell (ioctls, CPUID,
 //! addresses) is asked of the running kernel only when the tree is the live one. Each file below reads one kind of
-//! component and parses by pure functions. Sizes are bytes, speeds in the unit of the field's name. Strings stay as the
+//! component and parses by pure functions; [`site`] has the operator's own facts. Sizes are bytes, speeds in the unit of the field's name. Strings stay as the
 //! firmware gives them, placeholders too: only the server judges them. Nothing is written, no disk is opened.
 
 mod boot;
@@ -17,6 +17,7 @@ mod network;
 mod numa;
 mod pci;
 mod place;
+mod site;
 mod smbios;
 mod system;
 mod tpm;
@@ -41,7 +42,7 @@ use crate::tree::Tree;
 use collector::Collector;
 
 /// All collectors. Each runs in its own thread, so that one which hangs harms none of the others.
-const COLLECTORS: [Collector; 13] = [
+const COLLECTORS: [Collector; 14] = [
     Collector { name: "boot", read: boot::collect },
     Collector { name: "cpu", read: cpu::collect },
     Collector { name: "dimms", read: dimm::collect },
@@ -51,6 +52,7 @@ const COLLECTORS: [Collector; 13] = [
     Collector { name: "network", read: network::collect },
     Collector { name: "numa", read: numa::collect },
     Collector { name: "pci", read: pci::collect },
+    Collector { name: "site", read: site::collect },
     Collector { name: "system", read: system::collect },
     Collector { name: "tpm", read: tpm::collect },
     Collector { name: "usb", read: usb::collect },
@@ -74,14 +76,15 @@ pub(crate) fn collect(tree: &Tree) -> Inventory {
         }
     }
     inventory.volatile = Some(volatile);
-    inventory.stable.site = site(tree);
+    // The kernel line is the machine's own, and has the last word.
+    inventory.stable.site.extend(kernel_line(tree));
     if tree.is_live() {
         inventory.stable.findings = Devices::read().map(|devices| devices.findings).unwrap_or_default();
     }
     inventory
 }
 
-/// Facts of the site: its configuration in the image, and `razor.fact.NAME=VALUE` on the kernel line.
-fn site(tree: &Tree) -> BTreeMap<String, Value> {
+/// Facts of the kernel line, `razor.fact.NAME=VALUE`.
+fn kernel_line(tree: &Tree) -> BTreeMap<String, Value> {
     Settings::from(tree).line.facts.into_iter().map(|(name, value)| (name, Value::String(value))).collect()
 }

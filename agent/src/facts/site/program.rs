@@ -1,0 +1,149 @@
+//! Programs that print facts. Each runs in a thread of its own and not more often than every [`FACT_PROGRAM_PAUSE`]; what it
+//! said last counts until it says something else. A collection waits a little for those that have never ended, so that quick
+//! ones are in the first check-in and slow ones hold up none.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+
+use super::{Facts, parse};
+use crate::exec;
+use crate::limits::{COMMAND_OUTPUT, FACT_PROGRAM, FACT_PROGRAM_PAUSE};
+
+/// What a program said when it ended last.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Said {
+    /// Its facts; those of its last good run, if it has failed since.
+    pub(super) facts: Facts,
+    /// Why there are none, or no newer ones.
+    pub(super) failure: Option<String>,
+}
+
+/// A program that was started.
+#[derive(Debug, Default)]
+struct Program {
+    said: Said,
+    is_running: bool,
+    ended: Option<Instant>,
+}
+
+/// All programs, by path.
+static PROGRAMS: Mutex<BTreeMap<String, Program>> = Mutex::new(BTreeMap::new());
+/// One has ended.
+static ENDED: Condvar = Condvar::new();
+
+fn programs() -> MutexGuard<'static, BTreeMap<String, Program>> {
+    PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts those that are due and gives what each has said.
+pub(super) fn ask(paths: &[String], patience: Duration) -> Vec<(String, Said)> {
+    let mut all = programs();
+    for path in paths {
+        let program = all.entry(path.clone()).or_default();
+        let is_due = program.ended.is_none_or(|ended| ended.elapsed() >= FACT_PROGRAM_PAUSE);
+        if !program.is_running && is_due {
+            start(path, program);
+        }
+    }
+    let is_new = |all: &mut BTreeMap<String, Program>| {
+        paths.iter().filter_map(|path| all.get(path)).any(|program| program.is_running && program.ended.is_none())
+    };
+    let waited = ENDED.wait_timeout_while(all, patience, is_new);
+    let (all, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    paths.iter().filter_map(|path| Some((path.clone(), all.get(path)?.latest()))).collect()
+}
+
+impl Program {
+    fn latest(&self) -> Said {
+        let mut said = self.said.clone();
+        if self.ended.is_none() && said.failure.is_none() {
+            said.failure = Some("has not ended yet".to_owned());
+        }
+        said
+    }
+}
+
+fn start(path: &str, program: &mut Program) {
+    let own = path.to_owned();
+    let body = move || {
+        let result = run(&own);
+        let mut all = programs();
+        let program = all.entry(own).or_default();
+        program.is_running = false;
+        program.ended = Some(Instant::now());
+        match result {
+            Ok(facts) => program.said = Said { facts, failure: None },
+            Err(why) => program.said.failure = Some(format!("{why:#}")),
+        }
+        ENDED.notify_all();
+    };
+    match thread::Builder::new().name("facts-program".to_owned()).spawn(body) {
+        Ok(_) => program.is_running = true,
+        Err(why) => program.said.failure = Some(format!("no thread can be started: {why}")),
+    }
+}
+
+fn run(path: &str) -> anyhow::Result<Facts> {
+    let (output, errors) = exec::run_apart(&[path], FACT_PROGRAM)?;
+    let last = errors.trim().lines().last().unwrap_or_default();
+    ensure!(output.success, "ended with {}: {last}", output.status);
+    ensure!(output.text.len() < COMMAND_OUTPUT, "prints more than {COMMAND_OUTPUT} bytes");
+    parse::printed(&output.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn programs_are_asked_side_by_side_and_one_that_hangs_holds_up_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, script: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let go = dir.path().join("go");
+        let paths = [
+            put("lines", "echo a warning >&2; echo rack=4"),
+            put("object", "echo '{\"owner\": {\"team\": \"storage\"}}'"),
+            put("fails", "echo rack=5; echo no such device >&2; exit 3"),
+            put("large", "head -c 70000 /dev/zero | tr '\\0' x"),
+            put("slow", &format!("while [ ! -e {} ]; do sleep 0.1; done; echo slow=1", go.display())),
+        ];
+        let quick = &paths[..4];
+        let said: BTreeMap<String, Said> = ask(quick, FACT_PROGRAM).into_iter().collect();
+        let of = |number: usize| said[&paths[number]].clone();
+        assert_eq!((json!(of(0).facts), of(0).failure), (json!({"rack": "4"}), None));
+        assert_eq!((json!(of(1).facts), of(1).failure), (json!({"owner": {"team": "storage"}}), None));
+        assert!(of(2).facts.is_empty() && of(2).failure.is_some_and(|why| why.ends_with("3: no such device")));
+        assert!(of(3).failure.is_some_and(|why| why.contains("more than")));
+
+        let waiting = ask(&paths, Duration::from_millis(50));
+        assert_eq!(waiting[4].1.failure.as_deref(), Some("has not ended yet"));
+        assert_eq!(json!(waiting[0].1.facts), json!({"rack": "4"}), "what was said stays");
+        fs::write(&go, "").unwrap();
+        let ended = ask(&paths, FACT_PROGRAM);
+        assert_eq!((json!(ended[4].1.facts), &ended[4].1.failure), (json!({"slow": "1"}), &None));
+    }
+
+    #[test]
+    fn a_program_that_fails_later_keeps_what_it_said() {
+        let path = "/no/such/program".to_owned();
+        let facts: Facts = [("a".to_owned(), json!(1))].into();
+        programs().insert(path.clone(), Program { said: Said { facts, failure: None }, ..Program::default() });
+        let [(_, said)] = &ask(&[path], FACT_PROGRAM)[..] else { panic!("one is asked") };
+        assert_eq!(json!(said.facts), json!({"a": 1}));
+        assert!(said.failure.as_ref().is_some_and(|why| why.contains("/no/such/program")), "{said:?}");
+    }
+}
