@@ -1,7 +1,7 @@
 //! What an operator hands in: files and a server's address.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -21,11 +21,18 @@ pub fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
 /// # Errors
 /// As for [`read`].
 pub fn read_up_to(path: &Path, what: &str, limit: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
     let file = File::open(path).with_context(|| format!("cannot open the {what} {}", path.display()))?;
-    let len = file.take(limit + 1).read_to_end(&mut bytes);
-    len.with_context(|| format!("cannot read the {what} {}", path.display()))?;
-    ensure!(bytes.len() as u64 <= limit, "{} has more than {limit} bytes: no {what}", path.display());
+    all_of(file, limit).with_context(|| format!("cannot read the {what} {}", path.display()))
+}
+
+/// All bytes of a reader that must not have more than `limit`.
+///
+/// # Errors
+/// It fails, or has more.
+pub fn all_of(from: impl Read, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(limit + 1).read_to_end(&mut bytes)?;
+    ensure!(bytes.len() as u64 <= limit, "it has more than {limit} bytes");
     Ok(bytes)
 }
 
@@ -70,5 +77,11 @@ mod tests {
     fn a_missing_file_is_named() {
         let error = format!("{:#}", read(Path::new("/nonexistent/agent"), "agent").unwrap_err());
         assert!(error.contains("the agent /nonexistent/agent"), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_cut_at_its_limit() {
+        assert_eq!(all_of(&b"abc"[..], 3).unwrap(), b"abc");
+        assert_eq!(all_of(&b"abcd"[..], 3).unwrap_err().to_string(), "it has more than 3 bytes");
     }
 }

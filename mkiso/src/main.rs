@@ -19,6 +19,8 @@ enum Command {
     Base(mkiso::base::Args),
     /// Build an image from a base and the agent.
     Build(mkiso::build::Args),
+    /// Take the Ruby gems of gem-list/gem.list, and pin them.
+    Gems(mkiso::gems::pins::Args),
     /// Fit an image to a site.
     Customize(mkiso::customize::Args),
 }
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     let result = mkiso::interrupt::catch().and_then(|()| match cli.command {
         Command::Base(args) => mkiso::base::run(&args),
         Command::Build(args) => mkiso::build::run(&args),
+        Command::Gems(args) => mkiso::gems::pins::run(&args),
         Command::Customize(args) => mkiso::customize::run(&args),
     });
     match result {

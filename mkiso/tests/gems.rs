@@ -10,6 +10,7 @@ use std::process::Command;
 use mk_tests::web::{Answer, Server};
 use mkiso::build::place::Kind;
 use mkiso::gems;
+use mkiso::gems::pins::Pins;
 
 /// A folder with a list and gems, `mk-a` that needs `mk-b`.
 struct Place {
@@ -61,7 +62,8 @@ impl Place {
     /// The mirror of a list, by path; or why there is none.
     fn mirror(&self, list: &str, from: &str) -> Result<BTreeMap<String, Vec<u8>>, String> {
         fs::write(self.at("gem.list"), list).unwrap();
-        let made = gems::mirror(&self.at("gem.list"), Some(from)).map_err(|error| format!("{error:#}"))?;
+        let made =
+            gems::mirror(&self.at("gem.list"), Some(from), &Pins::default()).map_err(|error| format!("{error:#}"))?;
         let files = made.items.into_iter().map(|item| {
             let Kind::File(bytes) = item.kind else { panic!("{} is no file", item.path) };
             (item.path.strip_prefix("tmp/gem-mirror/").unwrap().to_owned(), bytes)
@@ -167,6 +169,70 @@ fn a_list_that_cannot_be_met_is_said() {
     assert!(error("mk-a\n", "/no/such/folder").contains("/no/such/folder"));
     fs::write(from.join("bad.gem"), "<html>").unwrap();
     assert!(error("mk-a\n", from.to_str().unwrap()).contains("bad.gem"));
-    assert!(gems::mirror(&place.at("gem.list"), None).unwrap_err().to_string().contains("--gem-source"));
-    assert!(gems::mirror(Path::new("/no/list"), None).unwrap().items.is_empty());
+    assert!(
+        gems::mirror(&place.at("gem.list"), None, &Pins::default()).unwrap_err().to_string().contains("--gem-source")
+    );
+    assert!(gems::mirror(Path::new("/no/list"), None, &Pins::default()).unwrap().items.is_empty());
+}
+
+#[test]
+fn a_gem_that_changed_between_builds_is_refused_until_it_is_taken_anew() {
+    let Some(place) = Place::new() else { return };
+    let files = place.folder_mirror("mk-a\n");
+    let server = serve(&files);
+    place.sh("mkdir -p site/gem-list && echo mk-a > site/gem-list/gem.list");
+    fs::write(
+        place.at("site/image.toml"),
+        format!("[image]\nearly = []\nextensions = []\nremote = []\nrequired_modules = []\n[gems]\nsource = \"{}/gem-mirror\"\n", server.url()),
+    )
+    .unwrap();
+    let mkiso = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mkiso"));
+        command.current_dir(place.at("site")).arg("gems").args(args).output().unwrap()
+    };
+    let taken = |args: &[&str]| {
+        let output = mkiso(args);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect::<Vec<_>>()
+    };
+    let lock = || fs::read_to_string(place.at("site/image.lock")).unwrap();
+    assert_eq!(taken(&[]), ["mk-a 1.2.0", "mk-b 1.0.5"]);
+    let before = lock();
+    for gem in ["mk-a-1.2.0", "mk-b-1.0.5"] {
+        assert!(before.contains(&mkiso::cache::sha256(&files[&format!("gems/{gem}.gem")])), "{gem}: {before}");
+    }
+
+    // The server has a newer version, and another gem in place of the one that was taken; with the right digests.
+    let spec = "Gem::Specification.new do |s| s.name = 'mk-b'; s.version = 'VERSION'; s.summary = 'other'; s.authors = ['x'] end";
+    for version in ["1.0.5", "1.1.0"] {
+        fs::write(place.at("src/x.gemspec"), spec.replace("VERSION", version)).unwrap();
+        place.sh(&format!("cd src && gem build -q x.gemspec -o ../gems/mk-b-{version}.gem 2>/dev/null"));
+    }
+    let newer = place.folder_mirror("mk-a\nmk-b 1.1.0\n");
+    let other = place.folder_mirror("mk-a\nmk-b 1.0.5\n");
+    let digest =
+        |files: &BTreeMap<String, Vec<u8>>, gem: &str| mkiso::cache::sha256(&files[&format!("gems/{gem}.gem")]);
+    let both = |first: &BTreeMap<String, Vec<u8>>| {
+        let (one, two) = (digest(first, "mk-b-1.0.5"), digest(&newer, "mk-b-1.1.0"));
+        server.put("/gem-mirror/info/mk-b", Answer::ok(format!("---\n1.0.5 |checksum:{one}\n1.1.0 |checksum:{two}\n")));
+        server.put("/gem-mirror/gems/mk-b-1.0.5.gem", Answer::ok(first["gems/mk-b-1.0.5.gem"].clone()));
+        server.put("/gem-mirror/gems/mk-b-1.1.0.gem", Answer::ok(newer["gems/mk-b-1.1.0.gem"].clone()));
+    };
+    both(&files);
+    assert_eq!(taken(&[]), ["mk-a 1.2.0", "mk-b 1.0.5"], "what was taken, although there is a newer one");
+    both(&other);
+    let refused = mkiso(&[]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("the gem mk-b 1.0.5 is another one"), "{said}");
+    assert!(said.contains(&digest(&files, "mk-b-1.0.5")) && said.contains("mkiso gems --update-lock"), "{said}");
+    assert_eq!(lock(), before);
+
+    // What cannot be had does not cost the pins.
+    server.put("/gem-mirror/gems/mk-b-1.1.0.gem", Answer::status(404));
+    assert!(!mkiso(&["--update-lock"]).status.success());
+    assert_eq!(lock(), before);
+    both(&other);
+    assert_eq!(taken(&["--update-lock"]), ["mk-a 1.2.0", "mk-b 1.1.0"]);
+    assert_eq!(taken(&[]), ["mk-a 1.2.0", "mk-b 1.1.0"]);
 }

@@ -30,6 +30,21 @@ pub struct Lock {
     /// Tiny Core's own ISO and extensions, sorted by path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tinycore: Vec<Taken>,
+    /// Ruby gems, sorted by name.
+    #[serde(default, rename = "gem", skip_serializing_if = "Vec::is_empty")]
+    pub gems: Vec<Gem>,
+}
+
+/// A Ruby gem.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gem {
+    /// Name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// SHA-256 in hexadecimal digits.
+    pub sha256: String,
 }
 
 /// A file of Tiny Core's mirrors.
@@ -78,7 +93,7 @@ pub struct Debian {
 
 impl Default for Lock {
     fn default() -> Self {
-        Self { format: Self::FORMAT, base: None, debian: None, tinycore: Vec::new() }
+        Self { format: Self::FORMAT, base: None, debian: None, tinycore: Vec::new(), gems: Vec::new() }
     }
 }
 
@@ -117,7 +132,9 @@ impl Lock {
             Self::FORMAT
         );
         let packages = lock.debian.iter().flat_map(|d| &d.packages).map(|package| (&package.name, &package.sha256));
-        for (name, digest) in packages.chain(lock.tinycore.iter().map(|taken| (&taken.path, &taken.sha256))) {
+        let gems = lock.gems.iter().map(|gem| (&gem.name, &gem.sha256));
+        for (name, digest) in packages.chain(lock.tinycore.iter().map(|taken| (&taken.path, &taken.sha256))).chain(gems)
+        {
             if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
                 bail!("SHA-256 of {name} is {digest:?}");
             }
@@ -180,7 +197,9 @@ mod tests {
             packages: vec![package],
         };
         let taken = Taken { path: "17.x/x86_64/tcz/a.tcz".to_owned(), size: 3, sha256: "5c".repeat(32) };
-        Lock { base: Some("debian".to_owned()), debian: Some(debian), tinycore: vec![taken], ..Lock::default() }
+        let gem = Gem { name: "json_pure".to_owned(), version: "2.8.1".to_owned(), sha256: "6d".repeat(32) };
+        let base = Some("debian".to_owned());
+        Lock { base, debian: Some(debian), tinycore: vec![taken], gems: vec![gem], ..Lock::default() }
     }
 
     #[test]
@@ -199,6 +218,8 @@ mod tests {
         assert!(error.to_string().contains("busybox"), "{error}");
         let error = Lock::parse(&text.replace("5c5c", "5C5C")).unwrap_err();
         assert!(error.to_string().contains("a.tcz"), "{error}");
+        let error = Lock::parse(&text.replace("6d6d", "6d")).unwrap_err();
+        assert!(error.to_string().contains("json_pure"), "{error}");
         assert_eq!(lock().taken("17.x/x86_64/tcz/a.tcz").unwrap().digest().unwrap(), [0x5c; 32]);
         let error = Lock::parse(&text.replace("format = 1", "format = 7")).unwrap_err();
         assert!(error.to_string().contains("format 7"), "{error}");

@@ -27,7 +27,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use tce_mirror::apt::Apt;
 
-use crate::build::choose;
+use crate::build::core::Core;
+use crate::build::proved::from_mirrors;
+use crate::build::{Variant, choose};
 use crate::cache::{self, Key};
 use crate::limits::{MAX_DEB, MAX_DEB_UNPACKED, MAX_ROOTFS};
 use crate::mirrors::{Mirrors, Version};
@@ -107,13 +109,12 @@ pub fn debian(config_path: &Path, lock_path: &Path, update: bool, cache: Option<
     let _held = cache::hold(&cache)?;
     let config = Config::read(config_path)?;
     let apt = || Apt::new(&cache.join("apt"), &config.debian.sources());
-    let update_command = update_command(config_path, lock_path);
-    let lock = locked(&config, lock_path, update, apt, &update_command)?;
+    let (store, update_command) = (fetch::Store::new(&cache), update_command(config_path, lock_path));
+    let lock = locked(&config, lock_path, update, apt, &store, &update_command)?;
     let path = cache.join("base").join(format!("{}.iso", key(&config, &lock)?));
     if let Some(sha256) = cache::sealed_digest(&path) {
         return Ok(Iso { path, sha256 });
     }
-    let store = fetch::Store::new(&cache);
     store.fetch(apt, &lock.packages, &update_command)?;
     let inputs = assemble::Inputs { config: &config, lock: &lock, store: &store, cache: &cache, given: None };
     let files = assemble::assemble(&inputs)?;
@@ -130,10 +131,15 @@ fn mirrored(args: &Args, version: Option<&Version>) -> Result<Iso> {
     let config = crate::build::config::Config::read(&args.config)?;
     let update = update_command(&args.config, &args.lock);
     let mirrors = Mirrors::new(config.tinycore()?, &cache, &args.lock, update)?;
-    if args.update_lock {
-        mirrors.forget(version)?;
+    if !args.update_lock {
+        return mirrors.iso(version);
     }
-    mirrors.iso(version)
+    // Of all variants, since the lock is for all of them.
+    mirrors.renew(version, |iso| {
+        let mut core = Core::open(iso)?;
+        let wanted = from_mirrors(&mut core, &config.on_tiny_core()?, Variant::Debug)?;
+        Ok((core.release, wanted))
+    })
 }
 
 /// Makes a base of Tiny Core's root file system in the file `rootfs`.
@@ -144,12 +150,11 @@ fn tinycore(args: &Args, rootfs: &Path) -> Result<()> {
     let (source, root) = given_root(rootfs)?;
     let kernel = args.kernel.as_deref().map(given_kernel).transpose()?;
     let apt = || Apt::new(&cache.join("apt"), &config.debian.sources());
-    let update_command = update_command(&args.config, &args.lock);
-    let mut lock = locked(&config, &args.lock, args.update_lock, apt, &update_command)?;
+    let (store, update_command) = (fetch::Store::new(&cache), update_command(&args.config, &args.lock));
+    let mut lock = locked(&config, &args.lock, args.update_lock, apt, &store, &update_command)?;
     if kernel.is_some() {
         lock.packages.retain(|other| other.name != lock.kernel);
     }
-    let store = fetch::Store::new(&cache);
     store.fetch(apt, &lock.packages, &update_command)?;
     let mut bytes = None;
     if let Some((package, deb)) = kernel {
@@ -188,12 +193,14 @@ fn given_kernel(path: &Path) -> Result<(lock::Package, Vec<u8>)> {
     Ok((package, bytes))
 }
 
-/// What the lock says of the Debian base; packages are taken where there is no lock or a new one is wanted.
+/// What the lock says of the Debian base; packages are taken where there is no lock or a new one is wanted, and pinned once
+/// all of them are in the store.
 fn locked(
     config: &Config,
     path: &Path,
     update: bool,
     apt: impl Fn() -> Result<Apt>,
+    store: &fetch::Store,
     update_command: &str,
 ) -> Result<lock::Debian> {
     let mut lock = Lock::read(path)?;
@@ -207,6 +214,7 @@ fn locked(
         return Ok(debian.clone());
     }
     let debian = resolve::newest(&apt()?, config)?;
+    store.fetch(apt, &debian.packages, update_command)?;
     eprintln!("{} packages taken, kernel {}; written to {}", debian.packages.len(), debian.kernel, path.display());
     lock.base.get_or_insert_with(|| "debian".to_owned());
     lock.debian = Some(debian.clone());
@@ -217,14 +225,18 @@ fn locked(
 /// The command that takes newer packages, as it can be pasted: by the path of this very program, which need not be on
 /// anybody's search path.
 pub(crate) fn update_command(config: &Path, lock: &Path) -> String {
+    format!("{} --out base.iso", command("base --update-lock", config, lock))
+}
+
+/// A command of this program with the description and the lock.
+pub(crate) fn command(words: &str, config: &Path, lock: &Path) -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| "mkiso".into());
     let (config, lock) = (quoted(&config.to_string_lossy()), quoted(&lock.to_string_lossy()));
-    let program = quoted(&program.to_string_lossy());
-    format!("{program} base --update-lock --config {config} --lock {lock} --out base.iso")
+    format!("{} {words} --config {config} --lock {lock}", quoted(&program.to_string_lossy()))
 }
 
 /// A word for a shell.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

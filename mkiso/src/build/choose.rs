@@ -1,11 +1,12 @@
-//! Which base an image is built on, and why. One that was chosen for the operator is written to `image.lock` and kept.
+//! Which base an image is built on, and why. One that was chosen for the operator is written to
+//! `image.lock` once it was had and proved, and kept.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::Args;
 use super::config::Config;
+use super::{Args, beside_each_other};
 use crate::base::lock::Lock;
 use crate::cache;
 use crate::mirrors::{Mirrors, Version};
@@ -17,31 +18,72 @@ const DEBIAN: &str = "debian";
 /// The word for Tiny Core's own ISO, and what stands between it and a version.
 const TINY_CORE: (&str, char) = ("tinycore", '=');
 
-/// The base's ISO, with its SHA-256 where it is known already. Says in one line which it is and why.
+/// Who said which base it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// `--base`.
+    Operator,
+    /// `image.lock`.
+    Lock,
+    /// Nobody: what can be had.
+    Chance,
+}
+
+/// What `prove` makes of the base that is built on, and the SHA-256 of the base. Says in one line which it is and why. A Tiny
+/// Core that nobody named and that cannot be had, or does not pass, is passed over for Debian; what was chosen is written to
+/// `image.lock` once it has passed.
 ///
 /// # Errors
 /// It cannot be had: why, and what to do.
-pub fn base(args: &Args, config: &Config) -> Result<(PathBuf, Option<String>)> {
+pub fn base<T>(args: &Args, config: &Config, prove: impl Fn(&Path) -> Result<T>) -> Result<(T, String)> {
     let lock = args.lock_path(config);
-    let name = if args.base == AUTO {
-        let (name, reason) = automatic(args, config, &lock)?;
-        eprintln!("base: {name} ({reason})");
-        name
-    } else {
-        eprintln!("base: {} (--base says so)", args.base);
-        args.base.clone()
+    let (mut name, reason, by) = choice(args, config, &lock)?;
+    eprintln!("base: {name} ({reason})");
+    let take = |name: &str| {
+        let (path, known) = iso(name, args, config, &lock)?;
+        let (digest, proved) = beside_each_other(|| known.map_or_else(|| cache::digest(&path), Ok), || prove(&path))?;
+        Ok((proved?, digest?))
     };
+    let mut had = take(&name);
+    if let (Err(error), By::Chance) = (&had, by)
+        && name != DEBIAN
+    {
+        eprintln!("base: {DEBIAN} ({name} cannot be used: {})", in_one_line(error));
+        DEBIAN.clone_into(&mut name);
+        had = take(&name);
+    }
+    match by {
+        By::Operator => had,
+        By::Lock => had.with_context(|| {
+            format!(
+                "the line `base = {name:?}` of {} asks for this base; delete it to have another one chosen, or name one \
+                 with --base",
+                lock.display()
+            )
+        }),
+        By::Chance => {
+            let had = had?;
+            let mut kept = Lock::read(&lock)?;
+            kept.base = Some(name);
+            kept.write(&lock)?;
+            Ok(had)
+        }
+    }
+}
+
+/// The ISO of a base by its name, with its SHA-256 where it is known already.
+fn iso(name: &str, args: &Args, config: &Config, lock: &Path) -> Result<(PathBuf, Option<String>)> {
     if name == DEBIAN {
-        let iso = crate::base::debian(&args.config, &lock, false, args.cache.as_deref())?;
+        let iso = crate::base::debian(&args.config, lock, false, args.cache.as_deref())?;
         return Ok((iso.path, Some(iso.sha256)));
     }
-    if let Some(version) = tiny_core(&name)? {
+    if let Some(version) = tiny_core(name)? {
         let cache = cache::folder(args.cache.as_deref())?;
         let _held = cache::hold(&cache)?;
-        let iso = mirrors(args, config, &cache, &lock)?.iso(version.as_ref())?;
+        let iso = mirrors(args, config, &cache, lock)?.iso(version.as_ref())?;
         return Ok((iso.path, Some(iso.sha256)));
     }
-    let path = PathBuf::from(&name);
+    let path = PathBuf::from(name);
     ensure!(
         path.exists(),
         "there is no base {name}: name {AUTO}, {DEBIAN}, {}[=VERSION], or the file of a Core ISO",
@@ -71,27 +113,37 @@ pub fn tiny_core(name: &str) -> Result<Option<Option<Version>>> {
     }
 }
 
-/// What `auto` means, and why.
-fn automatic(args: &Args, config: &Config, path: &Path) -> Result<(String, String)> {
-    let mut lock = Lock::read(path)?;
-    if let Some(name) = lock.base {
-        return Ok((name, format!("{} says so", path.display())));
+/// A release or series as `--base` names it.
+#[must_use]
+pub fn named(version: &Version) -> String {
+    format!("{}{}{version}", TINY_CORE.0, TINY_CORE.1)
+}
+
+/// The base's name, why it is this one, and who said so.
+fn choice(args: &Args, config: &Config, path: &Path) -> Result<(String, String, By)> {
+    if args.base != AUTO {
+        return Ok((args.base.clone(), "--base says so".to_owned(), By::Operator));
+    }
+    if let Some(name) = Lock::read(path)?.base {
+        return Ok((name, format!("{} says so", path.display()), By::Lock));
     }
     let (name, reason) = if config.tinycore().is_ok() {
         let cache = cache::folder(args.cache.as_deref())?;
         match mirrors(args, config, &cache, path)?.at_hand() {
-            Ok((version, reason)) => (format!("{}{}{version}", TINY_CORE.0, TINY_CORE.1), reason),
+            Ok((version, reason)) => (named(&version), reason),
             Err(error) => {
-                let reason = format!("{error:#}").replace('\n', "; ");
-                (DEBIAN.to_owned(), format!("no Tiny Core is in the cache, nor to be had: {reason}"))
+                let reason = format!("no Tiny Core is in the cache, nor to be had: {}", in_one_line(&error));
+                (DEBIAN.to_owned(), reason)
             }
         }
     } else {
         (DEBIAN.to_owned(), "image.toml names no mirror of Tiny Core".to_owned())
     };
-    lock.base = Some(name.clone());
-    lock.write(path)?;
-    Ok((name, format!("{reason}; kept in {}", path.display())))
+    Ok((name, format!("{reason}; to be kept in {}", path.display()), By::Chance))
+}
+
+fn in_one_line(error: &anyhow::Error) -> String {
+    format!("{error:#}").replace('\n', "; ")
 }
 
 #[cfg(test)]

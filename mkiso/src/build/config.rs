@@ -103,7 +103,7 @@ impl Config {
         let mut config = self.clone();
         config.image.required_modules.retain(|name| !tinycore.without.contains_key(name));
         (config.image.early, config.image.extensions) = (tinycore.early, tinycore.extensions);
-        config.image.remote = tinycore.remote;
+        (config.image.remote, config.image.mirror) = (tinycore.remote, tinycore.mirror);
         Ok(config)
     }
 
@@ -130,6 +130,12 @@ impl Config {
     pub fn extensions(&self, variant: Variant, release: &str) -> Vec<String> {
         let remote = self.image.remote.iter().filter(|_| variant.has_ssh());
         self.image.extensions.iter().chain(remote).map(|name| name.replace(KERNEL, release)).collect()
+    }
+
+    /// All extensions that an image of the variant has, without those that they need.
+    #[must_use]
+    pub fn all(&self, variant: Variant, release: &str) -> Vec<String> {
+        [self.early(release), self.extensions(variant, release), self.mirror(release)].concat()
     }
 
     /// Extensions that the image's internal mirror has and that are not loaded at boot.
@@ -191,8 +197,10 @@ mod tests {
         assert!(Config::parse(TEXT).unwrap().on_tiny_core().unwrap_err().to_string().contains("[tinycore]"));
         let text = TEXT.replace("\"e1000e\"", "\"e1000e\", \"hv_netvsc\"");
         let section = "[tinycore]\nversion = \"17.x\"\nmirrors = [\"http://m\"]\nearly = [\"scsi-KERNEL.tcz\"]\n\
-                       extensions = [\"lshw.tcz\"]\nremote = [\"dropbear.tcz\"]\nwithout = {hv_netvsc = \"why\"}\n";
+                       extensions = [\"lshw.tcz\"]\nremote = [\"dropbear.tcz\"]\nmirror = [\"fuse-KERNEL.tcz\"]\n\
+                       without = {hv_netvsc = \"why\"}\n";
         let config = Config::parse(&format!("{text}{section}")).unwrap().on_tiny_core().unwrap();
+        assert_eq!(config.mirror("6.18"), ["fuse-6.18.tcz"]);
         assert_eq!(config.early("6.18"), ["scsi-6.18.tcz"]);
         assert_eq!(config.extensions(Variant::Debug, "6.18"), ["lshw.tcz", "dropbear.tcz"]);
         assert_eq!(config.required_modules(), ["e1000e"]);

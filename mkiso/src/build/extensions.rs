@@ -1,7 +1,7 @@
 //! The built-in extensions: which ones, in which order, and what is in those that carry modules.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Cursor, Read as _};
+use std::io::Cursor;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use backhand::{FilesystemReader, InnerNode};
@@ -15,6 +15,7 @@ use super::manifest::Part;
 use super::place::Item;
 use super::variant::Variant;
 use crate::cache::{hex, sha256};
+use crate::input;
 use crate::limits::MAX_INITRD_UNPACKED;
 
 /// Where the agent, and a Tiny Core init, find the built-in extensions.
@@ -160,9 +161,9 @@ impl Extensions {
             let reader = extension.open()?;
             for node in reader.files() {
                 let InnerNode::File(file) = &node.inner else { continue };
-                let (path, mut bytes) = (node.fullpath.to_string_lossy(), Vec::new());
-                let read = reader.file(file).reader().take(MAX_INITRD_UNPACKED).read_to_end(&mut bytes);
-                read.with_context(|| format!("{path} in {} cannot be read", extension.name))?;
+                let path = node.fullpath.to_string_lossy();
+                let bytes = input::all_of(reader.file(file).reader(), MAX_INITRD_UNPACKED)
+                    .with_context(|| format!("{path} in {} cannot be read", extension.name))?;
                 each(&path, &bytes)?;
             }
         }

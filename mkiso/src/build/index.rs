@@ -2,7 +2,6 @@
 //! makes another at boot; the agent needs the one over initrd and extensions before the first extension is mounted.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
 
 use anyhow::{Context as _, Result};
 use flate2::read::GzDecoder;
@@ -12,6 +11,7 @@ use super::core::Core;
 use super::extensions::Extensions;
 use super::place::Item;
 use crate::base::depmod::{self, GZ, MADE};
+use crate::input;
 use crate::limits::MAX_MODULE;
 
 /// Folder of the extensions' modules, and the link by which Tiny Core finds it beside its own.
@@ -36,7 +36,7 @@ pub fn make(core: &mut Core, extensions: &Extensions) -> Result<Index> {
     let (folder, mut tree, mut packed) = (format!("lib/modules/{}", core.release), Tree::default(), BTreeSet::new());
     let mut put = |path: &str, bytes: &[u8]| -> Result<()> {
         let (bare, bytes) = match path.strip_suffix(GZ) {
-            Some(bare) => (bare, plain(bytes).with_context(|| format!("the module {path} is damaged"))?),
+            Some(bare) => (bare, plain(bytes).with_context(|| format!("the module {path} cannot be unpacked"))?),
             None => (path, bytes.to_vec()),
         };
         if bare != path {
@@ -81,14 +81,26 @@ fn indexed(path: &str, release: &str) -> Option<String> {
 }
 
 fn plain(bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut plain = Vec::new();
-    GzDecoder::new(bytes).take(MAX_MODULE).read_to_end(&mut plain)?;
-    Ok(plain)
+    input::all_of(GzDecoder::new(bytes), MAX_MODULE)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
+
+    #[test]
+    fn a_module_that_is_too_large_is_not_indexed_cut() {
+        let packed = |size| {
+            let mut bytes = Vec::new();
+            let mut zeros = flate2::read::GzEncoder::new(std::io::repeat(0).take(size), flate2::Compression::fast());
+            zeros.read_to_end(&mut bytes).unwrap();
+            bytes
+        };
+        assert_eq!(plain(&packed(MAX_MODULE)).unwrap().len() as u64, MAX_MODULE);
+        assert!(plain(&packed(MAX_MODULE + 1)).unwrap_err().to_string().contains("more than"));
+    }
 
     #[test]
     fn modules_are_named_as_tiny_core_finds_them() {

@@ -18,6 +18,7 @@ pub mod modules;
 pub mod outputs;
 pub mod overlay;
 pub mod place;
+pub mod proved;
 pub mod segment;
 pub mod source;
 pub mod tree;
@@ -37,9 +38,9 @@ use self::core::Core;
 use self::extensions::Extensions;
 use self::loaders::Loaders;
 use self::manifest::{Manifest, Part};
-use self::modules::Place;
 use self::outputs::Outputs;
 use self::place::Item;
+use self::proved::Proved;
 use self::source::Source;
 use self::tree::Tree;
 pub use self::tree::{SEGMENT, SLOT};
@@ -48,13 +49,10 @@ use crate::cache;
 use crate::cpio;
 use crate::gems;
 use crate::input;
-use crate::mirrors::Version;
 use crate::slot::{Content, public_keys, relative};
 
 /// Folder of files for the image, beside `image.toml`.
 const OVERLAY: &str = "rootfs-overlay";
-/// Modules that must be there before any extension can be mounted.
-const FIRST_MODULES: [&str; 2] = ["loop", "squashfs"];
 
 /// Arguments of `mkiso build`.
 #[derive(Debug, Clone, clap::Args)]
@@ -109,15 +107,12 @@ pub fn run(args: &Args) -> Result<()> {
     let content = content(args)?;
     let agent = input::read(&args.agent, "agent")?;
     elf::check_static(&agent).with_context(|| format!("the agent {} cannot run in the image", args.agent.display()))?;
-    let (base, known) = choose::base(args, &config)?;
     let source = Source::find(config.folder())?;
     let stem = format!("razor-mk-{}-{}", source.version, args.variant.name());
-    let (digest, built) = beside_each_other(
-        || known.map_or_else(|| cache::digest(&base), Ok),
-        || Build::prepare(args, &config, source, &base, agent),
-    )?;
+    let (base, digest) = choose::base(args, &config, |path| Proved::take(args, &config, path))?;
+    let built = Build::prepare(args, base, source, agent)?;
     let slot = content.to_slot(config.site_slot())?;
-    let iso = built?.write(Outputs::new(&args.out, &stem)?, &slot, digest?)?;
+    let iso = built.write(Outputs::new(&args.out, &stem)?, &slot, digest)?;
     eprintln!("built {} in {:.2} s", iso.display(), start.elapsed().as_secs_f32());
     println!("{}", iso.display());
     Ok(())
@@ -161,19 +156,8 @@ struct Build {
 }
 
 impl Build {
-    fn prepare(args: &Args, config: &Config, source: Source, base: &Path, agent: Vec<u8>) -> Result<Self> {
-        let mut core = Core::open(base)?;
-        let own = core.tiny_core.clone().map(|version| on_tiny_core(args, config, &mut core, &version)).transpose()?;
-        let config = own.as_ref().unwrap_or(config);
-        let extensions = Extensions::take(&mut core, config, args.variant)?;
-        let index = own.is_some().then(|| index::make(&mut core, &extensions)).transpose()?;
-        let (index, early) = match index {
-            Some(index) => (index.items, index.files),
-            None => (Vec::new(), extensions.early_modules(&core.release)?),
-        };
-        let required = config.required_modules().iter().map(|name| (name.as_str(), Place::Early));
-        let first = FIRST_MODULES.map(|name| (name, Place::Initrd));
-        core.prove(first.into_iter().chain(required), &early)?;
+    fn prepare(args: &Args, base: Proved, source: Source, agent: Vec<u8>) -> Result<Self> {
+        let Proved { mut core, config, extensions, index } = base;
         let mut inputs = vec![Part::new("agent", "--agent", &agent)];
         for extension in extensions.all() {
             inputs.push(extension.part(&core.name));
@@ -183,13 +167,14 @@ impl Build {
             inputs.extend(item.part(OVERLAY));
         }
         items.push(Item::file(variant::AGENT, 0o755, agent));
-        items.push(Item::file(IMAGE_PATH, 0o644, image(args.variant, config, &core, &source, &extensions)?));
+        items.push(Item::file(IMAGE_PATH, 0o644, image(args.variant, &config, &core, &source, &extensions)?));
         items.extend(extensions.texts());
         items.push(extensions.firmware()?);
         items.extend(index);
         let shrinking = place::archive(&mut core.tree, items, source.epoch)?;
         slot_paths_are_plain(&core.tree, args.variant)?;
-        let gems = gems::mirror(&config.beside(gems::LIST), args.gem_source.as_deref().or(config.gem_source()))?;
+        let gems =
+            gems::pins::take(&config, &args.config, &args.lock_path(&config), args.gem_source.as_deref(), false)?;
         inputs.extend(gems.parts);
         let compressed = extensions.into_images().into_iter().chain(gems.items).collect();
         let plain = place::archive(&mut core.tree, compressed, source.epoch)?;
@@ -289,22 +274,6 @@ impl Build {
             outputs,
         }
     }
-}
-
-/// The description for Tiny Core's own ISO, whose extensions come from its mirrors unless it has them itself.
-fn on_tiny_core(args: &Args, config: &Config, core: &mut Core, version: &str) -> Result<Config> {
-    let config = config.on_tiny_core()?;
-    let release = core.release.clone();
-    let wanted = [config.early(&release), config.extensions(args.variant, &release)].concat();
-    let own = core.extensions()?;
-    if !wanted.iter().all(|name| own.contains(name)) {
-        let version: Version =
-            version.parse().with_context(|| format!("the base {} does not say its release", core.name))?;
-        let (cache, lock) = (cache::folder(args.cache.as_deref())?, args.lock_path(&config));
-        let _held = cache::hold(&cache)?;
-        core.look_beside(choose::mirrors(args, &config, &cache, &lock)?.extensions(&version, &release, &wanted)?);
-    }
-    Ok(config)
 }
 
 /// Runs both at once: most of the time goes into digests and into waiting for the disk.

@@ -1,9 +1,11 @@
 //! The image's gem mirror: the gems of `gem-list/gem.list` with all that they need, from a gem server or a folder, verified, laid
-//! out as the agent's mirror on port 2158 serves it. An empty list makes no mirror. No Ruby is needed or run.
+//! out as the agent's mirror on port 2158 serves it. What was taken is pinned in `image.lock` ([`pins`]). An empty list makes
+//! no mirror. No Ruby is needed or run.
 
 pub mod index;
 pub mod list;
 mod marshal;
+pub mod pins;
 pub mod source;
 pub mod spec;
 pub mod version;
@@ -14,11 +16,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::base::lock;
 use crate::build::manifest::Part;
 use crate::build::place::Item;
 use crate::cache::sha256;
 use crate::limits::MAX_GEMS;
 use list::Wanted;
+use pins::Pins;
 use source::{Candidate, Source};
 use spec::Spec;
 
@@ -38,6 +42,13 @@ pub struct Gem {
     pub sha256: String,
 }
 
+impl Gem {
+    fn pin(&self) -> lock::Gem {
+        let Spec { name, version, .. } = &self.spec;
+        lock::Gem { name: name.clone(), version: version.text().to_owned(), sha256: self.sha256.clone() }
+    }
+}
+
 /// A mirror for an image.
 #[derive(Debug, Default)]
 pub struct Gems {
@@ -45,13 +56,17 @@ pub struct Gems {
     pub items: Vec<Item>,
     /// The gems as inputs.
     pub parts: Vec<Part>,
+    /// The gems as `image.lock` has them.
+    pub taken: Vec<lock::Gem>,
 }
 
-/// Makes the mirror of the gems of the list at `path`, taken from the folder or server `from`.
+/// Makes the mirror of the gems of the list at `path`, taken from the folder or server `from`. Of a gem that is pinned, that
+/// version is taken as long as the list admits it.
 ///
 /// # Errors
-/// The list is wrong; it has gems and nobody says where from; a gem is missing, damaged or does not fit the others.
-pub fn mirror(path: &Path, from: Option<&str>) -> Result<Gems> {
+/// The list is wrong; it has gems and nobody says where from; a gem is missing, damaged, another one than the pinned one, or
+/// does not fit the others.
+pub fn mirror(path: &Path, from: Option<&str>, pins: &Pins) -> Result<Gems> {
     let shown = || path.display().to_string();
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -66,19 +81,21 @@ pub fn mirror(path: &Path, from: Option<&str>) -> Result<Gems> {
         bail!("{} lists gems: name the gem server or folder that they come from with --gem-source", path.display());
     };
     let source = Source::open(from)?;
-    let gems = take(&source, &closure(&wanted, |name| source.candidates(name))?)?;
+    let gems = take(&source, &closure(&wanted, pins, |name| source.candidates(name))?)?;
     let files = index::files(&gems)?.into_iter().chain([("gems/gem.list".to_owned(), text.into_bytes())]);
     let items = files.map(|(file, bytes)| Item::file(&format!("{FOLDER}/{file}"), 0o644, bytes)).collect();
     let part = |gem: &Gem| Part::new(format!("{}.gem", gem.spec.full_name()), from, &gem.bytes);
-    Ok(Gems { items, parts: gems.iter().map(part).collect() })
+    Ok(Gems { items, parts: gems.iter().map(part).collect(), taken: gems.iter().map(Gem::pin).collect() })
 }
 
-/// All gems that are wanted with all that they need, one version of each: the newest that whoever asked first can take.
+/// All gems that are wanted with all that they need, one version of each: the pinned one, or the newest, that whoever asked
+/// first can take.
 ///
 /// # Errors
-/// The source lacks a gem, or two ask for different versions of one.
+/// The source lacks a gem or has another one than the pinned one, or two ask for different versions of one.
 fn closure(
     wanted: &[Wanted],
+    pins: &Pins,
     mut candidates: impl FnMut(&str) -> Result<Vec<Candidate>>,
 ) -> Result<BTreeMap<String, Candidate>> {
     let mut chosen: BTreeMap<String, (Candidate, String)> = BTreeMap::new();
@@ -98,10 +115,15 @@ fn closure(
         let fits = |c: &&Candidate| {
             requirement.takes(&c.version) && (requirement.is_prerelease() || !c.version.is_prerelease())
         };
-        let Some(best) = all.iter().filter(fits).max_by(|one, other| one.version.cmp(&other.version)) else {
-            let versions: Vec<&str> = all.iter().map(|candidate| candidate.version.text()).collect();
-            let has = if versions.is_empty() { "no gem of that name".to_owned() } else { versions.join(", ") };
-            bail!("{by} asks for the gem {name} {requirement}, and the source has {has}");
+        let versions: Vec<&str> = all.iter().map(|candidate| candidate.version.text()).collect();
+        let has = if versions.is_empty() { "no gem of that name".to_owned() } else { versions.join(", ") };
+        let best = match pins.of(&name, &requirement) {
+            Some(pin) => pins.candidate(pin, &all, &has)?,
+            None => all
+                .iter()
+                .filter(fits)
+                .max_by(|one, other| one.version.cmp(&other.version))
+                .with_context(|| format!("{by} asks for the gem {name} {requirement}, and the source has {has}"))?,
         };
         let asker = format!("{name} {}", best.version);
         open.extend(best.needs.iter().map(|need| (need.clone(), asker.clone())));
@@ -148,7 +170,11 @@ mod tests {
     }
 
     fn chosen(list: &str) -> Result<String> {
-        let chosen = closure(&list::parse(list)?, |name| Ok(candidates(name)))?;
+        pinned(list, &Pins::default())
+    }
+
+    fn pinned(list: &str, pins: &Pins) -> Result<String> {
+        let chosen = closure(&list::parse(list)?, pins, |name| Ok(candidates(name)))?;
         Ok(chosen.iter().map(|(name, c)| format!("{name} {}", c.version)).collect::<Vec<_>>().join(", "))
     }
 
@@ -157,6 +183,22 @@ mod tests {
         assert_eq!(chosen("a").unwrap(), "a 1.0, b 1.5");
         assert_eq!(chosen("a >= 2.0.rc1").unwrap(), "a 2.0.rc1");
         assert_eq!(chosen("b 1.0\na\n").unwrap(), "a 1.0, b 1.0");
+    }
+
+    #[test]
+    fn a_pinned_version_is_kept_while_it_is_admitted_and_there_and_the_same() {
+        let pin = |version: &str, sha256: &str| Pins {
+            gems: vec![lock::Gem { name: "b".to_owned(), version: version.to_owned(), sha256: sha256.to_owned() }],
+            update: "mkiso gems --update-lock".to_owned(),
+        };
+        assert_eq!(chosen("b").unwrap(), "b 2.0");
+        assert_eq!(pinned("b", &pin("1.5", "")).unwrap(), "a 1.0, b 1.5");
+        assert_eq!(pinned("b >= 2", &pin("1.5", "")).unwrap(), "b 2.0");
+        for (version, sha256, says) in [("1.7", "", "1.0, 1.5, 2.0"), ("2.0", "ab", "image.lock says ab")] {
+            let said = format!("{:#}", pinned("b", &pin(version, sha256)).unwrap_err());
+            let named = said.contains(&format!("the gem b {version} "));
+            assert!(named && said.contains(says) && said.contains("`mkiso gems --update-lock`"), "{said}");
+        }
     }
 
     #[test]

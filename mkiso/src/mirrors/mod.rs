@@ -2,6 +2,7 @@
 //! `image.lock` by their SHA-256. What is pinned and in the cache needs no network. A mirror that has another file than the
 //! one that was taken before is passed over, and refused where no other one helps.
 
+pub mod renew;
 pub mod version;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
-use tce_mirror::fetch::{Asked, Mirror, first};
+use tce_mirror::fetch::{Asked, Mirror, Verified, first};
 use tce_mirror::plan;
 use tce_mirror::sync::{self, Missing, Repository};
 
@@ -41,6 +42,9 @@ pub struct Config {
     pub extensions: Vec<String>,
     /// Those of development and debug images, as in `[image]`.
     pub remote: Vec<String>,
+    /// Those that only the image's internal mirror has, as in `[image]`.
+    #[serde(default)]
+    pub mirror: Vec<String>,
     /// Modules that the image requires elsewhere and that Tiny Core's kernel does not have, with the reason.
     #[serde(default)]
     pub without: BTreeMap<String, String>,
@@ -81,16 +85,27 @@ impl<'a> Mirrors<'a> {
             Some((version, taken)) => (version, Some(taken)),
             None => (self.newest(wanted.unwrap_or(&self.config.version))?, None),
         };
-        let (path, place) = (version.path(), self.folder.join(version.path()));
+        let place = self.folder.join(version.path());
         if let Some(pin) = pin.filter(|pin| cache::digest(&place).is_ok_and(|digest| digest == pin.sha256)) {
             return Ok(Iso { path: place, sha256: pin.sha256.clone() });
         }
+        let taken = self.download(&version, pin).with_context(|| {
+            let anew = pin.map(|_| format!(". {}", self.anew(&version))).unwrap_or_default();
+            format!("Tiny Core {version} cannot be had{anew}")
+        })?;
+        let iso = Iso { path: place, sha256: taken.sha256.clone() };
+        self.pin([taken])?;
+        Ok(iso)
+    }
+
+    /// Downloads the ISO of a version into the folder; it must be the pinned one, where one is pinned.
+    fn download(&self, version: &Version, pin: Option<&Taken>) -> Result<Taken> {
+        let (path, place) = (version.path(), self.folder.join(version.path()));
         folder_of(&place)?;
         let step = Step::open(&format!("downloading {path}"));
         let digest = pin.map(Taken::digest).transpose()?;
         let asked = first(&self.mirrors, |mirror| mirror.file(&path, digest, MAX_BASE, &place));
-        let asked = asked.with_context(|| format!("Tiny Core {version} cannot be had.{}", self.anew(&version)))?;
-        let Some(verified) = told(asked) else {
+        let Some(verified) = told(asked?) else {
             bail!(
                 "none of {} has {path}; name another version with --base tinycore=VERSION, or in image.toml, [tinycore]",
                 self.config.mirrors.join(", ")
@@ -98,9 +113,7 @@ impl<'a> Mirrors<'a> {
         };
         let taken = Taken { path, size: verified.size, sha256: cache::hex(&verified.sha256) };
         step.done(&format!("{} bytes, SHA-256 {}", taken.size, taken.sha256));
-        let iso = Iso { path: place, sha256: taken.sha256.clone() };
-        self.pin([taken])?;
-        Ok(iso)
+        Ok(taken)
     }
 
     /// Which release of the description's version can be had: in the cache, or on a mirror that answers now. Says where.
@@ -132,8 +145,7 @@ impl<'a> Mirrors<'a> {
     /// # Errors
     /// One is on no mirror, or is another one than before: by name, with the reasons.
     pub fn extensions(&self, series: &Version, kernel: &str, wanted: &[String]) -> Result<PathBuf> {
-        let (release, arch) = (series.series(), version::ARCHITECTURE.to_owned());
-        let repository = Repository { release, arch, kernel: kernel.to_owned() };
+        let repository = repository(series, kernel);
         let (path, place) = (repository.folder(), self.folder.join(repository.folder()));
         let lock = Lock::read(self.lock)?;
         let pin = |name: &str| lock.taken(&format!("{path}/{name}"));
@@ -143,43 +155,45 @@ impl<'a> Mirrors<'a> {
         if here.iter().all(|name| right(name).unwrap_or_default()) {
             return Ok(place);
         }
+        let (mut new, mut other) = (Vec::new(), Vec::new());
+        for taken in self.fetch(&repository, wanted)? {
+            match lock.taken(&taken.path) {
+                Some(pin) if pin.sha256 == taken.sha256 => {}
+                Some(pin) => {
+                    let name = taken.path.rsplit('/').next().unwrap_or(&taken.path);
+                    other.push(format!("{name} has SHA-256 {}, image.lock says {}", taken.sha256, pin.sha256));
+                }
+                None => new.push(taken),
+            }
+        }
+        ensure!(
+            other.is_empty(),
+            "the mirror has other extensions than those that were taken before: {}. {}",
+            other.join("; "),
+            self.anew(series)
+        );
+        self.pin(new)?;
+        Ok(place)
+    }
+
+    /// Fetches extensions with all that they depend on into the folder.
+    fn fetch(&self, repository: &Repository, wanted: &[String]) -> Result<Vec<Taken>> {
         let step = Step::open("fetching extensions");
-        let copy = sync::run(&self.mirrors, &repository, wanted, &self.folder, |line| eprintln!("{line}"))?;
+        let copy = sync::run(&self.mirrors, repository, wanted, &self.folder, |line| eprintln!("{line}"))?;
         let absent: Vec<String> = copy.missing.iter().map(|(name, missing)| absent(name, missing)).collect();
         ensure!(
             absent.is_empty(),
             "{}; correct [tinycore] in image.toml, or name another mirror there",
             absent.join("; ")
         );
-        let (mut taken, mut other) = (Vec::new(), Vec::new());
-        for (name, verified) in &copy.files {
-            let sha256 = cache::hex(&verified.sha256);
-            match pin(name) {
-                Some(pin) if pin.sha256 == sha256 => {}
-                Some(pin) => other.push(format!("{name} has SHA-256 {sha256}, image.lock says {}", pin.sha256)),
-                None => taken.push(Taken { path: format!("{path}/{name}"), size: verified.size, sha256 }),
-            }
-        }
-        ensure!(
-            other.is_empty(),
-            "the mirror has other extensions than those that were taken before: {}.{}",
-            other.join("; "),
-            self.anew(series)
-        );
         step.done(&format!("{} extensions", copy.order.len()));
-        self.pin(taken)?;
-        Ok(place)
-    }
-
-    /// Forgets what is pinned of a version, so that it is taken anew.
-    ///
-    /// # Errors
-    /// The lock cannot be written.
-    pub fn forget(&self, wanted: Option<&Version>) -> Result<()> {
-        let mut lock = Lock::read(self.lock)?;
-        let series = format!("{}/", wanted.unwrap_or(&self.config.version).series());
-        lock.tinycore.retain(|taken| !taken.path.starts_with(&series));
-        lock.write(self.lock)
+        let path = repository.folder();
+        let taken = |(name, verified): (&String, &Verified)| Taken {
+            path: format!("{path}/{name}"),
+            size: verified.size,
+            sha256: cache::hex(&verified.sha256),
+        };
+        Ok(copy.files.iter().map(taken).collect())
     }
 
     /// The newest release of a series, as a mirror names it. A mirror that does not has it under a name of its own.
@@ -211,11 +225,16 @@ impl<'a> Mirrors<'a> {
     /// How to take anew what is pinned.
     fn anew(&self, version: &Version) -> String {
         format!(
-            " What was taken is pinned in {}; take it anew with `{} --base tinycore={version}`",
+            "What was taken is pinned in {}; take it anew with `{} --base tinycore={version}`",
             self.lock.display(),
             self.update
         )
     }
+}
+
+fn repository(series: &Version, kernel: &str) -> Repository {
+    let (release, arch) = (series.series(), version::ARCHITECTURE.to_owned());
+    Repository { release, arch, kernel: kernel.to_owned() }
 }
 
 /// What was found, with a warning for each mirror that was passed over.

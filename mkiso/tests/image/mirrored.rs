@@ -46,6 +46,7 @@ impl Site {
         site.extension(&format!("scsi-{RELEASE}.tcz"), "", &squashfs_of(&local, module));
         site.extension("tool.tcz", "library.tcz\n", &squashfs("usr/local/bin/tool"));
         site.extension("library.tcz", "", &squashfs("usr/local/lib/library.so"));
+        site.extension("guest.tcz", "library.tcz\n", &squashfs("usr/local/bin/guest"));
         Some(site)
     }
 
@@ -53,10 +54,10 @@ impl Site {
     fn describe(&self, mirrors: &[&Server], required: &str) {
         let urls: Vec<String> = mirrors.iter().map(|server| format!("{:?}", server.url())).collect();
         let text = format!(
-            "[image]\nearly = []\nextensions = []\nremote = []\nsite_slot = 65536\n\
+            "[image]\nearly = []\nextensions = []\nremote = []\nmirror = [\"of-debian.tcz\"]\nsite_slot = 65536\n\
              required_modules = [\"af_packet\", {required:?}, \"hv_netvsc\"]\n\
              [tinycore]\nversion = \"17.x\"\nmirrors = [{}]\nearly = [\"scsi-KERNEL.tcz\"]\n\
-             extensions = [\"tool.tcz\"]\nremote = []\nwithout = {{ hv_netvsc = \"it has none\" }}\n",
+             extensions = [\"tool.tcz\"]\nremote = []\nmirror = [\"guest.tcz\"]\nwithout = {{ hv_netvsc = \"it has none\" }}\n",
             urls.join(", ")
         );
         self.bench.put("image.toml", text.as_bytes());
@@ -106,7 +107,7 @@ impl Site {
         for path in [ISO.to_owned(), format!("{ISO}.md5.txt"), NEWEST.to_owned()] {
             self.server.put(&path, Answer::status(503));
         }
-        for name in ["tool.tcz", "library.tcz", &format!("scsi-{RELEASE}.tcz")] {
+        for name in ["tool.tcz", "library.tcz", "guest.tcz", &format!("scsi-{RELEASE}.tcz")] {
             for ending in ["", ".md5.txt", ".dep", ".info", ".list"] {
                 self.server.put(&format!("{EXTENSIONS}/{name}{ending}"), Answer::status(503));
             }
@@ -184,13 +185,14 @@ fn an_image_stands_on_the_newest_release_with_its_extensions_and_their_modules()
     assert_eq!(Iso::open(&iso).unwrap().read("boot/corepure64.gz").unwrap().unwrap(), core(), "bit for bit");
     let list = format!("scsi-{RELEASE}.tcz\nlibrary.tcz\ntool.tcz\n");
     assert_eq!(member(&iso, "tmp/builtin/onboot.lst"), list);
+    assert_eq!(member(&iso, "tmp/builtin/optional/guest.tcz.dep"), "library.tcz\n", "in the mirror, not at boot");
     let index = |name: &str| member(&iso, &format!("lib/modules/{RELEASE}/modules.{name}"));
     let mut dep: Vec<String> = index("dep").lines().map(str::to_owned).collect();
     dep.sort();
     assert_eq!(dep, ["kernel.tclocal/drivers/scsi/hpsa.ko.gz:", "kernel/loop.ko.gz:", "kernel/squashfs.ko.gz:"]);
     assert!(index("alias").contains("alias pci:v0000103Cd0000323Asv*sd*bc*sc*i* hpsa"));
     let lock = site.lock();
-    for path in [ISO, "/17.x/x86_64/tcz/tool.tcz", "/17.x/x86_64/tcz/library.tcz"] {
+    for path in [ISO, "/17.x/x86_64/tcz/tool.tcz", "/17.x/x86_64/tcz/library.tcz", "/17.x/x86_64/tcz/guest.tcz"] {
         assert!(lock.contains(&format!("{:?}", &path[1..])), "{path} in {lock}");
     }
     // What is pinned and in the cache needs no mirror, whatever way the ISO is named.
@@ -266,8 +268,48 @@ fn what_a_mirror_exchanged_is_refused_until_it_is_taken_anew() {
     assert_eq!(site.lock(), before, "nothing was pinned anew");
 
     assert_eq!(fs::read(site.bench.path(site.update().ok().to_str().unwrap())).unwrap(), other);
+    let after = site.lock();
+    let pin = |lock: &str, path: &str| lock.split("[[").find(|pin| pin.contains(path)).map(str::to_owned);
+    for (path, is_new) in [("CorePure64-17.0.iso", true), ("tcz/tool.tcz", true), ("tcz/library.tcz", false)] {
+        assert_eq!(pin(&after, path) != pin(&before, path), is_new, "{path} in {after}");
+    }
+    site.go_away();
     site.build("tinycore").ok();
-    assert_ne!(site.lock(), before);
+    assert_eq!(site.lock(), after, "all of it was there");
+}
+
+#[test]
+fn what_is_pinned_stays_until_all_of_it_could_be_taken_anew() {
+    let Some(site) = Site::new() else { return };
+    site.build("auto").ok();
+    let before = site.lock();
+    // A newer release, of which an extension cannot be had.
+    let (path, iso) = (ISO.replace("17.0", "17.1"), [&*site.iso, &[0; 2048]].concat());
+    site.put(&path, &iso);
+    site.server.put(NEWEST, Answer::ok(checksum(&path, &iso)));
+    site.extension("tool.tcz", "", &squashfs("usr/local/bin/another-tool"));
+    let guest = format!("{EXTENSIONS}/guest.tcz");
+    site.server.put(&format!("{guest}.md5.txt"), Answer::status(503));
+    let refusal = site.update().refusal();
+    assert!(refusal.contains("guest.tcz") && refusal.contains("image.lock pins stays"), "{refusal}");
+    let kept = |site: &Site| {
+        assert_eq!(site.lock(), before);
+        site.build("auto").ok();
+        assert_eq!(site.lock(), before);
+    };
+    kept(&site);
+
+    site.put(&guest, &squashfs("usr/local/bin/guest"));
+    site.update().ok();
+    let after = site.lock();
+    assert!(after.contains("base = \"tinycore=17.1\"") && !after.contains("CorePure64-17.0"), "{after}");
+    site.build("auto").ok();
+    assert_eq!(site.lock(), after);
+
+    site.go_away();
+    site.update().refusal();
+    assert_eq!(site.lock(), after);
+    site.build("auto").ok();
 }
 
 #[test]
@@ -308,5 +350,27 @@ fn auto_takes_tiny_core_where_it_can_be_had_and_keeps_to_it() {
     lonely.describe(&[&nobody], "hpsa");
     let said = choice(&lonely);
     assert!(said.starts_with("base: debian (no Tiny Core is in the cache") && said.contains("has 17.x"), "{said}");
-    assert!(lonely.lock().contains("base = \"debian\""), "{}", lonely.lock());
+    assert!(!lonely.lock().contains("base ="), "no Debian can be had here: {}", lonely.lock());
+}
+
+#[test]
+fn auto_keeps_to_no_base_that_it_could_not_have() {
+    let Some(site) = Site::new() else { return };
+    // What lets checksums through and not the file, and what lacks a driver. Debian, which comes next, cannot be had here.
+    let passes_over = |why: &str| {
+        let words = site.build("auto").refusal();
+        let said = words.lines().filter(|line| line.starts_with("base: ")).nth(1).unwrap_or(&words);
+        assert!(said.starts_with("base: debian (tinycore=17.0 cannot be used: ") && said.contains(why), "{words}");
+        assert!(!site.lock().contains("base ="), "{}", site.lock());
+    };
+    site.server.put(ISO, Answer::status(503));
+    passes_over("CorePure64-17.0.iso (3 tries): the mirror answers 503");
+    site.put(ISO, &site.iso);
+    site.describe(&[&site.server], "megaraid_sas");
+    passes_over("megaraid_sas");
+
+    site.bench.put("image.lock", b"format = 1\nbase = \"tinycore=17.3\"\n");
+    let refusal = site.build("auto").refusal();
+    assert!(refusal.contains("the line `base = \"tinycore=17.3\"` of image.lock"), "{refusal}");
+    assert!(refusal.contains("none of") && refusal.contains("17.3.iso"), "{refusal}");
 }
