@@ -119,6 +119,22 @@ pub(crate) const DHCP_SILENCE: u32 = 4;
 pub(crate) const PORT_RETRY: Duration = Duration::from_secs(5);
 /// All ports are looked at this often even if the kernel reports nothing.
 pub(crate) const PORT_RESCAN: Duration = Duration::from_secs(10);
+/// A port that heard no LLDP for this time says so: twice the 30 s after which most switches speak again, and a little.
+pub(crate) const LLDP_SILENCE: Duration = Duration::from_secs(65);
+/// A neighbour that does not say how long it holds is held so long: four times 30 s, as the standard has it.
+pub(crate) const LLDP_DEFAULT_TTL: Duration = Duration::from_secs(120);
+/// Pause after an LLDP frame, so that a flood of them does not keep the unit from its work.
+pub(crate) const LLDP_PAUSE: Duration = Duration::from_millis(50);
+/// Largest LLDP frame that is read, in bytes: as large as jumbo frames are.
+pub(crate) const LLDP_FRAME: usize = 9216;
+/// Of a neighbour's TLVs so many bytes are kept as they came: all that an ordinary frame holds.
+pub(crate) const LLDP_RAW: usize = 1500;
+/// Most management addresses of a neighbour.
+pub(crate) const LLDP_ADDRESSES: usize = 8;
+/// Most neighbours of one port. A switch is one; more are there behind one that passes LLDP on.
+pub(crate) const LLDP_NEIGHBOURS: usize = 8;
+/// Most neighbours of a machine: with texts and TLVs of the largest size they take half of what a check-in may hold.
+pub(crate) const LLDP_MACHINE: usize = 128;
 /// One DNS server's time for one answer.
 pub(crate) const DNS_ANSWER: Duration = Duration::from_millis(1500);
 /// A DNS server is asked so often.

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wire::checkin::{Extension, NodeState, Unit};
 use wire::error::Problem;
-use wire::inventory::Finding;
+use wire::inventory::{Finding, Lldp};
 
 use crate::file;
 
@@ -165,6 +165,20 @@ pub(crate) struct Port {
     pub(crate) source: String,
     /// Why there is no address, if there is none.
     pub(crate) error: Option<String>,
+    /// Who spoke LLDP to it, or that nobody did; `None` while it is too early to say.
+    pub(crate) lldp: Option<Lldp>,
+}
+
+impl Port {
+    /// Where it is plugged in, for people: `Ethernet1/7 on leaf-12a, VLAN 12`.
+    pub(crate) fn plugged_into(&self) -> Option<String> {
+        let neighbours = &self.lldp.as_ref()?.neighbours;
+        let first = neighbours.first()?;
+        let switch = first.system_name.as_ref().unwrap_or(&first.chassis);
+        let vlan = first.vlan.map(|vlan| format!(", VLAN {vlan}")).unwrap_or_default();
+        let more = if neighbours.len() > 1 { format!(", and {} more", neighbours.len() - 1) } else { String::new() };
+        Some(format!("{} on {switch}{vlan}{more}", first.port))
+    }
 }
 
 /// A place where a server may be.

@@ -8,12 +8,12 @@
 
 mod hardware;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::Value;
 
 use crate::checkin::Facts;
-use crate::inventory::{Inventory, Nic, Stable, Volatile};
+use crate::inventory::{Inventory, Neighbour, Nic, Stable, Volatile};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -204,9 +204,26 @@ fn network(facts: &mut Facts, stable: &Stable, volatile: &Volatile) {
         for address in volatile.addresses.get(&nic.key).into_iter().flatten() {
             addresses(facts, name, address);
         }
+        if let Some(neighbour) = nic.lldp.as_ref().and_then(|lldp| lldp.neighbours.first()) {
+            switch(facts, name, neighbour);
+        }
     }
     put(facts, "macaddress", nics.first().and_then(|nic| nic.mac.as_ref()));
     facts.insert("interfaces".into(), names.join(",").into());
+}
+
+/// Where a port is plugged in, under the names of the Puppet module openlldp, which other discovery images use too.
+fn switch(facts: &mut Facts, name: &str, neighbour: &Neighbour) {
+    let mut fact = |what: &str, value: Option<&String>| put(facts, &format!("lldp_neighbor_{what}_{name}"), value);
+    fact("chassisid", Some(&neighbour.chassis));
+    fact("portid", Some(&neighbour.port));
+    fact("sysname", neighbour.system_name.as_ref());
+    fact("pvid", neighbour.vlan.map(|vlan| vlan.to_string()).as_ref());
+    fact("mtu", neighbour.mtu.map(|mtu| mtu.to_string()).as_ref());
+    let management =
+        |v4: bool| neighbour.management.iter().find(|a| a.parse().is_ok_and(|a: IpAddr| a.is_ipv4() == v4));
+    fact("mngaddr_ipv4", management(true));
+    fact("mngaddr_ipv6", management(false));
 }
 
 /// Facts of one address with its prefix length. The first of a kind counts, for the port and for the machine.

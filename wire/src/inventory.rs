@@ -292,7 +292,7 @@ parts! {
 
     /// LLDP of one port.
     Lldp {
-        /// Seconds listened without hearing anybody; absent when somebody was heard.
+        /// Seconds listened without hearing anybody: a fixed number, which does not grow; absent when somebody was heard.
         silent_s: Option<u32>,
         /// Neighbours in order of chassis and port.
         neighbours: Vec<Neighbour>,
@@ -318,7 +318,7 @@ parts! {
         mtu: Option<u32>,
         /// VLAN tag under which the frame came.
         tagged: Option<u16>,
-        /// All TLVs in hex.
+        /// All TLVs in hex, as they were when one of the values above last changed.
         raw: String,
     }
 
@@ -394,7 +394,7 @@ parts! {
 
     /// Something absent that should be there.
     Finding {
-        /// `no_driver`, `no_firmware`, `driver_failed`.
+        /// `no_driver`, `no_firmware`, `driver_failed`, `lldp_in_firmware`.
         code: String,
         /// The component's key or PCI address.
         component: String,

@@ -8,7 +8,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use wire::error::Problem;
-use wire::inventory::Finding;
+use wire::inventory::{Finding, Neighbour};
 
 use crate::state::{Devices, Extensions, Net, Port, Published as _, ServerHint};
 
@@ -67,6 +67,8 @@ pub(super) struct Inputs {
     pub(super) addresses: Vec<(String, Vec<String>)>,
     /// Names of the ports that have one.
     pub(super) ports: Vec<String>,
+    /// Switches and their ports that were heard, by key of the port. That nobody was heard can wait.
+    pub(super) switches: Vec<(String, Vec<(String, String)>)>,
     /// Places where a server may be.
     pub(super) servers: Vec<ServerHint>,
     /// Number of the candidate that was dealt with last.
@@ -86,7 +88,14 @@ impl Inputs {
         let addresses = net.ports.iter().filter(|p| p.up).map(|p| (p.key.clone(), p.addresses.clone())).collect();
         let addressed = net.ports.iter().filter(|p| p.up && !p.addresses.is_empty());
         let (ports, servers) = (addressed.map(|p| p.name.clone()).collect(), net.servers.clone());
-        Self { settled: devices.settled, findings: devices.findings, addresses, ports, servers, applied: None }
+        let switch = |n: &Neighbour| (n.chassis.clone(), n.port.clone());
+        let heard = net.ports.iter().filter_map(|p| Some((p, p.lldp.as_ref()?)));
+        let switches = heard
+            .map(|(p, lldp)| (p.key.clone(), lldp.neighbours.iter().map(switch).collect::<Vec<_>>()))
+            .filter(|(_, neighbours)| !neighbours.is_empty())
+            .collect();
+        let (settled, findings) = (devices.settled, devices.findings);
+        Self { settled, findings, addresses, ports, switches, servers, applied: None }
     }
 
     /// Whether some port with a link has an address.
@@ -114,6 +123,8 @@ pub(super) fn no_network(net: &Net) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use wire::inventory::Lldp;
+
     use super::*;
 
     fn port(up: bool, addresses: &[&str], source: &str, error: Option<&str>) -> Port {
@@ -123,9 +134,9 @@ mod tests {
             mac: "52:54:00:12:34:56".to_owned(),
             up,
             addresses: addresses.iter().map(|a| (*a).to_owned()).collect(),
-            gateway: None,
             source: source.to_owned(),
             error: error.map(str::to_owned),
+            ..Port::default()
         }
     }
 
@@ -137,6 +148,17 @@ mod tests {
             let net = Net { ports: vec![port(up, addresses, "", None)], ..Net::default() };
             assert_eq!(Inputs::of(&net, Devices::default()).has_address(), expected);
         }
+    }
+
+    #[test]
+    fn a_switch_is_news_and_silence_is_none() {
+        let inputs = |lldp| {
+            let ports = vec![Port { lldp, ..port(true, &[], "", None) }];
+            Inputs::of(&Net { ports, ..Net::default() }, Devices::default())
+        };
+        let neighbour = Neighbour { chassis: "s".into(), port: "e1".into(), ..Neighbour::default() };
+        assert_eq!(inputs(None), inputs(Some(Lldp { silent_s: Some(65), neighbours: vec![] })));
+        assert_ne!(inputs(None), inputs(Some(Lldp { silent_s: None, neighbours: vec![neighbour] })));
     }
 
     #[test]

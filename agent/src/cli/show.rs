@@ -161,7 +161,12 @@ fn last_lines(unit: String) -> Vec<String> {
 fn describe_port(port: &Port) -> String {
     let link = if port.up { "link up" } else { "no link" };
     let addresses = if port.addresses.is_empty() { "no address".to_owned() } else { port.addresses.join(" ") };
-    format!("{} {} {link}, {addresses} ({})", port.name, port.mac, or_dash(&port.source))
+    let place = match (port.plugged_into(), port.lldp.as_ref().and_then(|lldp| lldp.silent_s)) {
+        (Some(place), _) => format!(", at {place}"),
+        (None, Some(seconds)) => format!(", no LLDP heard in {seconds} s"),
+        (None, None) => String::new(),
+    };
+    format!("{} {} {link}, {addresses} ({}){place}", port.name, port.mac, or_dash(&port.source))
 }
 
 fn or_dash(text: &str) -> String {
@@ -171,6 +176,8 @@ fn or_dash(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+
+    use wire::inventory::{Lldp, Neighbour};
 
     use crate::state::ServerHint;
 
@@ -235,6 +242,21 @@ mod tests {
     }
 
     #[test]
+    fn a_port_is_shown_with_its_switch_or_with_its_silence() {
+        let mut node = well();
+        let neighbour =
+            Neighbour { chassis: "s".into(), port: "ge-0/0/7".into(), vlan: Some(12), ..Neighbour::default() };
+        for (lldp, text) in [
+            (Lldp { silent_s: None, neighbours: vec![neighbour] }, "(dhcp from 10.0.2.2), at ge-0/0/7 on s, VLAN 12\n"),
+            (Lldp { silent_s: Some(65), neighbours: Vec::new() }, "(dhcp from 10.0.2.2), no LLDP heard in 65 s\n"),
+        ] {
+            node.net.ports[0].lldp = Some(lldp);
+            assert!(node.status().contains(text), "{}", node.status());
+            assert!(node.is_well(), "that nobody speaks LLDP is no trouble");
+        }
+    }
+
+    #[test]
     fn each_trouble_is_named_and_makes_the_node_unwell() {
         let problem = || Problem::new("x", "it is broken", "Mend it.");
         type Harm = fn(&mut Snapshot, Problem);
@@ -270,6 +292,8 @@ mod tests {
         node.checkin.error = node.checkin.reason.clone();
         node.net.search = vec![evil.to_owned()];
         node.net.ports[0].error = Some(evil.to_owned());
+        let neighbour = Neighbour { chassis: evil.to_owned(), port: evil.to_owned(), ..Neighbour::default() };
+        node.net.ports[0].lldp = Some(Lldp { silent_s: None, neighbours: vec![neighbour] });
         node.net.servers[0].source = evil.to_owned();
         node.devices.failed.insert(evil.to_owned(), evil.to_owned());
         node.units.units[0].state = "failed".to_owned();

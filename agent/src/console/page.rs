@@ -167,22 +167,25 @@ fn ports(page: &mut Page, now: &Snapshot, rows: usize) {
     let mut order: Vec<&Port> = ports.iter().collect();
     // Ports that are in use come first where not all have room.
     order.sort_by_key(|p| (ports.len() > fits && p.addresses.is_empty(), ports.len() > fits && !p.up));
+    // Where it is plugged in has a line of its own, or else the column that says where the address is from.
+    let lines: usize = ports.iter().map(|p| p.addresses.len().max(1) + usize::from(p.plugged_into().is_some())).sum();
     for port in &order[..fits] {
-        port_line(page, now, port);
+        port_line(page, now, port, lines < rows);
     }
     if fits < ports.len() {
         page.add(Style::Faint, &format!("{MARGIN}and {} more ports", ports.len() - fits));
     }
 }
 
-fn port_line(page: &mut Page, now: &Snapshot, port: &Port) {
+fn port_line(page: &mut Page, now: &Snapshot, port: &Port, roomy: bool) {
     let link = match (port.up, now.speeds.get(&port.name)) {
         (false, _) => "no link".to_owned(),
         (true, None) => "up".to_owned(),
         (true, Some(mbps)) => speed(*mbps),
     };
-    let address = port.addresses.first().map_or("-", String::as_str);
-    let from = port.error.as_deref().filter(|_| port.addresses.is_empty()).unwrap_or(&port.source);
+    let (place, address) = (port.plugged_into(), port.addresses.first().map_or("-", String::as_str));
+    let error = port.error.as_deref().filter(|_| port.addresses.is_empty());
+    let from = error.or(place.as_deref().filter(|_| !roomy)).unwrap_or(&port.source);
     let style = match (port.up, port.addresses.is_empty()) {
         (_, false) => Style::Plain,
         (true, true) => Style::Busy,
@@ -191,6 +194,9 @@ fn port_line(page: &mut Page, now: &Snapshot, port: &Port) {
     page.add(style, &format!("{MARGIN}{:6} {:17}  {link:10} {address:18}  {from}", port.name, port.mac));
     for address in port.addresses.iter().skip(1) {
         page.add(style, &format!("{MARGIN}{:6} {:17}  {:10} {address}", "", "", ""));
+    }
+    if let Some(place) = place.filter(|_| roomy) {
+        page.add(style, &format!("{MARGIN}{:6} at {place}", ""));
     }
 }
 
@@ -252,7 +258,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{checked_in, cut_off, held, many_ports, no_address, starting};
+    use super::super::samples::{cabled, checked_in, cut_off, held, many_cables, many_ports, no_address, starting};
     use super::*;
     use proptest::prelude::*;
 
@@ -269,6 +275,8 @@ mod tests {
             ("no_address", no_address()),
             ("cut_off", cut_off()),
             ("many_ports", many_ports()),
+            ("cabled", cabled()),
+            ("many_cables", many_cables()),
         ];
         let found: String = pages.iter().map(|(name, now)| format!("=== {name}\n{}", text(now, 80, 25))).collect();
         assert_eq!(found, include_str!("golden/pages.txt"), "the pages are now:\n{found}");
@@ -288,15 +296,16 @@ mod tests {
 
     #[test]
     fn nothing_steers_the_terminal() {
-        let mut now = checked_in();
+        let mut now = cabled();
         now.machine.serial = "\u{1b}[2Jevil\u{9b}x".into();
+        now.net.ports[0].lldp.as_mut().unwrap().neighbours[0].port = "\u{1b}[2Jevil\u{9b}x".into();
         assert!(!text(&now, 80, 25).chars().any(|c| c.is_control() && c != '\n'));
     }
 
     proptest! {
         #[test]
         fn any_screen_holds_its_page(width in 0_usize..200, height in 0_usize..80) {
-            for now in [starting(), checked_in(), held(), no_address(), many_ports()] {
+            for now in [starting(), cabled(), held(), no_address(), many_ports(), many_cables()] {
                 let lines = render(&now, width, height);
                 prop_assert!(lines.len() <= height);
                 prop_assert!(lines.iter().all(|l| l.text.chars().count() <= width));

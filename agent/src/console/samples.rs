@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wire::checkin::{NodeState, Unit};
 use wire::error::Problem;
-use wire::inventory::Finding;
+use wire::inventory::{Finding, Lldp, Neighbour};
 
 use super::snapshot::{Machine, Snapshot};
 use crate::state::{Checkin, Devices, Net, Port, ServerHint};
@@ -66,6 +66,24 @@ pub(super) fn checked_in() -> Snapshot {
     }
 }
 
+fn lldp(port: u8) -> Option<Lldp> {
+    let neighbour = Neighbour {
+        chassis: "44:38:39:00:00:17".into(),
+        port: format!("Ethernet1/{port}"),
+        system_name: Some("leaf-12a.dc1.example".into()),
+        vlan: Some(12),
+        ..Neighbour::default()
+    };
+    Some(Lldp { silent_s: None, neighbours: vec![neighbour] })
+}
+
+/// All is well, and the switch has said where the cable goes.
+pub(super) fn cabled() -> Snapshot {
+    let mut now = checked_in();
+    now.net.ports[0].lldp = lldp(7);
+    now
+}
+
 /// Its identity is disputed.
 pub(super) fn held() -> Snapshot {
     let mut now = checked_in();
@@ -115,6 +133,14 @@ pub(super) fn cut_off() -> Snapshot {
         "cannot connect to http://10.20.0.2:8150/svc/checkin: connection refused",
         "Start the server or open its port; the node goes on trying by itself.",
     ));
+    now
+}
+
+/// More cables than the screen has lines for.
+pub(super) fn many_cables() -> Snapshot {
+    let mut now = checked_in();
+    now.net.ports = (0..6).map(|n| Port { lldp: lldp(n), ..port(n, true, &[]) }).collect();
+    now.net.ports[0].addresses = vec!["10.20.30.41/24".into()];
     now
 }
 

@@ -56,6 +56,10 @@ pub(super) fn changes(before: &Snapshot, now: &Snapshot) -> Vec<String> {
         if old.is_none_or(|old| (old.up, &old.addresses) != (port.up, &port.addresses)) {
             lines.push(port_line(port));
         }
+        let place = port.plugged_into();
+        if let Some(place) = place.as_ref().filter(|_| old.and_then(Port::plugged_into) != place) {
+            lines.push(format!("{} is at {place}", port.name));
+        }
     }
     if now.checkin.stage != before.checkin.stage {
         lines.push(now.checkin.stage.clone());
@@ -91,7 +95,7 @@ fn sentence(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{checked_in, held, no_address, starting};
+    use super::super::samples::{cabled, checked_in, held, no_address, starting};
     use super::*;
 
     #[test]
@@ -109,6 +113,8 @@ mod tests {
         later.uptime += 60;
         later.checkin.last_contact_s = Some(4569.0);
         assert_eq!(changes(&checked_in(), &later), Vec::<String>::new(), "a further check-in is no news");
+        assert_eq!(changes(&checked_in(), &cabled()), ["eth0 is at Ethernet1/7 on leaf-12a.dc1.example, VLAN 12"]);
+        assert_eq!(changes(&cabled(), &checked_in()), Vec::<String>::new(), "that it fell silent is no news");
     }
 
     #[test]

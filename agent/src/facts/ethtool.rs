@@ -1,4 +1,4 @@
-//! What only a port's driver knows: permanent MAC, firmware, fastest mode. By the kernel's ethtool ioctl, which asks the
+//! What only a port's driver knows: permanent MAC, firmware, fastest mode, whether the firmware listens to LLDP. By the kernel's ethtool ioctl, which asks the
 //! driver and changes nothing. Each question may go unanswered: then the value is absent.
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -11,6 +11,18 @@ use crate::ifreq;
 const SIOCETHTOOL: libc::Ioctl = 0x8946;
 /// Command: driver, firmware and bus information.
 const GET_DRIVER_INFO: u32 = 0x03;
+/// Command: names of a set.
+const GET_STRINGS: u32 = 0x1b;
+/// Command: the driver's own flags.
+const GET_PRIVATE_FLAGS: u32 = 0x27;
+/// Command: sizes of sets of names.
+const GET_SET_SIZES: u32 = 0x37;
+/// The set of the names of the driver's own flags.
+const PRIVATE_FLAGS: u32 = 2;
+/// Length of each name of a set in bytes.
+const NAME_LEN: usize = 32;
+/// Place of the first name of a set.
+const NAMES: usize = 12;
 /// Command: permanent hardware address.
 const GET_PERMANENT_ADDRESS: u32 = 0x20;
 /// Command: link settings with masks of any length.
@@ -28,6 +40,20 @@ const SUPPORTED: usize = 48;
 
 /// A command on its way to the kernel, its answer on the way back.
 type Buffer = [u32; WORDS];
+
+/// Flags by which drivers say that their firmware listens to LLDP, and the value with which it does: i40e, ice.
+const LLDP_FLAGS: [(&str, bool); 2] = [("disable-fw-lldp", false), ("fw-lldp-agent", true)];
+
+/// An LLDP agent in a port's firmware. One that is on keeps all LLDP frames from us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FirmwareLldp {
+    /// The driver's flag for it.
+    pub(super) flag: &'static str,
+    /// The flag's value that switches it off.
+    pub(super) off: &'static str,
+    /// Whether it is on.
+    pub(super) on: bool,
+}
 
 /// A socket for ethtool commands.
 pub(super) struct Ethtool(OwnedFd);
@@ -60,6 +86,23 @@ impl Ethtool {
         max_mbps(&self.call(interface, buffer)?)
     }
 
+    /// The LLDP agent in the port's firmware, if its driver knows of one.
+    pub(super) fn lldp_agent(&self, interface: &str) -> Option<FirmwareLldp> {
+        let mut sizes = command(GET_SET_SIZES);
+        sizes[2] = 1 << PRIVATE_FLAGS;
+        let sizes = self.call(interface, sizes)?;
+        let count = usize::try_from(word(&sizes, 16)?).ok()?;
+        // The kernel writes all names, whatever room there is.
+        if count == 0 || NAMES + count * NAME_LEN > WORDS * 4 {
+            return None;
+        }
+        let mut names = command(GET_STRINGS);
+        names[1] = PRIVATE_FLAGS;
+        let names = self.call(interface, names)?;
+        let flags = self.call(interface, command(GET_PRIVATE_FLAGS))?;
+        lldp_agent(&names, count, word(&flags, 4)?)
+    }
+
     /// Sends the command for an interface; the answer's bytes, or `None` if the driver refuses.
     fn call(&self, interface: &str, mut buffer: Buffer) -> Option<Vec<u8>> {
         let mut request = ifreq::request(interface).ok()?;
@@ -75,6 +118,21 @@ fn command(number: u32) -> Buffer {
     let mut buffer = [0; WORDS];
     buffer[0] = number;
     buffer
+}
+
+fn word(answer: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(answer.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// What these flags say of an LLDP agent, with so many names in the answer to [`GET_STRINGS`].
+fn lldp_agent(names: &[u8], count: usize, flags: u32) -> Option<FirmwareLldp> {
+    let names = names.get(NAMES..)?.chunks_exact(NAME_LEN).take(count.min(32)).enumerate();
+    names.into_iter().find_map(|(bit, name)| {
+        let name = name.split(|b| *b == 0).next()?;
+        let (flag, means_on) = LLDP_FLAGS.into_iter().find(|(flag, _)| flag.as_bytes() == name)?;
+        let on = (flags >> bit & 1 == 1) == means_on;
+        Some(FirmwareLldp { flag, off: if means_on { "off" } else { "on" }, on })
+    })
 }
 
 /// Address in the answer to [`GET_PERMANENT_ADDRESS`]; zeros are what drivers without one give.
@@ -150,6 +208,26 @@ mod tests {
     }
 
     #[test]
+    fn an_lldp_agent_is_known_by_its_driver_s_flag() {
+        let names = |list: &[&str]| {
+            let mut answer = vec![0; NAMES + list.len() * NAME_LEN];
+            for (name, place) in list.iter().zip(answer[NAMES..].chunks_exact_mut(NAME_LEN)) {
+                place[..name.len()].copy_from_slice(name.as_bytes());
+            }
+            answer
+        };
+        let i40e = names(&["MFP", "total-port-shutdown", "LinkPolling", "flow-director-atr", "disable-fw-lldp"]);
+        let agent = |flag, off, on| Some(FirmwareLldp { flag, off, on });
+        assert_eq!(lldp_agent(&i40e, 5, 0), agent("disable-fw-lldp", "on", true));
+        assert_eq!(lldp_agent(&i40e, 5, 1 << 4), agent("disable-fw-lldp", "on", false));
+        let ice = names(&["link-down-on-close", "fw-lldp-agent"]);
+        assert_eq!(lldp_agent(&ice, 2, 1 << 1), agent("fw-lldp-agent", "off", true));
+        assert_eq!(lldp_agent(&ice, 2, 1), agent("fw-lldp-agent", "off", false));
+        assert_eq!(lldp_agent(&ice, 1, u32::MAX), None);
+        assert_eq!(lldp_agent(&names(&["rx_cqe_moder"]), 1, u32::MAX), None);
+    }
+
+    #[test]
     fn the_fastest_mode_counts() {
         let mut answer = vec![0; SUPPORTED + 3 * 12];
         answer[MASK_WORDS] = 3;
@@ -174,6 +252,7 @@ mod tests {
             permanent_mac(&answer);
             firmware(&answer);
             max_mbps(&answer);
+            lldp_agent(&answer, answer.len(), 1);
         }
     }
 }

@@ -79,7 +79,7 @@ pub(crate) fn collect(tree: &Tree) -> Inventory {
     // The kernel line is the machine's own, and has the last word.
     inventory.stable.site.extend(kernel_line(tree));
     if tree.is_live() {
-        inventory.stable.findings = Devices::read().map(|devices| devices.findings).unwrap_or_default();
+        inventory.stable.findings.extend(Devices::read().map(|devices| devices.findings).unwrap_or_default());
     }
     inventory
 }

@@ -6,12 +6,13 @@ use std::net::IpAddr;
 
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
-use wire::inventory::{Link, Nic};
+use wire::inventory::{Finding, Link, Lldp, Nic};
 
 use super::collector::Found;
-use super::ethtool::Ethtool;
+use super::ethtool::{Ethtool, FirmwareLldp};
 use super::pci;
 use crate::nic::{Port, is_pci_address, ports};
+use crate::state::{Net, Published as _};
 use crate::tree::Tree;
 
 const NET: &str = "/sys/class/net";
@@ -19,12 +20,21 @@ const NET: &str = "/sys/class/net";
 pub(super) fn collect(tree: &Tree) -> anyhow::Result<Found> {
     let ports = ports(tree);
     let ethtool = if tree.is_live() { Ethtool::open().ok() } else { None };
-    let nics: Vec<Nic> = ports.iter().map(|port| read(tree, port, ethtool.as_ref())).collect();
+    let mut nics: Vec<Nic> = ports.iter().map(|port| read(tree, port, ethtool.as_ref())).collect();
+    let mut deaf = Vec::new();
+    if tree.is_live() {
+        let net = Net::read().unwrap_or_default();
+        for (nic, port) in nics.iter_mut().zip(&ports) {
+            nic.lldp = net.ports.iter().find(|p| p.key == port.key).and_then(|p| p.lldp.clone());
+            deaf.extend(deafness(nic, || ethtool.as_ref()?.lldp_agent(&port.name)));
+        }
+    }
     let names: BTreeMap<String, String> = ports.iter().map(|p| (p.key.clone(), p.name.clone())).collect();
     let links: BTreeMap<String, Link> = ports.iter().map(|p| (p.key.clone(), link(tree, &p.name))).collect();
     let addresses = if tree.is_live() { addresses(&ports) } else { BTreeMap::new() };
     Ok(Found::new(|stable, volatile| {
         stable.nics = nics;
+        stable.findings.extend(deaf);
         volatile.names.extend(names);
         volatile.links = links;
         volatile.addresses = addresses;
@@ -51,6 +61,22 @@ fn read(tree: &Tree, port: &Port, ethtool: Option<&Ethtool>) -> Nic {
         max_mbps: ethtool.and_then(|e| e.max_mbps(&port.name)),
         ..Nic::default()
     }
+}
+
+/// Why a port that heard nobody cannot hear anybody, if its driver says so.
+fn deafness(nic: &Nic, agent: impl FnOnce() -> Option<FirmwareLldp>) -> Option<Finding> {
+    let Some(Lldp { silent_s: Some(_), .. }) = nic.lldp else { return None };
+    let FirmwareLldp { flag, off, .. } = agent().filter(|agent| agent.on)?;
+    Some(Finding {
+        code: "lldp_in_firmware".to_owned(),
+        component: nic.key.clone(),
+        text: format!(
+            "{}: an LLDP agent in this port's firmware keeps the switch's frames to itself, so that the switch is not \
+             known. Switch it off in the firmware setup, or with `ethtool --set-priv-flags PORT {flag} {off}`",
+            nic.key
+        ),
+        ..Finding::default()
+    })
 }
 
 /// Vendor and device id of the PCI function that the port is on, directly or below it.
@@ -130,6 +156,20 @@ mod tests {
         for text in ["", "00:00:00:00:00:00", "52:54:00:12:34", "52:54:00:12:34:5g", "525400123456", "5:4:0:2:3:6"] {
             assert!(!is_mac(text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_port_is_deaf_where_it_heard_nobody_and_its_firmware_listens() {
+        let nic =
+            |silent_s| Nic { key: "k".into(), lldp: Some(Lldp { silent_s, neighbours: vec![] }), ..Nic::default() };
+        let agent = |on| Some(FirmwareLldp { flag: "fw-lldp-agent", off: "off", on });
+        let finding = deafness(&nic(Some(65)), || agent(true)).unwrap();
+        assert_eq!((finding.code.as_str(), finding.component.as_str()), ("lldp_in_firmware", "k"));
+        assert!(finding.text.ends_with("`ethtool --set-priv-flags PORT fw-lldp-agent off`"), "{}", finding.text);
+        assert_eq!(deafness(&nic(Some(65)), || agent(false)), None);
+        assert_eq!(deafness(&nic(Some(65)), || None), None);
+        assert_eq!(deafness(&nic(None), || agent(true)), None);
+        assert_eq!(deafness(&Nic::default(), || agent(true)), None);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Unit `net`: brings all ports of the machine up as they appear, gets addresses on all of them side by side, writes
-//! `/etc/resolv.conf` and looks for a server. What it found is in [`crate::state::Net`].
+//! `/etc/resolv.conf` and looks for a server; and listens on each which switch it is plugged into. What it found is in
+//! [`crate::state::Net`].
 //!
 //! One task owns all state and looks at the whole of it at each event, so that events may be lost or come twice.
 
 mod dhcp;
 mod dns;
 mod link;
+mod lldp;
 mod names;
 mod port;
 mod resolv;
@@ -43,6 +45,8 @@ enum Event {
     Changed,
     /// A packet came over the port with this index.
     Packet(u32, Vec<u8>),
+    /// Somebody spoke LLDP to the port with this index.
+    Heard(u32, Box<lldp::Heard>),
     /// The port with this index was brought up, or not.
     Raised(u32, anyhow::Result<()>),
     /// What DNS knows of our server.
@@ -123,6 +127,11 @@ impl Unit {
                     port.packet(&packet, now);
                 }
             }
+            Event::Heard(index, heard) => {
+                if let Some(port) = self.ports.get_mut(&index) {
+                    port.heard(*heard, now);
+                }
+            }
             Event::Raised(index, result) => {
                 if let Some(port) = self.ports.get_mut(&index) {
                     port.raised(result, now);
@@ -152,6 +161,7 @@ impl Unit {
         }
         let mut described: Vec<_> = self.ports.values().map(|p| p.describe(&addressing(p))).collect();
         described.sort_by(|a, b| (&a.key, &a.name).cmp(&(&b.key, &b.name)));
+        lldp::bound(described.iter_mut().filter_map(|port| port.lldp.as_mut()));
         self.resolve(now);
         self.publish(described);
     }

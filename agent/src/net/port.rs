@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 use super::Event;
 use super::dhcp::{self, Action, Ask, Client, Dropped, Lease, Mac, Reply, Route, SERVER_PORT};
 use super::link;
+use super::lldp::{Ears, Heard, Hearing};
 use super::socket::{PacketSocket, unicast};
 use crate::limits::{DHCP_SILENCE, PORT_RETRY};
 use crate::random::random;
@@ -67,6 +68,10 @@ pub(super) struct Port {
     dhcp: Option<Dhcp>,
     applied: Option<Static>,
     error: Option<String>,
+    lldp: Hearing,
+    ears: Option<Ears>,
+    /// When listening is tried again.
+    listen_at: Option<Instant>,
     events: UnboundedSender<Event>,
 }
 
@@ -83,6 +88,9 @@ impl Port {
             dhcp: None,
             applied: None,
             error: None,
+            lldp: Hearing::default(),
+            ears: None,
+            listen_at: None,
             events,
         };
         port.raise();
@@ -181,18 +189,43 @@ impl Port {
         }
     }
 
+    /// Somebody spoke LLDP.
+    pub(super) fn heard(&mut self, heard: Heard, now: Instant) {
+        self.lldp.heard(heard, now);
+    }
+
+    /// Listens for LLDP once the port is up, and as long as it is there.
+    fn listen(&mut self, now: Instant) {
+        if self.ears.is_some() || !self.is_up() || self.listen_at.is_some_and(|at| at > now) {
+            return;
+        }
+        match Ears::open(self.index, self.events.clone()) {
+            Ok(ears) => self.ears = Some(ears),
+            Err(why) => {
+                if self.listen_at.is_none() {
+                    tracing::warn!("{}: cannot listen for LLDP: {why:#}", self.nic.name);
+                }
+                self.listen_at = Some(now + PORT_RETRY);
+            }
+        }
+    }
+
     /// Time went by.
     pub(super) fn tick(&mut self, now: Instant) {
         if matches!(&self.raised, Raised::Failed(_, at) if *at <= now) {
             self.raise();
         }
         self.dhcp(&dhcp::Event::Tick, now);
+        self.listen(now);
+        self.lldp.can_hear(self.carrier && self.ears.is_some(), now);
+        self.lldp.tick(now);
     }
 
     /// When the next [`Self::tick`] is due.
     pub(super) fn due(&self) -> Option<Instant> {
         let raise = if let Raised::Failed(_, at) = self.raised { Some(at) } else { None };
-        [raise, self.dhcp.as_ref().and_then(|d| d.client.due())].into_iter().flatten().min()
+        let listen = self.listen_at.filter(|_| self.ears.is_none());
+        [raise, self.dhcp.as_ref().and_then(|d| d.client.due()), listen, self.lldp.due()].into_iter().flatten().min()
     }
 
     fn dhcp(&mut self, event: &dhcp::Event, now: Instant) {
@@ -292,6 +325,7 @@ impl Port {
             gateway: gateway.map(|g| g.to_string()),
             source: self.source(addressing),
             error: self.error.clone().or_else(silence),
+            lldp: self.lldp.describe(),
         }
     }
 

@@ -1,5 +1,7 @@
-//! Sockets of the unit: packets of DHCP over one port, and the kernel's word that something changed.
+//! Sockets of the unit: packets of DHCP over one port, and the kernel's word that something changed. Steps that other packet
+//! sockets need too are here as well.
 
+use std::ffi::c_int;
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -37,7 +39,7 @@ impl PacketSocket {
         let fd = socket(AddressFamily::Packet, SockType::Datagram, flags, None)
             .context("cannot open a packet socket: is the kernel's module af_packet there?")?;
         attach_filter(&fd).context("cannot attach a filter to a packet socket")?;
-        let everybody = link_address(index, [0xff; 6])?;
+        let everybody = link_address(index, libc::ETH_P_IP, [0xff; 6])?;
         bind(fd.as_raw_fd(), &everybody).context("cannot bind a packet socket to its port")?;
         Ok(Self { fd: register(fd)?, everybody })
     }
@@ -81,7 +83,11 @@ pub(crate) fn unicast(name: &str, source: Ipv4Addr) -> anyhow::Result<UdpSocket>
     open().with_context(|| format!("cannot send from {source} on {name}"))
 }
 
-fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+/// Hands a socket to the runtime.
+///
+/// # Errors
+/// The kernel's reason.
+pub(super) fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` stands for one open descriptor until it is dropped, which `AsyncFd` does after deregistering.
     Ok(unsafe { AsyncFd::register(fd) }?)
 }
@@ -111,19 +117,38 @@ fn attach_filter(fd: &OwnedFd) -> nix::Result<()> {
         step(RETURN, 0, 0, u32::MAX),
         step(RETURN, 0, 0, 0),
     ];
-    let filter = libc::sock_fprog { len: 9, filter: program.as_mut_ptr() };
-    let length = libc::socklen_t::try_from(size_of_val(&filter)).map_err(|_| Errno::EINVAL)?;
-    // SAFETY: the program has as many steps as `len` says and lives until the call returns; the kernel copies it.
-    let result = unsafe {
-        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, (&raw const filter).cast(), length)
-    };
+    attach(fd, &mut program)
+}
+
+/// Attaches a filter of these steps.
+///
+/// # Errors
+/// The kernel's reason, such as that the filter is none.
+pub(super) fn attach(fd: &OwnedFd, program: &mut [libc::sock_filter]) -> nix::Result<()> {
+    let len = u16::try_from(program.len()).map_err(|_| Errno::EINVAL)?;
+    // The kernel copies the steps before the call returns.
+    set_option(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &libc::sock_fprog { len, filter: program.as_mut_ptr() })
+}
+
+/// Sets an option of a socket that takes a `T`.
+///
+/// # Errors
+/// The kernel's reason.
+pub(super) fn set_option<T>(fd: &OwnedFd, level: c_int, name: c_int, value: &T) -> nix::Result<()> {
+    let length = libc::socklen_t::try_from(size_of::<T>()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: `value` has this length and lives until the call returns; the kernel only reads it.
+    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const *value).cast(), length) };
     Errno::result(result).map(drop)
 }
 
-fn link_address(index: u32, mac: Mac) -> anyhow::Result<LinkAddr> {
+/// The port with this index as the address of a packet socket for this Ethernet protocol.
+///
+/// # Errors
+/// A number is out of range.
+pub(super) fn link_address(index: u32, protocol: c_int, mac: Mac) -> anyhow::Result<LinkAddr> {
     let mut address = libc::sockaddr_ll {
         sll_family: u16::try_from(libc::AF_PACKET)?,
-        sll_protocol: u16::try_from(libc::ETH_P_IP)?.to_be(),
+        sll_protocol: u16::try_from(protocol)?.to_be(),
         sll_ifindex: i32::try_from(index)?,
         sll_hatype: 0,
         sll_pkttype: 0,

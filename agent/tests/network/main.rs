@@ -8,6 +8,7 @@ mod dhcp;
 mod extensions;
 mod gems;
 mod lies;
+mod lldp;
 mod names;
 mod original;
 mod port;

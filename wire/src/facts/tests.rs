@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::inventory::{Bios, Board, Chassis, Cpu, Dimm, Disk, Kernel, Memory, System, Virtualization};
+use crate::inventory::{
+    Bios, Board, Chassis, Cpu, Dimm, Disk, Kernel, Lldp, Memory, Neighbour, System, Virtualization,
+};
 
 fn some(text: &str) -> Option<String> {
     Some(text.to_owned())
@@ -126,6 +128,37 @@ fn ports_are_numbered_by_the_numbers_of_their_slots() {
     let expected = ["24:6e:96:00:00:01", "24:6e:96:00:00:02", "24:6e:96:00:00:0a", "24:6e:96:00:00:ff"];
     assert_eq!(macs, expected);
     assert_eq!(hw_id(&inventory.stable), "246e96000001_246e96000002_246e9600000a_246e960000ff");
+}
+
+#[test]
+fn the_first_switch_of_each_port_is_told() {
+    let mut inventory = server();
+    let neighbour = |port: &str| Neighbour {
+        chassis: "44:38:39:00:00:17".into(),
+        port: port.into(),
+        system_name: some("leaf-12a"),
+        management: vec!["44:38:39:00:00:17".into(), "2001:db8::2".into(), "10.0.0.2".into(), "10.0.0.3".into()],
+        vlan: Some(12),
+        mtu: Some(9216),
+        ..Neighbour::default()
+    };
+    let key = "0000:3b:00.0/2";
+    let nic = inventory.stable.nics.iter_mut().find(|nic| nic.key == key).unwrap();
+    nic.lldp = Some(Lldp { silent_s: None, neighbours: vec![neighbour("Ethernet1/7"), neighbour("Ethernet1/8")] });
+    let facts = flatten(&inventory);
+    let told: Vec<(&str, &Value)> =
+        facts.iter().filter_map(|(name, value)| Some((name.strip_prefix("lldp_neighbor_")?, value))).collect();
+    let expected = [
+        ("chassisid_eth1", "44:38:39:00:00:17"),
+        ("mngaddr_ipv4_eth1", "10.0.0.2"),
+        ("mngaddr_ipv6_eth1", "2001:db8::2"),
+        ("mtu_eth1", "9216"),
+        ("portid_eth1", "Ethernet1/7"),
+        ("pvid_eth1", "12"),
+        ("sysname_eth1", "leaf-12a"),
+    ]
+    .map(|(name, value)| (name, Value::from(value)));
+    assert_eq!(told, expected.iter().map(|(name, value)| (*name, value)).collect::<Vec<_>>());
 }
 
 #[test]

@@ -1,0 +1,191 @@
+//! Who speaks LLDP to one port, and whether nobody does. Pure: time comes from outside.
+//!
+//! What is told changes only when the neighbour does, never by time alone but for two steps: one that falls silent is
+//! forgotten when what it said no longer holds, and a port that heard nobody for [`LLDP_SILENCE`] says so once.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use wire::inventory::{Lldp, Neighbour};
+
+use super::Heard;
+use crate::limits::{LLDP_NEIGHBOURS, LLDP_SILENCE};
+
+/// Chassis, port and VLAN tag: a switch may speak on one port under several tags.
+type Who = (String, String, Option<u16>);
+
+struct Known {
+    neighbour: Neighbour,
+    until: Instant,
+}
+
+/// What one port hears.
+#[derive(Default)]
+pub(crate) struct Hearing {
+    known: BTreeMap<Who, Known>,
+    /// Since when nobody was heard; `None` while the port cannot hear.
+    quiet_since: Option<Instant>,
+    silent: bool,
+}
+
+impl Hearing {
+    /// Whether the port can hear: it has a link. Behind another link there may be another switch.
+    pub(crate) fn can_hear(&mut self, can: bool, now: Instant) {
+        if can != self.quiet_since.is_some() {
+            *self = Self { quiet_since: can.then_some(now), ..Self::default() };
+        }
+    }
+
+    /// Somebody spoke.
+    pub(crate) fn heard(&mut self, heard: Heard, now: Instant) {
+        let Heard { neighbour, ttl } = heard;
+        if self.quiet_since.is_none() {
+            return;
+        }
+        (self.quiet_since, self.silent) = (Some(now), false);
+        if ttl.is_zero() {
+            self.known.retain(|(chassis, port, _), _| (chassis, port) != (&neighbour.chassis, &neighbour.port));
+            return;
+        }
+        let who = (neighbour.chassis.clone(), neighbour.port.clone(), neighbour.tagged);
+        let until = now + ttl;
+        if let Some(known) = self.known.get_mut(&who) {
+            known.until = until;
+            if !is_same(&known.neighbour, &neighbour) {
+                known.neighbour = neighbour;
+            }
+        } else if self.known.len() < LLDP_NEIGHBOURS {
+            self.known.insert(who, Known { neighbour, until });
+        }
+    }
+
+    /// Time went by.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        self.known.retain(|_, known| known.until > now);
+        self.silent = self.known.is_empty() && self.quiet_since.is_some_and(|since| now >= since + LLDP_SILENCE);
+    }
+
+    /// When the next [`Self::tick`] changes something.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let silence =
+            self.quiet_since.filter(|_| self.known.is_empty() && !self.silent).map(|since| since + LLDP_SILENCE);
+        self.known.values().map(|known| known.until).chain(silence).min()
+    }
+
+    /// What is known; `None` while nobody was heard and it is too early to say that nobody is there.
+    pub(crate) fn describe(&self) -> Option<Lldp> {
+        let silent_s = self.silent.then(|| u32::try_from(LLDP_SILENCE.as_secs()).unwrap_or(u32::MAX));
+        let neighbours: Vec<Neighbour> = self.known.values().map(|known| known.neighbour.clone()).collect();
+        (silent_s.is_some() || !neighbours.is_empty()).then_some(Lldp { silent_s, neighbours })
+    }
+}
+
+/// Whether all that was understood is the same. What was not may hold counters, which must not make each frame a change.
+fn is_same(old: &Neighbour, new: &Neighbour) -> bool {
+    *old == Neighbour { raw: old.raw.clone(), ..new.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn from(port: &str, raw: &str, ttl: u64) -> Heard {
+        let neighbour =
+            Neighbour { chassis: "s".to_owned(), port: port.to_owned(), raw: raw.to_owned(), ..Neighbour::default() };
+        Heard { neighbour, ttl: Duration::from_secs(ttl) }
+    }
+
+    fn names(hearing: &Hearing) -> Vec<String> {
+        let neighbours = hearing.describe().map(|l| l.neighbours).unwrap_or_default();
+        neighbours.into_iter().map(|n| n.port).collect()
+    }
+
+    /// A hearing with a link, and what time it is so many seconds later.
+    fn linked() -> (Hearing, impl Fn(u64) -> Instant) {
+        let start = Instant::now();
+        let mut hearing = Hearing::default();
+        hearing.can_hear(true, start);
+        (hearing, move |seconds| start + Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn silence_is_told_once_and_ends_when_somebody_speaks() {
+        let (mut hearing, at) = linked();
+        hearing.tick(at(64));
+        assert_eq!((hearing.describe(), hearing.due()), (None, Some(at(65))));
+        hearing.tick(at(65));
+        let silent = Some(Lldp { silent_s: Some(65), neighbours: Vec::new() });
+        assert_eq!((hearing.describe(), hearing.due()), (silent.clone(), None));
+        hearing.tick(at(7000));
+        assert_eq!(hearing.describe(), silent, "it is the same for ever");
+        hearing.heard(from("e1", "", 120), at(7001));
+        assert_eq!(names(&hearing), ["e1"]);
+        assert_eq!(hearing.describe().unwrap().silent_s, None);
+    }
+
+    #[test]
+    fn a_neighbour_is_there_as_long_as_it_said() {
+        let (mut hearing, at) = linked();
+        hearing.heard(from("e2", "", 120), at(1));
+        hearing.heard(from("e1", "", 30), at(2));
+        hearing.heard(from("e1", "", 30), at(20));
+        hearing.tick(at(40));
+        assert_eq!((names(&hearing), hearing.due()), (vec!["e1".to_owned(), "e2".to_owned()], Some(at(50))));
+        hearing.tick(at(50));
+        assert_eq!((names(&hearing), hearing.due()), (vec!["e2".to_owned()], Some(at(121))));
+        hearing.heard(from("e2", "", 0), at(60));
+        assert_eq!((hearing.describe(), hearing.due()), (None, Some(at(125))), "it took its leave");
+        hearing.tick(at(125));
+        assert_eq!(hearing.describe().unwrap().silent_s, Some(65));
+    }
+
+    #[test]
+    fn without_a_link_nobody_is_there_and_nothing_is_said_of_silence() {
+        let (mut hearing, at) = linked();
+        hearing.heard(from("e1", "", 120), at(1));
+        hearing.can_hear(true, at(2));
+        assert_eq!(names(&hearing), ["e1"]);
+        hearing.can_hear(false, at(3));
+        hearing.heard(from("e1", "", 120), at(3));
+        hearing.tick(at(1000));
+        assert_eq!((hearing.describe(), hearing.due()), (None, None));
+        hearing.can_hear(true, at(2000));
+        assert_eq!(hearing.due(), Some(at(2065)), "silence counts from the new link");
+    }
+
+    #[test]
+    fn what_is_not_understood_does_not_make_each_frame_a_change() {
+        let (mut hearing, at) = linked();
+        hearing.heard(from("e1", "01", 120), at(1));
+        hearing.heard(from("e1", "02", 120), at(31));
+        assert_eq!(hearing.describe().unwrap().neighbours[0].raw, "01");
+        let mut changed = from("e1", "03", 120);
+        changed.neighbour.vlan = Some(12);
+        hearing.heard(changed, at(61));
+        assert_eq!(hearing.describe().unwrap().neighbours[0].raw, "03");
+    }
+
+    #[test]
+    fn the_same_port_under_two_tags_is_two_that_leave_together() {
+        let (mut hearing, at) = linked();
+        let mut tagged = from("e1", "", 120);
+        tagged.neighbour.tagged = Some(1);
+        hearing.heard(tagged, at(1));
+        hearing.heard(from("e1", "", 120), at(1));
+        assert_eq!(names(&hearing).len(), 2);
+        hearing.heard(from("e1", "", 0), at(2));
+        assert_eq!(names(&hearing).len(), 0);
+    }
+
+    #[test]
+    fn no_more_than_so_many_are_remembered() {
+        let (mut hearing, at) = linked();
+        for n in 0..LLDP_NEIGHBOURS + 5 {
+            hearing.heard(from(&format!("e{n:02}"), "", 120), at(1));
+        }
+        assert_eq!(names(&hearing).len(), LLDP_NEIGHBOURS);
+        assert_eq!(names(&hearing)[0], "e00", "those that came first stay");
+    }
+}
