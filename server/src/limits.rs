@@ -114,5 +114,11 @@ pub const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
 pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time for an answer to the command line.
 pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest time for the answer to a command: to push a mirror, the server fetches its extensions.
+/// Most bytes that one change of a mirror has the server receive and hash: more than a node has memory for.
+pub const HASHED_BYTES: u64 = 8 * 1024 * 1024 * 1024;
+/// Longest time for that; shorter than [`COMMAND_TIMEOUT`], so that the operator hears of it.
+pub const HASHING_TIME: Duration = Duration::from_secs(25 * 60);
+/// What still runs when the server ends, such as a download, is left behind after this time.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest time for the answer to a command: to push a mirror, the server receives its extensions.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(30 * 60);

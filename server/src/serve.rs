@@ -16,6 +16,7 @@ use crate::http::body::Budget;
 use crate::http::{self, State, listen};
 use crate::image::Images;
 use crate::limits::{DRAIN_TIMEOUT, EXPIRY_PAUSE};
+use crate::mirror::Hashing;
 use crate::registry::queue::Expire;
 use crate::registry::reindex::Reindex;
 use crate::store::Store;
@@ -81,7 +82,8 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     };
     let mirror = options.tce_mirror.clone().unwrap_or_else(|| data.join(MIRROR_FOLDER)).into();
     let own_url = own_url(address).into();
-    let state = State { config, store: store.clone(), images, mirror, own_url, bodies: Budget::default() };
+    let (hashing, bodies) = (Hashing::default(), Budget::default());
+    let state = State { config, store: store.clone(), images, mirror, own_url, hashing, bodies };
     // The second listener ends with the first: its end drops the sender.
     let (running, mut ended) = tokio::sync::watch::channel(());
     let expiring = expire(store.clone(), running.subscribe());

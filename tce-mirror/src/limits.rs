@@ -36,6 +36,8 @@ mod fetch {
     pub(crate) const SILENCE: Duration = Duration::from_secs(30);
     /// Longest time for one file, so that a mirror that drips cannot hold a build for ever.
     pub(crate) const FILE: Duration = Duration::from_mins(20);
+    /// Bytes that are read at once.
+    pub(crate) const CHUNK: usize = 64 * 1024;
     /// Tries for one file at one mirror.
     pub(crate) const TRIES: u32 = 3;
     /// Wait before another try; doubled for each further one.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail, ensure};
 
 use crate::checksum;
-use crate::fetch::{self, Mirror, Verified};
+use crate::fetch::{self, Allowance, Asked, Mirror, Verified};
 use crate::limits::{MAX_CLOSURE, MAX_EXTENSION};
 use crate::plan;
 
@@ -68,6 +68,46 @@ pub fn run(
     let folder = repository.folder();
     let place = out.join(&folder);
     fetch::folder(&place)?;
+    closure(wanted, |name| {
+        let one = One { folder: &folder, name, place: place.join(name) };
+        let asked = fetch::first(mirrors, |mirror| one.take(mirror, &repository.kernel))?;
+        if let Some((verified, _)) = &asked.found {
+            for reason in &asked.passed_over {
+                said(&format!("warning: {reason}; another mirror has it"));
+            }
+            let fetched = if verified.fetched { "fetched" } else { "unchanged" };
+            said(&format!("{name}: {} bytes, {fetched}", verified.size));
+        }
+        Ok(asked)
+    })
+}
+
+/// Hashes `wanted` and all that they depend on, as one mirror has them, and keeps nothing.
+///
+/// # Errors
+/// As for [`run`]; the allowance is spent.
+pub fn hash(
+    mirror: &Mirror,
+    repository: &Repository,
+    wanted: &[String],
+    allowance: &mut Allowance<'_>,
+) -> Result<Copy> {
+    let folder = repository.folder();
+    closure(wanted, |name| {
+        allowance.spend(0)?;
+        let path = format!("{folder}/{name}");
+        let dep = format!("{path}.dep");
+        let depends = match mirror.text(&dep)? {
+            Some(text) => dependencies(&text, &repository.kernel, &mirror.url(&dep))?,
+            None => Vec::new(),
+        };
+        let found = mirror.hash(&path, allowance)?.map(|verified| (verified, depends));
+        Ok(Asked { found, passed_over: Vec::new() })
+    })
+}
+
+/// Takes `wanted`, then all that they depend on: what was taken tells what that is.
+fn closure(wanted: &[String], mut take: impl FnMut(&str) -> Result<Asked<(Verified, Vec<String>)>>) -> Result<Copy> {
     let mut copy = Copy::default();
     let mut needs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut open: Vec<(String, Option<String>)> = wanted.iter().rev().map(|name| (name.clone(), None)).collect();
@@ -76,17 +116,12 @@ pub fn run(
             continue;
         }
         ensure!(needs.len() < MAX_CLOSURE, "more than {MAX_CLOSURE} extensions: {name} is one too many");
-        let one = One { folder: &folder, name: &name, place: place.join(&name) };
-        let asked = fetch::first(mirrors, |mirror| one.take(mirror, &repository.kernel))?;
+        let asked = take(&name)?;
         let Some((verified, depends)) = asked.found else {
             copy.missing.insert(name.clone(), Missing { needed_by: by, unsure: asked.passed_over });
             needs.insert(name, Vec::new());
             continue;
         };
-        for reason in asked.passed_over {
-            said(&format!("warning: {reason}; another mirror has it"));
-        }
-        said(&format!("{name}: {} bytes, {}", verified.size, if verified.fetched { "fetched" } else { "unchanged" }));
         copy.files.insert(name.clone(), verified);
         open.extend(depends.iter().rev().map(|need| (need.clone(), Some(name.clone()))));
         needs.insert(name, depends);

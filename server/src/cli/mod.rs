@@ -18,6 +18,7 @@ use std::io::Write as _;
 use anyhow::Context as _;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::limits::SHUTDOWN_TIMEOUT;
 use crate::{human, serve};
 use args::{Args, Command, How, Serve};
 use client::Client;
@@ -29,7 +30,7 @@ use client::Client;
 pub fn run(args: Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start threads; check the limits of this user (ulimit -u)")?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         match args.command {
             Command::Serve(Serve { data, config, listen, legacy_port, tce_mirror }) => {
                 let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(LevelFilter::INFO);
@@ -43,7 +44,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Command::Explain(question) => explain::run(&Client::new(&args.server)?, question).await,
             Command::Image { command } => images::run(&Client::new(&args.server)?, command).await,
         }
-    })
+    });
+    // A mirror that is being hashed may answer slowly or never.
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    result
 }
 
 /// True when the reader of the output went away, as `head` does.

@@ -31,6 +31,7 @@ use wire::routes;
 
 use crate::config::Config;
 use crate::image::Images;
+use crate::mirror::Hashing;
 use crate::page::{ICON_PATH, SCRIPT_PATH, STYLE_PATH};
 use crate::store::Store;
 
@@ -47,6 +48,8 @@ pub struct State {
     pub mirror: Arc<Path>,
     /// Where this server reaches itself, such as `http://127.0.0.1:8150`.
     pub own_url: Arc<str>,
+    /// Hashes what nodes are to load from mirrors.
+    pub hashing: Hashing,
     /// Memory for bodies of check-ins.
     pub bodies: body::Budget,
 }

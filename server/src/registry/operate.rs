@@ -6,6 +6,7 @@ mod power;
 mod sameness;
 mod undo;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,9 @@ pub enum Operation {
         /// Keys that are taken back.
         #[serde(default)]
         unset: Vec<String>,
+        /// Digests that nodes of their own keys get with it, by id; none takes theirs back.
+        #[serde(skip)]
+        renewed: BTreeMap<i64, Option<Value>>,
     },
     /// Replaces all hardware values of a node.
     SetNodeHwInfo {
@@ -269,7 +273,10 @@ impl Operate {
             Operation::ReinstallNode { name } => self.reinstall(db, name).await,
             Operation::RebootNode { name } => self.switch(db, name, Power::Reboot).await,
             Operation::PoweroffNode { name } => self.switch(db, name, Power::Off).await,
-            Operation::SetConfig { node, set, unset } => self.set_config(db, node.as_deref(), set, unset).await,
+            Operation::SetConfig { node, set, unset, renewed } => {
+                let change = config::Change { node: node.as_deref(), set, unset, renewed };
+                self.set_config(db, &change).await
+            }
             Operation::SetNodeHwInfo { node, hw_info } => self.set_hardware(db, node, hw_info).await,
             Operation::DeleteNode { name } => self.delete(db, name).await,
             Operation::Merge { from, into } => self.merge(db, from, into).await,

@@ -5,6 +5,11 @@ use sqlx::SqliteConnection;
 
 use crate::store::view::Page;
 
+/// The key of the mirror that extensions are from.
+pub const MIRROR: &str = "mk_tce_mirror_uri";
+/// The key of their digests.
+pub const DIGESTS: &str = "mk_tce_sha256";
+
 /// Keys with their values.
 pub type Keys = Map<String, Value>;
 
@@ -43,6 +48,17 @@ pub async fn both(db: &mut SqliteConnection, node: i64) -> anyhow::Result<(Store
         *(if node.is_none() { &mut all } else { &mut own }) = stored;
     }
     Ok((all, own))
+}
+
+/// Nodes with digests of their own, with all their own keys.
+///
+/// # Errors
+/// When the database fails or holds something damaged.
+pub async fn with_digests(db: &mut SqliteConnection) -> anyhow::Result<Vec<(i64, Keys)>> {
+    let select = "SELECT node, body FROM configs
+         WHERE node IS NOT NULL AND body ->> '$.mk_tce_sha256' IS NOT NULL ORDER BY node";
+    let rows: Vec<(i64, String)> = sqlx::query_as(select).fetch_all(db).await?;
+    rows.into_iter().map(|(node, body)| Ok((node, serde_json::from_str(&body)?))).collect()
 }
 
 /// The version that a node should have.

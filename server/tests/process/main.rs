@@ -14,6 +14,7 @@ mod durability;
 mod el_mk;
 mod explain;
 mod fleet;
+mod hashing;
 mod identity;
 mod images;
 mod installed;

@@ -13,7 +13,7 @@ use crate::support::Server;
 const FOLDER: &str = "17.x/x86_64/tcz";
 
 /// Puts an extension with its checksum, and what it depends on, into a mirror's tree. Nothing here looks into it.
-fn put(tree: &Path, name: &str, content: &str, dep: &str) {
+pub(crate) fn put(tree: &Path, name: &str, content: &str, dep: &str) {
     let folder = tree.join(FOLDER);
     fs::create_dir_all(&folder).unwrap();
     let md5 = tce_mirror::checksum::hex(&tce_mirror::checksum::md5(content.as_bytes()));
@@ -31,7 +31,7 @@ async fn pushed(server: &Server, boot: u8) -> Value {
 }
 
 /// What a command that must fail says.
-fn refused(server: &Server, args: &[&str]) -> String {
+pub(crate) fn refused(server: &Server, args: &[&str]) -> String {
     let output = server.cli(args);
     assert!(!output.status.success(), "{args:?}");
     String::from_utf8(output.stderr).unwrap()

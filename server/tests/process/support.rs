@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -97,6 +97,20 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// Asks the server to end; tells whether it did within [`START`].
+    pub(crate) fn ends(&mut self) -> bool {
+        let asked = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap();
+        assert!(asked.success());
+        let end = Instant::now() + START;
+        while Instant::now() < end {
+            if self.child.try_wait().unwrap().is_some() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        false
+    }
+
     /// Starts a stopped server on the same folder at this address.
     pub(crate) fn start_again(&mut self, address: &str) {
         let mut command = Command::new(PROGRAM);
@@ -186,7 +200,14 @@ impl Server {
 
     /// Runs the command line against this server.
     pub(crate) fn cli(&self, args: &[&str]) -> Output {
-        Command::new(PROGRAM).args(["--server", &self.url]).args(args).output().unwrap()
+        self.command(args).output().unwrap()
+    }
+
+    /// The command line for this server.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(["--server", &self.url]).args(args);
+        command
     }
 }
 

@@ -13,7 +13,7 @@ use sha2::Sha256;
 
 use super::{Fault, Verified};
 use crate::checksum::Md5Sum;
-use crate::limits::FILE;
+use crate::limits::{CHUNK, FILE};
 
 /// What a file's bytes are.
 pub(super) struct Digests {
@@ -50,19 +50,14 @@ impl Part {
             .open(&self.path)
             .map_err(refused)?;
         let mut size = if goes_on { have } else { 0 };
-        let (begun, mut buffer) = (Instant::now(), vec![0; 64 * 1024]);
+        let (begun, mut buffer) = (Instant::now(), vec![0; CHUNK]);
         loop {
             let count = response.read(&mut buffer).map_err(|e| Fault::Passing(cause(e)))?;
             if count == 0 {
                 return Ok(());
             }
             size += count as u64;
-            if size > most {
-                return Err(Fault::Final(anyhow!("is longer than {most} bytes")));
-            }
-            if begun.elapsed() > FILE {
-                return Err(Fault::Final(anyhow!("took longer than {} minutes", FILE.as_secs() / 60)));
-            }
+            within(size, most, begun)?;
             file.write_all(&buffer[..count]).map_err(refused)?;
         }
     }
@@ -99,13 +94,26 @@ pub(super) fn there(path: &Path, md5: &Md5Sum) -> Result<Option<Verified>> {
 }
 
 /// A body of at most `most` bytes.
-pub(super) fn small(response: Response, most: u64) -> Result<Vec<u8>, Fault> {
-    let mut bytes = Vec::new();
-    response.take(most + 1).read_to_end(&mut bytes).map_err(|e| Fault::Passing(cause(e)))?;
-    if bytes.len() as u64 > most {
+pub(super) fn small(mut response: Response, most: u64) -> Result<Vec<u8>, Fault> {
+    let (begun, mut bytes, mut buffer) = (Instant::now(), Vec::new(), vec![0; CHUNK]);
+    loop {
+        match response.read(&mut buffer).map_err(|e| Fault::Passing(cause(e)))? {
+            0 => return Ok(bytes),
+            count => bytes.extend_from_slice(&buffer[..count]),
+        }
+        within(bytes.len() as u64, most, begun)?;
+    }
+}
+
+/// Refuses what is too long, or drips.
+pub(super) fn within(size: u64, most: u64, begun: Instant) -> Result<(), Fault> {
+    if size > most {
         return Err(Fault::Final(anyhow!("is longer than {most} bytes")));
     }
-    Ok(bytes)
+    if begun.elapsed() > FILE {
+        return Err(Fault::Final(anyhow!("took longer than {} minutes", FILE.as_secs() / 60)));
+    }
+    Ok(())
 }
 
 /// An error with all that caused it, on one line: the cause alone says what to do.
@@ -114,14 +122,23 @@ pub(super) fn cause(error: impl Into<anyhow::Error>) -> anyhow::Error {
 }
 
 fn digests(path: &Path) -> io::Result<Digests> {
-    let mut file = File::open(path)?;
-    let (mut md5, mut sha256, mut size, mut buffer) = (Md5::new(), Sha256::new(), 0, vec![0; 64 * 1024]);
+    hash(File::open(path)?, |e| e, |_| Ok(()))
+}
+
+/// Hashes all that there is to read. `each` hears of every piece's size and may end it.
+pub(super) fn hash<E>(
+    mut from: impl Read,
+    broken: impl Fn(io::Error) -> E,
+    mut each: impl FnMut(u64) -> Result<(), E>,
+) -> Result<Digests, E> {
+    let (mut md5, mut sha256, mut size, mut buffer) = (Md5::new(), Sha256::new(), 0, vec![0; CHUNK]);
     loop {
-        let count = file.read(&mut buffer)?;
+        let count = from.read(&mut buffer).map_err(&broken)?;
         if count == 0 {
             return Ok(Digests { size, md5: md5.finalize().into(), sha256: sha256.finalize().into() });
         }
         size += count as u64;
+        each(count as u64)?;
         md5.update(&buffer[..count]);
         sha256.update(&buffer[..count]);
     }

@@ -5,6 +5,7 @@
 //! since a mirror may have been updated in between. Redirections are followed ([`redirect`]), but none from HTTPS to plain HTTP.
 
 mod body;
+mod hash;
 mod redirect;
 
 use std::fs;
@@ -25,6 +26,8 @@ pub struct Mirror {
     base: String,
     client: Client,
 }
+
+pub use hash::Allowance;
 
 /// A file that was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,14 +141,9 @@ impl Mirror {
                 return Ok(Some(verified));
             }
             part.remove();
-            wrong = format!(
-                "{url}: {} bytes with MD5 {}, while {name}.md5.txt says {}",
-                found.size,
-                checksum::hex(&found.md5),
-                checksum::hex(&md5)
-            );
+            wrong = other_digest(&url, &found, &md5);
         }
-        bail!("{wrong}. The mirror is damaged or being updated; try again later or name another mirror")
+        bail!("{wrong}. {DAMAGED}")
     }
 
     /// The digest that the mirror gives for a file.
@@ -212,6 +210,14 @@ impl Mirror {
         }
         bail!("{url}: never tried")
     }
+}
+
+/// What to do about a file that is not what its checksum says.
+const DAMAGED: &str = "The mirror is damaged or being updated; try again later or name another mirror";
+
+fn other_digest(url: &str, found: &body::Digests, said: &checksum::Md5Sum) -> String {
+    let (size, md5) = (found.size, checksum::hex(&found.md5));
+    format!("{url}: {size} bytes with MD5 {md5}, while its .md5.txt says {}", checksum::hex(said))
 }
 
 fn parse(base: &str) -> Result<reqwest::Url> {

@@ -1,24 +1,39 @@
 //! `set-config`: configuration for all nodes, or for one.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
 use sqlx::SqliteConnection;
 use wire::config::ABOUT_EXTENSIONS;
 
 use crate::human;
+use crate::limits::MAX_RIVALS;
 use crate::registry::operate::{Done, Operate, named};
 use crate::registry::{Refusal, configs as keys};
-use crate::store::configs::{self, Keys};
+use crate::store::configs::{self, DIGESTS, Keys, MIRROR};
 use crate::store::nodes;
+
+/// A change of keys.
+pub(super) struct Change<'a> {
+    /// Name of the node that it is for; none for all.
+    pub(super) node: Option<&'a str>,
+    /// Keys with their values.
+    pub(super) set: &'a Keys,
+    /// Keys that are taken back.
+    pub(super) unset: &'a [String],
+    /// Digests of nodes that have their own.
+    pub(super) renewed: &'a BTreeMap<i64, Option<Value>>,
+}
 
 impl Operate {
     /// Sets and unsets keys; all of them or none.
     pub(super) async fn set_config(
         &self,
         db: &mut SqliteConnection,
-        name: Option<&str>,
-        set: &Keys,
-        unset: &[String],
+        change: &Change<'_>,
     ) -> anyhow::Result<Result<Done, Refusal>> {
-        let node = match name {
+        let Change { node, set, unset, renewed } = *change;
+        let node = match node {
             None => None,
             Some(name) => match named(&mut *db, name).await? {
                 Ok(node) => Some(node.id),
@@ -36,9 +51,53 @@ impl Operate {
         if after == before.keys && !again {
             return Ok(Ok(Done::new(node, format!("{whose}: it was so already; nothing was changed"))));
         }
-        let version = configs::put(db, node, self.now, &after).await?;
+        let version = configs::put(&mut *db, node, self.now, &after).await?;
         let result = format!("configuration {version} for {whose}: {}; sent with the next check-in", words(&after));
-        Ok(Ok(Done::new(node, result)))
+        let others = match node {
+            None if again || !renewed.is_empty() => self.renew(db, renewed).await?,
+            _ => String::new(),
+        };
+        Ok(Ok(Done::new(node, result + &others)))
+    }
+
+    /// Gives nodes with digests of their own the new ones; says who they are, and who keeps the former.
+    async fn renew(&self, db: &mut SqliteConnection, renewed: &BTreeMap<i64, Option<Value>>) -> anyhow::Result<String> {
+        let (mut done, mut kept) = (Vec::new(), Vec::new());
+        for (id, mut keys) in configs::with_digests(&mut *db).await? {
+            match renewed.get(&id) {
+                // It has another mirror, which has not changed.
+                None if keys.contains_key(MIRROR) => continue,
+                None => {
+                    kept.push(nodes::name(id));
+                    continue;
+                }
+                Some(Some(digests)) => drop(keys.insert(DIGESTS.to_owned(), digests.clone())),
+                Some(None) => drop(keys.remove(DIGESTS)),
+            }
+            configs::put(&mut *db, Some(id), self.now, &keys).await?;
+            done.push(nodes::name(id));
+        }
+        let mut text = String::new();
+        if !done.is_empty() {
+            text += &format!("; so are the digests of {}, renewed too", list(&done));
+        }
+        if !kept.is_empty() {
+            text += &format!(
+                "; {} has digests of its own, which come before these: `mk-server config unset --node NODE {DIGESTS}` \
+                 takes them back",
+                list(&kept)
+            );
+        }
+        Ok(text)
+    }
+}
+
+/// Names, the first few of them.
+fn list(names: &[String]) -> String {
+    let shown = names.iter().take(MAX_RIVALS).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MAX_RIVALS) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 
