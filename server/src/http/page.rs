@@ -11,12 +11,12 @@ use crate::describe::Node;
 use crate::http::State;
 use crate::http::api;
 use crate::http::problem::Failure;
-use crate::limits::{ALIVE_INTERVALS, LOG_ON_NODE_PAGE, NODES_ON_PAGE, REPORTS_ON_NODE_PAGE, ROWS_ON_PAGE};
+use crate::limits::{LOG_ON_NODE_PAGE, NODES_ON_PAGE, REPORTS_ON_NODE_PAGE, ROWS_ON_PAGE};
 use crate::page::{self, List};
 use crate::store::feed::{self, Part, Wanted};
 use crate::store::list::{self, Query, Sort, Which};
 use crate::store::view::{self, Page};
-use crate::store::{configs, nodes as names, now_ms};
+use crate::store::{nodes as names, now_ms};
 
 /// A failure that is shown as a page.
 #[derive(Debug)]
@@ -119,13 +119,10 @@ pub async fn nodes(Handle(state): Handle<State>, Pairs(asked): Pairs<Asked>) -> 
     let query = asked.query();
     let page = Page { start: asked.start(), limit: NODES_ON_PAGE };
     let db = &state.store.readers;
-    let mut reader = db.acquire().await.map_err(anyhow::Error::from)?;
-    let interval_s = configs::longest_interval_s(&mut reader, state.config.checkin_interval).await?;
-    drop(reader);
-    let silent_s = ALIVE_INTERVALS * interval_s;
-    let silent_before = now_ms() - silent_s * 1000;
-    let counts = list::counts(db, silent_before).await?;
-    let list::Listed { total, ids } = list::find(db, &query, silent_before, counts, page).await?;
+    let usual_s = state.config.checkin_interval;
+    let silence = list::Silence { now: now_ms(), usual_s };
+    let counts = list::counts(db, silence).await?;
+    let list::Listed { total, ids } = list::find(db, &query, silence, counts, page).await?;
     let mut nodes = Vec::with_capacity(ids.len());
     for id in ids {
         // One that was merged away in between is left out.
@@ -134,7 +131,7 @@ pub async fn nodes(Handle(state): Handle<State>, Pairs(asked): Pairs<Asked>) -> 
         }
     }
     let now = OffsetDateTime::now_utc();
-    Ok(shown(page::nodes(&List { query, page, total, counts, nodes, now, silent_s })))
+    Ok(shown(page::nodes(&List { query, page, total, counts, nodes, now, usual_s })))
 }
 
 /// `GET /nodes/{name}`.

@@ -40,6 +40,8 @@ pub struct Candidate {
     pub held: bool,
     /// Time since another boot than the one that speaks now was heard as it.
     pub silence_ms: Option<i64>,
+    /// Silence up to which that boot counts as alive.
+    pub alive_ms: i64,
     /// Why it is in question.
     pub link: Link,
     /// The match keys it shares, in order.
@@ -78,8 +80,6 @@ pub struct Arrival<'a> {
     pub evidence: &'a Evidence,
     /// Since its kernel started; unknown for original clients.
     pub uptime_ms: Option<i64>,
-    /// Silence after which a boot no longer counts as alive.
-    pub alive_ms: i64,
     /// Nodes in question, in order of id.
     pub candidates: &'a [Candidate],
     /// Groups in which several nodes show the machine's number.

@@ -9,6 +9,7 @@ use crate::human;
 use crate::page::parts::{ago, badge, pager, said};
 use crate::page::{layout, setup};
 use crate::store::list::{Counts, Query, Sort, Which};
+use crate::store::nodes::alive_ms;
 use crate::store::view::Page;
 
 /// What the list shows.
@@ -26,8 +27,8 @@ pub struct List {
     pub nodes: Vec<Node>,
     /// The time at which this was so.
     pub now: OffsetDateTime,
-    /// Seconds after which a node counts as silent.
-    pub silent_s: i64,
+    /// Seconds between check-ins of a node that was told no longer interval.
+    pub usual_s: u32,
 }
 
 /// The page with the list of nodes.
@@ -94,7 +95,10 @@ fn filters(list: &List) -> Markup {
             }
         }
         @if list.query.which == Which::Silent {
-            p.hint { "Not heard for " (human::duration(list.silent_s)) " or longer, or never." }
+            p.hint {
+                "Not heard for " (human::duration(alive_ms(None, list.usual_s) / 1000))
+                ", or longer where a node was told a longer interval; or never."
+            }
         }
     }
 }
@@ -129,7 +133,7 @@ fn table(list: &List) -> Markup {
     html! {
         table.cards.nodes role="table" aria-label="Nodes" {
             thead role="rowgroup" { tr role="row" { @for (label, sort) in COLUMNS { (head(list, label, sort)) } } }
-            tbody role="rowgroup" { @for node in &list.nodes { (row(node, list.now, list.silent_s)) } }
+            tbody role="rowgroup" { @for node in &list.nodes { (row(node, list.now, list.usual_s)) } }
         }
     }
 }
@@ -155,7 +159,7 @@ fn head(list: &List, label: &str, sort: Option<Sort>) -> Markup {
     }
 }
 
-fn row(node: &Node, now: OffsetDateTime, silent_s: i64) -> Markup {
+fn row(node: &Node, now: OffsetDateTime, usual_s: u32) -> Markup {
     let brief = node.brief();
     let name = node.name();
     let cell = |label: &str, class: &'static str, text: &str| {
@@ -180,7 +184,7 @@ fn row(node: &Node, now: OffsetDateTime, silent_s: i64) -> Markup {
             }
             td role="cell" data-label="Network" .code { (network(node, &brief.macs)) }
             (cell("Booted", "", &brief.booted))
-            td role="cell" data-label="Check-in" { (checkin(node, now, silent_s)) }
+            td role="cell" data-label="Check-in" { (checkin(node, now, usual_s)) }
         }
     }
 }
@@ -201,8 +205,9 @@ fn network(node: &Node, macs: &[String]) -> Markup {
     }
 }
 
-fn checkin(node: &Node, now: OffsetDateTime, silent_s: i64) -> Markup {
+fn checkin(node: &Node, now: OffsetDateTime, usual_s: u32) -> Markup {
     let Some(last) = node.time("last_checkin") else { return html! { span.quiet { "none yet" } } };
+    let silent_s = alive_ms(node.document["interval_s"].as_i64(), usual_s) / 1000;
     let silent = human::seconds_since(last, now).is_some_and(|s| s > silent_s);
     html! { span class=[silent.then_some("quiet")] { (ago(last, now)) } @if silent { " " span.badge.note { "silent" } } }
 }

@@ -54,7 +54,7 @@ fn node_page(text: &str) -> String {
 fn list_page(query: Query, counts: Counts, documents: Vec<Value>) -> String {
     let nodes: Vec<Node> = documents.into_iter().map(|d| Node::read(d).unwrap()).collect();
     let page = Page { start: 50, limit: 50 };
-    super::nodes(&List { query, page, total: counts.all, counts, nodes, now: now(), silent_s: 180 }).into_string()
+    super::nodes(&List { query, page, total: counts.all, counts, nodes, now: now(), usual_s: 60 }).into_string()
 }
 
 const MANY: Counts = Counts { all: 12_345, disputed: 2, silent: 7 };

@@ -152,7 +152,7 @@ impl Checkin {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let reboots = Node::get(&mut *db, settled.id).await?.map_or(0, |n| n.reboots);
-        nodes::set_contact(db, settled.id, &self.contact(reboots)?).await?;
+        nodes::set_contact(db, settled.id, &self.contact(reboots, None)?).await?;
         Ok(Ok(settled.id))
     }
 
@@ -244,20 +244,22 @@ impl Checkin {
             && node
                 .as_ref()
                 .is_some_and(|n| digest.is_some() && n.is_registered() && n.report_digest.as_ref() == digest);
+        let usual = self.config.checkin_interval;
+        let wanted = match id {
+            Some(id) => Some(Wanted::of(&mut *db, id).await?),
+            None => None,
+        };
+        let interval = wanted.as_ref().map_or(usual, |w| w.interval(usual));
         if let Some(id) = id {
             if let Some((severity, entry)) = &action.log {
                 history::log_decision(&mut *db, self.now, id, severity, entry).await?;
             }
-            nodes::set_contact(&mut *db, id, &self.contact(action.reboots)?).await?;
+            // An original client is told none.
+            let interval = self.request.boot_id.as_ref().map(|_| interval);
+            nodes::set_contact(&mut *db, id, &self.contact(action.reboots, interval)?).await?;
         }
-        let usual = self.config.checkin_interval;
-        let wanted = match id {
-            Some(id) => Some(Wanted::of(db, id).await?),
-            None => None,
-        };
         let config = wanted.as_ref().map(|w| w.news(self.request.config.as_ref())).transpose()?.flatten();
         let config_version = wanted.as_ref().map(Wanted::version).and_then(|v| u64::try_from(v).ok());
-        let interval = wanted.map_or(usual, |w| w.interval(usual));
         Ok(CheckinReply {
             action: action.word.to_owned(),
             id: id.and_then(|id| u64::try_from(id).ok()),
@@ -311,7 +313,7 @@ impl Checkin {
         Ok(heard.obeys)
     }
 
-    fn contact(&self, reboots: i64) -> anyhow::Result<Contact> {
+    fn contact(&self, reboots: i64, interval: Option<u32>) -> anyhow::Result<Contact> {
         let volatile = self.request.inventory.as_ref().and_then(|i| i.volatile.as_ref());
         Ok(Contact {
             at: self.now,
@@ -320,6 +322,7 @@ impl Checkin {
             volatile: volatile.map(serde_json::to_value).transpose()?,
             config: self.request.config.as_ref().map(serde_json::to_value).transpose()?,
             reboots,
+            interval,
         })
     }
 }

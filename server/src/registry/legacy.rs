@@ -76,7 +76,7 @@ impl Work for Contact {
 
 impl Contact {
     async fn told(&self, db: &mut SqliteConnection, node: &Node) -> anyhow::Result<Command> {
-        let window_ms = settle::alive_ms(&mut *db, &self.config).await?;
+        let window_ms = settle::alive_ms(&mut *db, &self.config, node.id).await?;
         if rival::spoken_for(&mut *db, self.now, node.id, window_ms).await?.is_some() {
             return Ok(Command::Acknowledge);
         }
@@ -110,6 +110,7 @@ impl Contact {
             volatile: None,
             config: None,
             reboots: action.reboots,
+            interval: None,
         };
         nodes::set_contact(db, node.id, &contact).await?;
         Ok(if action.word == "reboot" { Command::Reboot } else { Command::Acknowledge })

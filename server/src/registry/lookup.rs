@@ -129,7 +129,15 @@ impl Lookup {
         }
         let evidence = Evidence::of_info(&self.info, None, &context);
         let weak = keys::weak_macs(&self.info, &self.config.match_nodes_on, &context);
-        let search = Search { keys: &keys, weak: &weak, boot_id: None, now: self.now, own: None, parts: None };
+        let search = Search {
+            keys: &keys,
+            weak: &weak,
+            boot_id: None,
+            now: self.now,
+            own: None,
+            parts: None,
+            usual_s: self.config.checkin_interval,
+        };
         let decision = decide::boot(&candidates::find(db, &search).await?, &evidence);
         Ok(Ok(Weighing { decision, claims, evidence }))
     }

@@ -10,12 +10,11 @@ use crate::identity::decide::{self, Arrival, Decision, Own, Verdict};
 use crate::identity::evidence::Group;
 use crate::identity::keys::{self, Claim, Key};
 use crate::identity::report::Report;
-use crate::limits::ALIVE_INTERVALS;
 use crate::registry::lookup::{PROTECTED, log_duplicate};
 use crate::registry::{Refusal, reason, rival};
 use crate::store::candidates::{self, Search};
 use crate::store::nodes::{self, Node};
-use crate::store::{claims, configs, foreign, history, merge};
+use crate::store::{claims, foreign, history, merge};
 
 /// A machine that reports, and what is known of who it is.
 #[derive(Debug)]
@@ -107,7 +106,7 @@ pub async fn carry_out(
         return Ok(Err(Refusal::no_match_value(&config.match_nodes_on)));
     }
     if let (false, Some(id)) = (speaker.signed, decision.verdict.known()) {
-        let window_ms = alive_ms(&mut *db, config).await?;
+        let window_ms = alive_ms(&mut *db, config, id).await?;
         if let Some(refusal) = rival::spoken_for(&mut *db, now, id, window_ms).await? {
             return Ok(Err(refusal));
         }
@@ -149,6 +148,7 @@ pub async fn weigh(db: &mut SqliteConnection, speaker: &Speaker<'_>) -> anyhow::
         now,
         own: own.map(|o| o.id),
         parts: (!settled).then_some(&report.evidence),
+        usual_s: config.checkin_interval,
     };
     let candidates = candidates::find(&mut *db, &search).await?;
     let common = match search.parts {
@@ -159,15 +159,13 @@ pub async fn weigh(db: &mut SqliteConnection, speaker: &Speaker<'_>) -> anyhow::
         Voice::Ours { uptime_ms, .. } => uptime_ms,
         Voice::Legacy(_) => None,
     };
-    let alive_ms = alive_ms(&mut *db, config).await?;
-    let arrival =
-        Arrival { own, evidence: &report.evidence, uptime_ms, alive_ms, candidates: &candidates, common: &common };
+    let arrival = Arrival { own, evidence: &report.evidence, uptime_ms, candidates: &candidates, common: &common };
     Ok(Weighed { decision: decide::checkin(&arrival), claims, keys })
 }
 
-/// Silence after which a boot no longer counts as alive, whichever interval it was told.
-pub(super) async fn alive_ms(db: &mut SqliteConnection, config: &Config) -> anyhow::Result<i64> {
-    Ok(ALIVE_INTERVALS * 1000 * configs::longest_interval_s(db, config.checkin_interval).await?)
+/// Silence after which nobody speaks as this node any more.
+pub(super) async fn alive_ms(db: &mut SqliteConnection, config: &Config, node: i64) -> anyhow::Result<i64> {
+    Ok(nodes::alive_ms(nodes::told_interval(db, node).await?, config.checkin_interval))
 }
 
 /// What is known of the node that the machine says it is.
@@ -245,7 +243,7 @@ async fn create(db: &mut SqliteConnection, speaker: &Speaker<'_>, decision: &Dec
 /// Row 13: two original clients take turns as one node.
 async fn alternating(db: &mut SqliteConnection, speaker: &Speaker<'_>, settled: Settled) -> anyhow::Result<Settled> {
     let Voice::Legacy(hw_id) = speaker.voice else { return Ok(settled) };
-    let window_ms = alive_ms(&mut *db, speaker.config).await?;
+    let window_ms = alive_ms(&mut *db, speaker.config, settled.id).await?;
     if !rival::alternates(db, speaker.now, settled.id, hw_id, window_ms).await? {
         return Ok(settled);
     }

@@ -10,6 +10,7 @@ use crate::identity::decide::{Candidate, Link};
 use crate::identity::evidence::{Evidence, Group};
 use crate::identity::keys::Key;
 use crate::limits::MAX_RELATIVES;
+use crate::store::nodes::alive_ms;
 
 /// Whose candidates are looked for.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,8 @@ pub struct Search<'a> {
     pub own: Option<i64>,
     /// What it reports, where its parts may lead to nodes too.
     pub parts: Option<&'a Evidence>,
+    /// Seconds between check-ins of a node that was told no other interval.
+    pub usual_s: u32,
 }
 
 #[derive(FromRow)]
@@ -43,6 +46,7 @@ struct NodeRow {
     registered: bool,
     held: bool,
     heard: Option<i64>,
+    interval: Option<i64>,
     ruled_out: bool,
 }
 
@@ -96,6 +100,7 @@ pub async fn find(db: &mut SqliteConnection, search: &Search<'_>) -> anyhow::Res
             registered: row.registered,
             held: row.held,
             silence_ms: row.heard.map(|at| search.now - at),
+            alive_ms: alive_ms(row.interval, search.usual_s),
             link,
             shared,
             lost,
@@ -161,6 +166,7 @@ async fn nodes(db: &mut SqliteConnection, ids: &str, search: &Search<'_>) -> any
                 (SELECT max(at) FROM (
                     SELECT max(b.last_seen) AS at FROM boots b WHERE b.node = n.id AND b.boot_id IS NOT ?2
                     UNION ALL SELECT n.last_checkin WHERE n.boot_id IS NULL)) AS heard,
+                n.interval,
                 EXISTS (SELECT 1 FROM distinct_nodes d WHERE d.one = min(n.id, ?3) AND d.other = max(n.id, ?3)) AS ruled_out
          FROM json_each(?1) k JOIN nodes n ON n.id = k.value ORDER BY n.id",
     );

@@ -103,12 +103,3 @@ pub async fn nodes(db: &mut SqliteConnection, page: Page) -> anyhow::Result<(i64
     let select = sqlx::query_scalar(select);
     Ok((total, select.bind(page.limit).bind(page.start).fetch_all(db).await?))
 }
-
-/// The longest interval between check-ins that any node was told, in seconds; at least `usual`.
-///
-/// # Errors
-/// When the database fails.
-pub async fn longest_interval_s(db: &mut SqliteConnection, usual: u32) -> anyhow::Result<i64> {
-    let pushed: Option<i64> = sqlx::query_scalar("SELECT max(interval) FROM configs").fetch_one(db).await?;
-    Ok(pushed.unwrap_or(0).max(usual.into()))
-}

@@ -4,6 +4,8 @@
 
 use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
+use crate::limits::ALIVE_INTERVALS;
+use crate::store::nodes::alive_ms;
 use crate::store::view::Page;
 
 /// What the list is sorted by.
@@ -131,15 +133,33 @@ impl Counts {
     }
 }
 
-/// A page of the nodes that `query` fits. A node is silent when its last check-in was before `silent_before`; `counts` are
-/// those of that time, so that only a search is counted anew.
+/// When a node counts as silent.
+#[derive(Debug, Clone, Copy)]
+pub struct Silence {
+    /// Milliseconds since 1970.
+    pub now: i64,
+    /// Seconds between check-ins of a node that was told no longer interval.
+    pub usual_s: u32,
+}
+
+impl Silence {
+    /// As [`alive_ms`] has it. Most nodes were told no longer interval, so that the index on the last check-in does most.
+    fn condition(self, sql: &mut QueryBuilder<Sqlite>) {
+        let (now, usual_ms) = (self.now, alive_ms(None, self.usual_s));
+        sql.push("(n.last_checkin IS NULL OR (n.last_checkin < ").push_bind(now - usual_ms);
+        sql.push(" AND (n.interval IS NULL OR n.last_checkin < ").push_bind(now);
+        sql.push(" - n.interval * ").push_bind(ALIVE_INTERVALS * 1000).push(")))");
+    }
+}
+
+/// A page of the nodes that `query` fits; `counts` are those of that time, so that only a search is counted anew.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn find(
     db: &SqlitePool,
     query: &Query,
-    silent_before: i64,
+    silence: Silence,
     counts: Counts,
     page: Page,
 ) -> anyhow::Result<Listed> {
@@ -147,11 +167,11 @@ pub async fn find(
         counts.of(query.which)
     } else {
         let mut count = QueryBuilder::new("SELECT count(*) FROM nodes n JOIN summaries s ON s.node = n.id");
-        restrict(&mut count, query, silent_before);
+        restrict(&mut count, query, silence);
         count.build_query_scalar().fetch_one(db).await?
     };
     let mut select = QueryBuilder::new("SELECT n.id FROM nodes n JOIN summaries s ON s.node = n.id");
-    restrict(&mut select, query, silent_before);
+    restrict(&mut select, query, silence);
     let direction = if query.descending { "DESC" } else { "ASC" };
     // What has no value comes last either way: nobody looks for it.
     let column = query.sort.column();
@@ -160,7 +180,7 @@ pub async fn find(
     Ok(Listed { total, ids: select.build_query_scalar().fetch_all(db).await? })
 }
 
-fn restrict(sql: &mut QueryBuilder<Sqlite>, query: &Query, silent_before: i64) {
+fn restrict(sql: &mut QueryBuilder<Sqlite>, query: &Query, silence: Silence) {
     sql.push(" WHERE 1");
     match query.which {
         Which::All => {}
@@ -168,7 +188,8 @@ fn restrict(sql: &mut QueryBuilder<Sqlite>, query: &Query, silent_before: i64) {
             sql.push(" AND n.state <> 'normal'");
         }
         Which::Silent => {
-            sql.push(" AND (n.last_checkin IS NULL OR n.last_checkin < ").push_bind(silent_before).push(")");
+            sql.push(" AND ");
+            silence.condition(sql);
         }
     }
     for word in query.search.split_whitespace() {
@@ -198,10 +219,13 @@ fn pattern(word: &str) -> String {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn counts(db: &SqlitePool, silent_before: i64) -> anyhow::Result<Counts> {
-    let select = "SELECT (SELECT count(*) FROM nodes), (SELECT count(*) FROM nodes WHERE state <> 'normal'),
-                  (SELECT count(*) FROM nodes WHERE last_checkin IS NULL OR last_checkin < ?1)";
-    let (all, disputed, silent) = sqlx::query_as(select).bind(silent_before).fetch_one(db).await?;
+pub async fn counts(db: &SqlitePool, silence: Silence) -> anyhow::Result<Counts> {
+    let mut select = QueryBuilder::new(
+        "SELECT (SELECT count(*) FROM nodes), (SELECT count(*) FROM nodes WHERE state <> 'normal'),
+         (SELECT count(*) FROM nodes n WHERE ",
+    );
+    silence.condition(&mut select);
+    let (all, disputed, silent) = select.push(")").build_query_as().fetch_one(db).await?;
     Ok(Counts { all, disputed, silent })
 }
 

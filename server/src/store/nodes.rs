@@ -7,6 +7,7 @@ use wire::error::Problem;
 
 use crate::identity::canonical::HwInfo;
 use crate::identity::decide::Decision;
+use crate::limits::ALIVE_INTERVALS;
 
 /// What the decisions need of a node.
 #[derive(Debug, Clone, FromRow)]
@@ -183,6 +184,8 @@ pub struct Contact {
     pub config: Option<Value>,
     /// Reboots ordered in a row.
     pub reboots: i64,
+    /// Seconds until the next one, if the node was told.
+    pub interval: Option<u32>,
 }
 
 /// Stores a contact.
@@ -192,14 +195,30 @@ pub struct Contact {
 pub async fn set_contact(db: &mut SqliteConnection, id: i64, contact: &Contact) -> anyhow::Result<()> {
     let update = sqlx::query(
         "UPDATE nodes SET last_checkin = ?2, boot_id = ?3, agent = coalesce(?4, agent),
-         volatile = coalesce(?5, volatile), reboots = ?6, config = coalesce(?7, config) WHERE id = ?1",
+         volatile = coalesce(?5, volatile), reboots = ?6, config = coalesce(?7, config), interval = ?8 WHERE id = ?1",
     );
     let update = update.bind(id).bind(contact.at).bind(&contact.boot_id);
     let update = update.bind(contact.agent.as_ref().map(Value::to_string));
     let update = update.bind(contact.volatile.as_ref().map(Value::to_string)).bind(contact.reboots);
-    let update = update.bind(contact.config.as_ref().map(Value::to_string));
+    let update = update.bind(contact.config.as_ref().map(Value::to_string)).bind(contact.interval);
     update.execute(db).await?;
     Ok(())
+}
+
+/// Silence of a node in milliseconds after which nobody speaks as it any more: several of the intervals that it was told last,
+/// or of the usual one, where that is longer.
+#[must_use]
+pub fn alive_ms(told_s: Option<i64>, usual_s: u32) -> i64 {
+    ALIVE_INTERVALS * 1000 * told_s.unwrap_or(0).max(usual_s.into())
+}
+
+/// The interval that a node was told last, in seconds.
+///
+/// # Errors
+/// When the database fails.
+pub async fn told_interval(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<i64>> {
+    let select = sqlx::query_scalar("SELECT interval FROM nodes WHERE id = ?1");
+    Ok(select.bind(id).fetch_optional(db).await?.flatten())
 }
 
 /// The node counts as installed.

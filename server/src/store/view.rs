@@ -29,6 +29,7 @@ struct Row {
     id: i64,
     first_seen: i64,
     last_checkin: Option<i64>,
+    interval: Option<i64>,
     hw_info: String,
     dhcp_mac: Option<String>,
     facts: Option<String>,
@@ -45,7 +46,8 @@ struct Row {
     report: Option<Vec<u8>>,
 }
 
-const SELECT: &str = "SELECT n.id, n.first_seen, n.last_checkin, n.hw_info, n.dhcp_mac, n.facts, n.installed,
+const SELECT: &str =
+    "SELECT n.id, n.first_seen, n.last_checkin, n.interval, n.hw_info, n.dhcp_mac, n.facts, n.installed,
     n.installed_at, n.state, n.reason, n.decision, n.volatile, n.agent, n.boot_id, n.config, r.kind, c.zstd AS report
     FROM nodes n LEFT JOIN reports r ON r.id = n.report LEFT JOIN contents c ON c.digest = r.content WHERE n.id = ?1";
 
@@ -134,7 +136,7 @@ fn document(
         Some(at) => json!({"installed": installed, "installed_at": timestamp(at)}),
         None => json!({"installed": installed}),
     };
-    let fields: [(&str, Option<Value>); 12] = [
+    let fields: [(&str, Option<Value>); 13] = [
         ("name", Some(nodes::name(row.id).into())),
         ("node_id", Some(row.id.into())),
         ("hw_info", Some(info.to_json())),
@@ -142,6 +144,7 @@ fn document(
         ("facts", parse(row.facts)?),
         ("state", Some(state)),
         ("last_checkin", row.last_checkin.map(|t| timestamp(t).into())),
+        ("interval_s", row.interval.map(Value::from)),
         ("first_seen", Some(timestamp(row.first_seen).into())),
         ("boot_id", row.boot_id.map(Value::from)),
         ("identity", Some(identity)),

@@ -110,18 +110,44 @@ async fn what_is_wrong_is_refused_by_name_and_changes_nothing() {
 async fn a_machine_that_is_told_to_speak_rarely_is_not_taken_for_dead() {
     let server = Server::start("checkin_interval = 1\n");
     said(&server, &["config", "set", "mk_checkin_interval=3600"]);
+    let [before, rebuilt] = before_and_after();
+    assert_eq!(Boot::new(1).send(&server, &before).await.1["id"], 1);
+    // It does not know yet, and goes on by what it was told.
+    said(&server, &["config", "unset", "mk_checkin_interval"]);
+    tokio::time::sleep(std::time::Duration::from_millis(3500)).await;
+    let answer = Boot::new(2).send(&server, &rebuilt).await;
+    assert_eq!(answer.1["state"], "held", "node1 may be silent for an hour and run: {answer:?}");
+    let (_, silent) = server.text("/nodes?show=silent").await;
+    assert!(!silent.contains("id=\"node1\""), "{silent}");
+}
+
+/// A machine, and the same with another board.
+fn before_and_after() -> [Value; 2] {
     let machine = |mac: &str, board: &str, uuid: &str| {
         let mut stable = crate::conflicts::machine(1, &[mac]);
         stable["board"]["serial"] = json!(board);
         stable["system"]["uuid"] = json!(uuid);
         crate::agents::report(&stable)
     };
-    let before = machine(A, "BRD1", "00000001-0000-4000-8000-112233445501");
+    [
+        machine(A, "BRD1", "00000001-0000-4000-8000-112233445501"),
+        machine(B, "BRD9", "99999999-0000-4000-8000-112233445599"),
+    ]
+}
+
+#[tokio::test]
+async fn what_one_node_is_told_makes_nobody_else_wait() {
+    let server = Server::start("checkin_interval = 1\n");
+    let [before, rebuilt] = before_and_after();
     assert_eq!(Boot::new(1).send(&server, &before).await.1["id"], 1);
+    let mut seldom = machine(&server, 2, "00-11-22-33-44-cc").await;
+    said(&server, &["config", "set", "--node", "node2", "mk_checkin_interval=86400"]);
+    assert_eq!(told(&server, &mut seldom, 0).await.2, json!(86400));
     tokio::time::sleep(std::time::Duration::from_millis(3500)).await;
-    let rebuilt = machine(B, "BRD9", "99999999-0000-4000-8000-112233445599");
-    let answer = Boot::new(2).send(&server, &rebuilt).await;
-    assert_eq!(answer.1["state"], "held", "node1 may be silent for an hour and run: {answer:?}");
+    let (_, silent) = server.text("/nodes?show=silent").await;
+    assert!(silent.contains("id=\"node1\"") && !silent.contains("id=\"node2\""), "{silent}");
+    let answer = Boot::new(3).send(&server, &rebuilt).await;
+    assert_eq!((&answer.1["id"], &answer.1["state"]), (&json!(1), &json!("normal")), "{answer:?}");
 }
 
 #[tokio::test]

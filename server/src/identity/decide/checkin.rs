@@ -23,7 +23,7 @@ impl Arrival<'_> {
 
     /// Another boot speaks as this node, or did so until lately.
     fn is_alive(&self, candidate: &Candidate) -> bool {
-        candidate.silence_ms.is_some_and(|silence| silence <= self.alive_ms) || self.speaks_elsewhere(candidate)
+        candidate.silence_ms.is_some_and(|silence| silence <= candidate.alive_ms) || self.speaks_elsewhere(candidate)
     }
 }
 

@@ -13,6 +13,7 @@ fn candidate(id: i64, registered: bool) -> Candidate {
         registered,
         held: false,
         silence_ms: None,
+        alive_ms: 3 * MINUTE,
         link: Link::Holds,
         shared: vec![key("serial", "s")],
         lost: Vec::new(),
@@ -57,8 +58,7 @@ const MINUTE: i64 = 60_000;
 
 fn at(uptime_ms: i64, own: Option<Own>, candidates: &[Candidate]) -> (u8, Verdict) {
     let machine = machine();
-    let arrival =
-        Arrival { own, evidence: &machine, uptime_ms: Some(uptime_ms), alive_ms: 3 * MINUTE, candidates, common: &[] };
+    let arrival = Arrival { own, evidence: &machine, uptime_ms: Some(uptime_ms), candidates, common: &[] };
     let decision = checkin(&arrival);
     (decision.row, decision.verdict)
 }
@@ -228,6 +228,11 @@ fn row_9_a_replaced_board_rejoins_once_its_node_is_silent() {
     assert_eq!(after(None, std::slice::from_ref(&hint)), (9, node(2, &[], &[])), "no match key is left");
     let lately = Candidate { silence_ms: Some(MINUTE), ..hint.clone() };
     assert_eq!(after(None, &[lately]), (9, created(&[2])), "held until it is silent for long");
+    let elsewhere = Candidate { alive_ms: 24 * 60 * MINUTE, silence_ms: Some(MINUTE), ..other_machine(3) };
+    let minutes_ago = Candidate { silence_ms: Some(4 * MINUTE), ..hint.clone() };
+    assert_eq!(after(None, &[minutes_ago.clone(), elsewhere]).0, 9, "what another node was told is no matter");
+    let seldom = Candidate { alive_ms: 24 * 60 * MINUTE, ..minutes_ago };
+    assert_eq!(after(None, &[seldom]), (9, created(&[2])), "it may be silent for long and run");
     let long_ago = Candidate { silence_ms: Some(4 * MINUTE), ..hint.clone() };
     assert_eq!(after(None, std::slice::from_ref(&long_ago)), (9, node(2, &[], &[])));
     assert_eq!(at(5 * MINUTE, None, &[long_ago]), (9, created(&[2])), "it spoke while this machine was up");
@@ -300,7 +305,7 @@ proptest::proptest! {
             })
             .collect();
         let machine = machine();
-        let arrival = Arrival { own: None, evidence: &machine, uptime_ms: Some(1), alive_ms: 1, candidates: &candidates, common: &[] };
+        let arrival = Arrival { own: None, evidence: &machine, uptime_ms: Some(1), candidates: &candidates, common: &[] };
         let decision = checkin(&arrival);
         if let Verdict::Node { id, merge, .. } = &decision.verdict {
             let of = |id: &i64| decision.evidence.iter().find(|w| w.node == *id).unwrap();
