@@ -13,7 +13,8 @@ use crate::http::api;
 use crate::http::problem::Failure;
 use crate::limits::{LOG_ON_NODE_PAGE, NODES_ON_PAGE, REPORTS_ON_NODE_PAGE, ROWS_ON_PAGE};
 use crate::page::{self, List};
-use crate::store::feed::{self, Part, Wanted};
+use crate::registry::offers;
+use crate::store::feed::{self, Feed, Part, Wanted};
 use crate::store::list::{self, Query, Sort, Which};
 use crate::store::view::{self, Page};
 use crate::store::{nodes as names, now_ms};
@@ -145,7 +146,7 @@ pub async fn node(Handle(state): Handle<State>, Path(name): Path<String>, query:
     };
     let db = &state.store.readers;
     let document = view::node(db, id).await?.ok_or_else(|| api::unknown(&name))?;
-    let log = feed::read(db, &log_of(Some(id), Part::Newest, LOG_ON_NODE_PAGE)).await?;
+    let log = log_of(&state, Some(id), Part::Newest, LOG_ON_NODE_PAGE).await?;
     let reports = view::reports(db, id, Page { start: 0, limit: REPORTS_ON_NODE_PAGE }).await?;
     Ok(shown(page::node(&Node::read(document.into())?, &log, &reports, OffsetDateTime::now_utc())))
 }
@@ -164,7 +165,7 @@ pub async fn log(
         Ok(id) => id,
         Err(elsewhere) => return Ok(elsewhere.into_response()),
     };
-    let feed = feed::read(&state.store.readers, &log_of(Some(id), asked.part(), ROWS_ON_PAGE)).await?;
+    let feed = log_of(&state, Some(id), asked.part(), ROWS_ON_PAGE).await?;
     Ok(shown(page::log(Some(&name), asked.part(), &feed, OffsetDateTime::now_utc())))
 }
 
@@ -173,12 +174,16 @@ pub async fn log(
 /// # Errors
 /// When the database fails.
 pub async fn all_logs(Handle(state): Handle<State>, Pairs(asked): Pairs<Asked>) -> Result<Response, Shown> {
-    let feed = feed::read(&state.store.readers, &log_of(None, asked.part(), ROWS_ON_PAGE)).await?;
+    let feed = log_of(&state, None, asked.part(), ROWS_ON_PAGE).await?;
     Ok(shown(page::log(None, asked.part(), &feed, OffsetDateTime::now_utc())))
 }
 
-fn log_of(node: Option<i64>, part: Part, limit: i64) -> Wanted {
-    Wanted { node, since: None, part, limit }
+/// A part of the log, with those offers to take something back that still stand.
+async fn log_of(state: &State, node: Option<i64>, part: Part, limit: i64) -> anyhow::Result<Feed> {
+    let db = &state.store.readers;
+    let mut feed = feed::read(db, &Wanted { node, since: None, part, limit }).await?;
+    offers::retract(db, &mut feed.entries).await?;
+    Ok(feed)
 }
 
 /// `GET /nodes/{name}/reports`.

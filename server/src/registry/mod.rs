@@ -8,6 +8,7 @@ pub mod disputes;
 pub mod explain;
 pub mod legacy;
 pub mod lookup;
+pub mod offers;
 pub mod operate;
 pub mod queue;
 pub mod reason;

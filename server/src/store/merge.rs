@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sqlx::SqliteConnection;
+use sqlx::{SqliteConnection, SqlitePool};
 
 use crate::identity::canonical::HwInfo;
 use crate::identity::decide::Decision;
@@ -66,6 +66,15 @@ pub async fn merge(
     let detail = json!({"from": nodes::name(from), "into": nodes::name(into), "decision": decision});
     history::event(db, at, "node-merged", Some(into), &detail).await?;
     Ok(())
+}
+
+/// When the merge took place that an id is an alias by, in milliseconds since 1970.
+///
+/// # Errors
+/// When the database fails.
+pub async fn merged_at(db: &SqlitePool, alias: i64) -> anyhow::Result<Option<i64>> {
+    let select = sqlx::query_scalar("SELECT merged FROM aliases WHERE alias = ?1");
+    Ok(select.bind(alias).fetch_optional(db).await?)
 }
 
 /// Makes the alias a node again, with its hardware of then; log and reports stay where they are. Gives its id and that of

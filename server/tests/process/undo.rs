@@ -116,3 +116,17 @@ async fn what_has_no_undo_says_what_there_is() {
     }
     assert!(refused(&server, &["conflicts", "undo", "1"]).contains("no command of an operator"));
 }
+
+#[tokio::test]
+async fn a_merge_that_was_taken_back_is_not_offered_on_older_pages() {
+    let (server, _, _) = with_a_shared_port().await;
+    said(&server, &["conflicts", "merge", "node2", "node1"]);
+    let cursor = server.get("/api/collections/events").await.1["cursor"].as_str().unwrap().to_owned();
+    let offers = async |path: &str| server.text(path).await.1.matches("value=\"split node2\"").count();
+    let older = format!("/log?before={cursor}");
+    assert_eq!(offers(&older).await, 1, "it stands");
+    said(&server, &["conflicts", "split", "node2"]);
+    assert_eq!(offers(&older).await, 0, "it does not any more");
+    said(&server, &["conflicts", "merge", "node2", "node1"]);
+    assert_eq!((offers(&older).await, offers("/log").await), (0, 1), "only the one that stands");
+}
