@@ -13,6 +13,11 @@ fn click(browser: &mut Browser, what: &str) {
     browser.click(&format!("document.querySelector('{what}')"));
 }
 
+/// Has the page do now what it does every few seconds, and waits for the end of that.
+fn ask_anew(browser: &mut Browser) {
+    assert_eq!(browser.value("update().then(() => true)"), true);
+}
+
 fn text(browser: &mut Browser) -> String {
     browser.value("document.querySelector('main').innerText").as_str().unwrap().to_owned()
 }
@@ -71,8 +76,8 @@ async fn a_part_in_two_nodes_is_given_to_the_one_that_has_it() {
     look(&mut browser, &server, "shared");
     let before = server.node(1).await["identity"]["claims"].clone();
     click(&mut browser, &format!("button[value=\"move-hardware node1 node2 mac={B}\"]"));
-    // The page asks for itself anew meanwhile, and stays what it is.
-    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    // The page asks for itself anew, and stays what it is.
+    ask_anew(&mut browser);
     assert!(text(&mut browser).contains("Nothing has been changed yet"));
     click(&mut browser, "form[method=post] button");
     let claims = server.node(2).await["identity"]["claims"].clone();
@@ -120,7 +125,7 @@ async fn one_machine_is_said_once_and_taken_back_and_a_refusal_stays() {
     said(&server, &["conflicts", "split", "node2"]);
     click(&mut browser, "form[method=post] button");
     // The page does not ask for itself anew, and so become the question again.
-    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    ask_anew(&mut browser);
     let shown = text(&mut browser);
     assert!(shown.contains("Nothing was changed") && shown.contains("was not merged into another node"), "{shown}");
     browser.picture(&picture("conflicts-refused"));
