@@ -151,6 +151,15 @@ async fn what_one_node_is_told_makes_nobody_else_wait() {
 }
 
 #[tokio::test]
+async fn a_gem_mirror_is_sent_as_it_was_set() {
+    let server = Server::start("");
+    let mut boot = machine(&server, 1, A).await;
+    said(&server, &["config", "set", "mk_gem_mirror_uri=http://m/gems", "mk_gemlist_uri=http://m/list"]);
+    let keys = json!({"mk_gem_mirror_uri": "http://m/gems", "mk_gemlist_uri": "http://m/list"});
+    assert_eq!(told(&server, &mut boot, 0).await.1, keys, "nothing of it is hashed");
+}
+
+#[tokio::test]
 async fn a_duplicates_configuration_goes_over_to_the_node_that_it_is() {
     let server = Server::start("");
     let mut boot = machine(&server, 1, A).await;
