@@ -23,6 +23,7 @@ use anyhow::Context as _;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 use wire::error::Problem;
+use wire::inventory::Lldp;
 
 use crate::cmdline::{KernelLine, PortName};
 use crate::init::client;
@@ -66,7 +67,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
     runtime.block_on(async {
         let changes = socket::Changes::listen()?;
         let (sender, receiver) = unbounded_channel();
-        Unit::new(Settings::load().line, sender).run(changes, receiver).await
+        let mut unit = Unit::new(Settings::load().line, sender);
+        let former = Net::read().unwrap_or_default().ports.into_iter();
+        unit.former = former.filter_map(|port| Some((port.key, port.lldp?))).collect();
+        unit.run(changes, receiver).await
     })
 }
 
@@ -81,6 +85,8 @@ struct Unit {
     /// When DNS is asked again.
     ask_at: Option<Instant>,
     published: Option<Net>,
+    /// What ports heard before this unit was started again, by key.
+    former: BTreeMap<String, Lldp>,
 }
 
 impl Unit {
@@ -94,6 +100,7 @@ impl Unit {
             asking: None,
             ask_at: None,
             published: None,
+            former: BTreeMap::new(),
         }
     }
 
@@ -180,8 +187,11 @@ impl Unit {
             let mac = tree.text(dir.join("address")).and_then(|t| port::mac_of(&t));
             let (Some(index), Some(mac)) = (index, mac) else { continue };
             seen.push(index);
-            let events = self.events.clone();
-            let port = self.ports.entry(index).or_insert_with(|| Port::new(nic, index, mac, events));
+            let (events, former) = (self.events.clone(), &mut self.former);
+            let port = self.ports.entry(index).or_insert_with(|| {
+                let lldp = former.remove(&nic.key).map(|lldp| lldp::Hearing::remembering(lldp, now));
+                Port::new(nic, index, mac, lldp.unwrap_or_default(), events)
+            });
             port.set_carrier(tree.number(dir.join("carrier")) == Some(1), now);
         }
         self.ports.retain(|index, port| {

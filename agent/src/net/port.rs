@@ -77,7 +77,7 @@ pub(super) struct Port {
 
 impl Port {
     /// Takes a port into care and begins to bring it up.
-    pub(super) fn new(nic: nic::Port, index: u32, mac: Mac, events: UnboundedSender<Event>) -> Self {
+    pub(super) fn new(nic: nic::Port, index: u32, mac: Mac, lldp: Hearing, events: UnboundedSender<Event>) -> Self {
         let mut port = Self {
             nic,
             index,
@@ -88,7 +88,7 @@ impl Port {
             dhcp: None,
             applied: None,
             error: None,
-            lldp: Hearing::default(),
+            lldp,
             ears: None,
             listen_at: None,
             events,

@@ -100,7 +100,7 @@ fn a_port_knows_its_switch_with_and_without_tags() {
     }
     let cable = Cable::new("l");
     let place = Place::with_ports("", &[&cable]);
-    let _unit = place.start("net");
+    let unit = place.start("net");
     let switch = Switch::at(&cable);
     switch.says_until(&frame("leaf-a", "e1", &[], 120), "switch", || (heard(&place).len() == 1).then_some(()));
     let link = cable.ip("-d link show eth0");
@@ -124,6 +124,14 @@ fn a_port_knows_its_switch_with_and_without_tags() {
     assert_eq!((&lldp["neighbours"][1]["tagged"], &lldp["silent_s"]), (&1.into(), &Value::Null), "{facts}");
     assert_eq!(lldp["neighbours"][1]["raw"], "0207076c6561662d610403056532060200 78".replace(' ', ""));
     assert!(place.prints("facts --flat").contains("lldp_neighbor_portid_eth0"));
+
+    // A crash is no news of the cables.
+    drop(unit);
+    let _unit = place.start("net");
+    switch.says_until(&frame("leaf-a", "e5", &[], 120), "switch after a crash", || {
+        (heard(&place).len() == 5).then_some(())
+    });
+    assert_eq!(heard(&place)[..4], all);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Instant;
 use wire::inventory::{Lldp, Neighbour};
 
 use super::Heard;
-use crate::limits::{LLDP_NEIGHBOURS, LLDP_SILENCE};
+use crate::limits::{LLDP_DEFAULT_TTL, LLDP_NEIGHBOURS, LLDP_SILENCE};
 
 /// Chassis, port and VLAN tag: a switch may speak on one port under several tags.
 type Who = (String, String, Option<u16>);
@@ -29,10 +29,20 @@ pub(crate) struct Hearing {
 }
 
 impl Hearing {
+    /// What was known before this unit was started again: a crash is no news of the cables. Those whom nobody hears any
+    /// more are forgotten as others are.
+    pub(crate) fn remembering(former: Lldp, now: Instant) -> Self {
+        let until = now + LLDP_DEFAULT_TTL;
+        let known = former.neighbours.into_iter().map(|neighbour| (who(&neighbour), Known { neighbour, until }));
+        Self { known: known.collect(), quiet_since: None, silent: former.silent_s.is_some() }
+    }
+
     /// Whether the port can hear: it has a link. Behind another link there may be another switch.
     pub(crate) fn can_hear(&mut self, can: bool, now: Instant) {
-        if can != self.quiet_since.is_some() {
-            *self = Self { quiet_since: can.then_some(now), ..Self::default() };
+        match (can, self.quiet_since) {
+            (true, None) => self.quiet_since = Some(now),
+            (false, Some(_)) => *self = Self::default(),
+            (true, Some(_)) | (false, None) => {}
         }
     }
 
@@ -47,8 +57,7 @@ impl Hearing {
             self.known.retain(|(chassis, port, _), _| (chassis, port) != (&neighbour.chassis, &neighbour.port));
             return;
         }
-        let who = (neighbour.chassis.clone(), neighbour.port.clone(), neighbour.tagged);
-        let until = now + ttl;
+        let (who, until) = (who(&neighbour), now + ttl);
         if let Some(known) = self.known.get_mut(&who) {
             known.until = until;
             if !is_same(&known.neighbour, &neighbour) {
@@ -62,7 +71,8 @@ impl Hearing {
     /// Time went by.
     pub(crate) fn tick(&mut self, now: Instant) {
         self.known.retain(|_, known| known.until > now);
-        self.silent = self.known.is_empty() && self.quiet_since.is_some_and(|since| now >= since + LLDP_SILENCE);
+        let long = self.quiet_since.is_some_and(|since| now >= since + LLDP_SILENCE);
+        self.silent = self.known.is_empty() && (self.silent || long);
     }
 
     /// When the next [`Self::tick`] changes something.
@@ -78,6 +88,10 @@ impl Hearing {
         let neighbours: Vec<Neighbour> = self.known.values().map(|known| known.neighbour.clone()).collect();
         (silent_s.is_some() || !neighbours.is_empty()).then_some(Lldp { silent_s, neighbours })
     }
+}
+
+fn who(neighbour: &Neighbour) -> Who {
+    (neighbour.chassis.clone(), neighbour.port.clone(), neighbour.tagged)
 }
 
 /// Whether all that was understood is the same. What was not may hold counters, which must not make each frame a change.
@@ -153,6 +167,27 @@ mod tests {
         assert_eq!((hearing.describe(), hearing.due()), (None, None));
         hearing.can_hear(true, at(2000));
         assert_eq!(hearing.due(), Some(at(2065)), "silence counts from the new link");
+    }
+
+    #[test]
+    fn what_was_known_before_a_crash_is_no_news() {
+        let (mut hearing, at) = linked();
+        hearing.heard(from("e1", "", 30), at(1));
+        let before = hearing.describe().unwrap();
+        let mut hearing = Hearing::remembering(before.clone(), at(2));
+        assert_eq!(hearing.describe().as_ref(), Some(&before), "before the port is up");
+        hearing.can_hear(true, at(3));
+        hearing.tick(at(121));
+        assert_eq!((hearing.describe().as_ref(), hearing.due()), (Some(&before), Some(at(122))));
+        hearing.tick(at(122));
+        assert_eq!(hearing.describe().unwrap().silent_s, Some(65), "it was not heard again");
+
+        let mut hearing = Hearing::remembering(hearing.describe().unwrap(), at(130));
+        hearing.can_hear(true, at(130));
+        hearing.tick(at(131));
+        assert_eq!(hearing.describe().unwrap().silent_s, Some(65), "silence goes on");
+        hearing.can_hear(false, at(132));
+        assert_eq!(hearing.describe(), None);
     }
 
     #[test]
