@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use nix::sys::signal::{SigHandler, Signal};
 
-use self::args::{Command, UnitCommand};
+use self::args::{Command, Facts, UnitCommand};
 use self::show::Snapshot;
 use crate::init::client::{self, Reply, Request};
 use crate::settings::Settings;
@@ -66,13 +66,14 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
             print(&report.text)?;
             return Ok(ExitCode::from(if report.is_well { 0 } else { UNWELL }));
         }
-        Command::Facts { flat } => {
-            let inventory = facts::collect(&Tree::live());
-            let text = match flat {
-                true => serde_json::to_string_pretty(&wire::facts::flatten(&inventory))?,
-                false => serde_json::to_string_pretty(&inventory)?,
+        Command::Facts(how) => {
+            let inventory = || facts::collect(&Tree::live());
+            let text = match how {
+                Facts::Inventory => serde_json::to_string_pretty(&inventory())?,
+                Facts::Flat => serde_json::to_string_pretty(&wire::facts::flatten(&inventory()))?,
+                Facts::Recording => facts::record(&Tree::live()),
             };
-            print(&format!("{text}\n"))?;
+            print(&format!("{}\n", text.trim_end()))?;
         }
         Command::Units => print(&Snapshot::read()?.units())?,
         Command::Unit(command) => ask(&match command {

@@ -12,6 +12,7 @@ mk-agent: the Razor Microkernel's agent
   mk-agent status                      what this node is doing; exit code 3 when something is wrong
   mk-agent doctor                      the way to the server, step by step, up to the first that fails; exit code 3 then
   mk-agent facts [--flat]              this machine's inventory as JSON, or as flat facts
+  mk-agent facts --record              what it is read from, for a report of a fault: numbers of the machine are replaced
   mk-agent unit list                   supervised units
   mk-agent unit start|stop|restart NAME
   mk-agent logs NAME                   last lines of a unit
@@ -41,10 +42,7 @@ pub(super) enum Command {
     /// Walk the way to the server.
     Doctor,
     /// Print the inventory.
-    Facts {
-        /// As flat facts.
-        flat: bool,
-    },
+    Facts(Facts),
     /// Print the units.
     Units,
     /// Change a unit.
@@ -57,6 +55,17 @@ pub(super) enum Command {
     Reboot,
     /// Switch the machine off.
     Poweroff,
+}
+
+/// How the inventory is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Facts {
+    /// As it is.
+    Inventory,
+    /// As flat facts.
+    Flat,
+    /// What it is read from.
+    Recording,
 }
 
 /// What to do with a unit.
@@ -82,7 +91,7 @@ pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, le
             "daemon" => Command::Daemon { foreground: flag(&mut words, "foreground")? },
             "status" => Command::Status,
             "doctor" => Command::Doctor,
-            "facts" => Command::Facts { flat: flag(&mut words, "flat")? },
+            "facts" => Command::Facts(facts(&mut words)?),
             "unit" => unit(&mut words)?,
             "logs" => Command::Logs(name(&mut words)?),
             "tce" => match name(&mut words)?.as_str() {
@@ -99,6 +108,15 @@ pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, le
         None => Ok(command),
         Some(argument) => Err(argument.unexpected()),
     }
+}
+
+fn facts(words: &mut lexopt::Parser) -> Result<Facts, lexopt::Error> {
+    Ok(match words.next()? {
+        None => Facts::Inventory,
+        Some(Long("flat")) => Facts::Flat,
+        Some(Long("record")) => Facts::Recording,
+        Some(argument) => return Err(argument.unexpected()),
+    })
 }
 
 fn unit(words: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
@@ -139,7 +157,9 @@ mod tests {
             ("run net", Command::Run("net".to_owned())),
             ("daemon", Command::Daemon { foreground: false }),
             ("daemon --foreground", Command::Daemon { foreground: true }),
-            ("facts --flat", Command::Facts { flat: true }),
+            ("facts", Command::Facts(Facts::Inventory)),
+            ("facts --flat", Command::Facts(Facts::Flat)),
+            ("facts --record", Command::Facts(Facts::Recording)),
             ("doctor", Command::Doctor),
             ("unit list", Command::Units),
             ("unit restart net", Command::Unit(UnitCommand::Restart("net".to_owned()))),

@@ -17,6 +17,7 @@ mod network;
 mod numa;
 mod pci;
 mod place;
+mod record;
 mod site;
 mod smbios;
 mod system;
@@ -40,6 +41,7 @@ use crate::state::{Devices, Published as _};
 use crate::tree::Tree;
 
 use collector::Collector;
+pub(crate) use record::record;
 
 /// All collectors. Each runs in its own thread, so that one which hangs harms none of the others.
 const COLLECTORS: [Collector; 14] = [

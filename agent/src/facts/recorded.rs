@@ -1,5 +1,7 @@
-//! Recorded machines, replayed through all collectors. `recorded/record.sh` records the machine that it runs on,
+//! Recorded machines, replayed through all collectors. `mk-agent facts --record` records the machine that it runs on,
 //! `recorded/make.sh` makes the recordings from QEMU guests.
+
+mod summary;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,12 +14,12 @@ use super::collect;
 use crate::tree::Tree;
 
 /// A server with two sockets and NUMA nodes, modules in slots, a disk of every kind, two ports; UEFI.
-const Q35_SERVER: &str = include_str!("recorded/q35-server.machine");
+pub(super) const Q35_SERVER: &str = include_str!("recorded/q35-server.machine");
 /// The smallest machine: BIOS, one processor, an IDE disk, no serial numbers.
-const PC_SMALL: &str = include_str!("recorded/pc-small.machine");
+pub(super) const PC_SMALL: &str = include_str!("recorded/pc-small.machine");
 
 /// Unpacks a recording into a folder.
-fn unpack(recording: &str, root: &Path) {
+pub(super) fn unpack(recording: &str, root: &Path) {
     for entry in recording.split("=== ").filter(|entry| !entry.trim().is_empty()) {
         let (header, content) = entry.split_once('\n').unwrap_or((entry, ""));
         let (kind, path) = header.split_once(' ').unwrap();
@@ -38,7 +40,7 @@ fn unpack(recording: &str, root: &Path) {
     }
 }
 
-fn inventory(recording: &str) -> Inventory {
+pub(super) fn inventory(recording: &str) -> Inventory {
     let dir = tempfile::tempdir().unwrap();
     unpack(recording, dir.path());
     let inventory = collect(&Tree::at(dir.path()));
@@ -57,19 +59,19 @@ fn server_identity() {
     let system = found.system.unwrap();
     assert_eq!(system.manufacturer, some("ACME"));
     assert_eq!(system.product, some("Server 9000"));
-    assert_eq!(system.serial, some("SYS-0001"));
-    assert_eq!(system.uuid, some("11223344-5566-7788-99aa-bbccddeeff00"));
+    assert_eq!(system.serial, some("OTV-9270"));
+    assert_eq!(system.uuid, some("33388275-4306-5949-84ce-bfedddccdc53"));
     assert_eq!((system.sku, system.family, system.version), (some("S9K"), some("Servers"), some("r2")));
     let board = found.board.unwrap();
-    assert_eq!((board.product, board.serial, board.asset), (some("Board-9"), some("BRD-0001"), some("BA-1")));
+    assert_eq!((board.product, board.serial, board.asset), (some("Board-9"), some("AVB-3622"), some("BA-1")));
     let chassis = found.chassis.unwrap();
-    assert_eq!((chassis.kind, chassis.serial, chassis.asset), (Some(1), some("CHS-0001"), some("CA-1")));
+    assert_eq!((chassis.kind, chassis.serial, chassis.asset), (Some(1), some("BYR-4359"), some("CA-1")));
     let bios = found.bios.unwrap();
     assert_eq!((bios.vendor, bios.version), (some("ACME"), some("1.2.3")));
     assert_eq!((bios.date, bios.release), (some("02/03/2024"), some("4.5")));
     let boot = found.boot.unwrap();
     assert_eq!((boot.mode, boot.secure_boot), (some("uefi"), Some(false)));
-    assert_eq!(boot.interface, some("52:54:00:aa:00:02"));
+    assert_eq!(boot.interface, some("52:54:00:da:65:13"));
     let kernel = found.kernel.unwrap();
     assert!(kernel.release.unwrap().starts_with("6.1.0-"));
     assert_eq!(kernel.architecture, some("x86_64"));
@@ -108,15 +110,15 @@ fn server_disks() {
         })
         .collect();
     let expected = [
-        ("0000:00:04.0/ns1", 3, "NVME-0001", "nvme"),
-        ("0000:00:04.0/ns2", 1, "NVME-0001", "nvme"),
-        ("0000:00:06.0", 2, "VIRTIO-0001", "virtio"),
-        ("0000:00:07.0/usb1/0:0:0", 1, "USB-0001", "usb"),
-        ("naa.5000c50012345678", 4, "SATA-0001", "sata"),
-        ("naa.5000c500aabbccdd", 5, "SAS-0001", "scsi"),
+        ("0000:00:04.0/ns1", 3, "MWUD-2237", "nvme"),
+        ("0000:00:04.0/ns2", 1, "MWUD-2237", "nvme"),
+        ("0000:00:06.0", 2, "QHNGGH-1672", "virtio"),
+        ("0000:00:07.0/usb1/0:0:0", 1, "MPC-9780", "usb"),
+        ("naa.5000c502bdadbdca", 5, "VFH-5098", "scsi"),
+        ("naa.5000c50547931564", 4, "TDID-4311", "sata"),
     ];
     assert_eq!(disks, expected);
-    let sata = &found.stable.disks[4];
+    let sata = &found.stable.disks[5];
     // The model is not cut to the 16 letters of SCSI.
     assert_eq!(sata.model, some("ACME-SATA-MODEL-LONGER-THAN-16"));
     assert_eq!((sata.firmware.clone(), sata.path.clone()), (some("F123"), some("0000:00:1f.2/ata2")));
@@ -124,7 +126,7 @@ fn server_disks() {
     let stick = &found.stable.disks[3];
     assert!(stick.removable);
     let names = found.volatile.unwrap().names;
-    assert_eq!(names["naa.5000c500aabbccdd"], "sdb");
+    assert_eq!(names["naa.5000c502bdadbdca"], "sdb");
 }
 
 #[test]
@@ -136,9 +138,9 @@ fn server_ports_and_devices() {
         .map(|n| (n.key.as_str(), n.mac.as_deref().unwrap(), n.driver.as_deref().unwrap(), n.pci_id.as_deref()))
         .collect();
     let expected = [
-        ("0000:00:02.0", "52:54:00:aa:00:02", "e1000e", Some("8086:10d3")),
-        ("0000:00:03.0", "52:54:00:aa:00:01", "virtio_net", Some("1af4:1000")),
-        ("1-2", "52:54:00:aa:00:09", "cdc_ether", None),
+        ("0000:00:02.0", "52:54:00:da:65:13", "e1000e", Some("8086:10d3")),
+        ("0000:00:03.0", "52:54:00:fb:91:09", "virtio_net", Some("1af4:1000")),
+        ("1-2", "52:54:00:fd:91:00", "cdc_ether", None),
     ];
     assert_eq!(seen, expected);
     let volatile = found.volatile.as_ref().unwrap();
@@ -146,9 +148,9 @@ fn server_ports_and_devices() {
     assert!(volatile.links["0000:00:02.0"].up);
     // The kernel's order differs from the order of the slots; the flat facts follow the slots.
     let flat = wire::facts::flatten(&found);
-    assert_eq!(flat["macaddress_eth0"], "52:54:00:aa:00:02");
+    assert_eq!(flat["macaddress_eth0"], "52:54:00:da:65:13");
     assert!(!flat.contains_key("macaddress_eth2"));
-    assert_eq!(wire::facts::hw_id(&found.stable), "525400aa0002_525400aa0001");
+    assert_eq!(wire::facts::hw_id(&found.stable), "525400da6513_525400fb9109");
     let nvme = found.stable.pci.iter().find(|d| d.address == "0000:00:04.0").unwrap();
     assert_eq!((nvme.id.as_str(), nvme.class.as_str(), nvme.driver.clone()), ("1b36:0010", "010802", some("nvme")));
     let usb: Vec<_> = found.stable.usb.iter().map(|d| (d.path.as_str(), d.id.as_str())).collect();
@@ -166,7 +168,7 @@ fn small_machine() {
     let cpu = stable.cpu.unwrap();
     assert_eq!((cpu.packages, cpu.cores, cpu.threads), (Some(1), Some(1), Some(1)));
     let disks: Vec<_> = stable.disks.iter().map(|d| (d.key.as_str(), d.serial.as_deref())).collect();
-    assert_eq!(disks, [("0000:00:01.1/ata1", Some("QM00001"))]);
+    assert_eq!(disks, [("0000:00:01.1/ata1", Some("VP86509"))]);
     assert_eq!(stable.system.unwrap().serial, None);
     assert_eq!(stable.memory.unwrap().installed_bytes, Some(256 << 20));
     assert_eq!(stable.nics.len(), 1);

@@ -1,15 +1,18 @@
 #!/bin/sh
-# Makes the recordings of this folder: boots QEMU guests with Debian's kernel and records them with record.sh.
-# Needs qemu-system-x86, ovmf, kmod, cpio, and apt (kernel and busybox are downloaded, nothing is installed).
-# Use: make.sh [MACHINE...]
+# Makes the recordings of this folder: boots QEMU guests with Debian's kernel, in which `mk-agent facts --record` writes
+# them. Needs qemu-system-x86, ovmf, swtpm, kmod, cpio, and apt (kernel and busybox are downloaded, nothing is installed).
+# Use: make.sh AGENT [MACHINE...], AGENT a static mk-agent, as `cargo xtask build-iso` leaves it in target/.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
+agent=$(realpath "${1:?make.sh AGENT [MACHINE...]}")
+shift
 
-modules="virtio_pci virtio_blk virtio_net virtio_scsi nvme ahci ata_piix sd_mod sr_mod megaraid_sas e1000 e1000e
-usb_storage uas xhci_pci cdc_ether efivarfs"
+modules="virtio_pci virtio_blk virtio_net virtio_scsi nvme ahci ata_piix sd_mod sr_mod megaraid_sas mptsas sym53c8xx
+vmw_pvscsi e1000 e1000e e100 8139cp 8139too ne2k-pci pcnet32 vmxnet3 usb_storage uas xhci_pci cdc_ether
+sdhci_pci mmc_block efivarfs tpm_tis tpm_crb ipmi_si ipmi_devintf drivetemp"
 
 prepare() {
     cd "$work"
@@ -21,7 +24,7 @@ prepare() {
     release=${kernel#linux-image-}
     mkdir -p init/bin init/proc init/sys init/lib/modules
     cp root/bin/busybox init/bin/
-    cp "$here/record.sh" init/
+    cp "$agent" init/mk-agent
     depmod -b root "$release"
     # In the order in which they must be loaded.
     for module in $modules; do
@@ -44,7 +47,7 @@ while read -r module; do insmod /lib/modules/$module; done </order
 sleep 8
 for interface in /sys/class/net/eth*; do ip link set "${interface##*/}" up; done
 sleep 3
-sh /record.sh >/recording
+/mk-agent facts --record >/recording
 { echo; cat /recording; } >/dev/ttyS1
 sync
 poweroff -f
@@ -87,7 +90,7 @@ q35_server() {
     for slot in 0 1 2; do module_table $slot >"$work/module$slot"; done
     cp /usr/share/OVMF/OVMF_VARS_4M.fd "$work/vars"
     boot q35-server -machine q35,smm=on -m 2048 -smp 4,sockets=2,cores=2,threads=1 -cpu Skylake-Server \
-        -append "console=ttyS0 panic=-1 rdinit=/init BOOTIF=01-52-54-00-aa-00-02" \
+        -append "$line BOOTIF=01-52-54-00-aa-00-02" \
         -object memory-backend-ram,id=m0,size=1024M -object memory-backend-ram,id=m1,size=1024M \
         -numa node,nodeid=0,cpus=0-1,memdev=m0 -numa node,nodeid=1,cpus=2-3,memdev=m1 \
         -drive if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd \
@@ -115,15 +118,128 @@ q35_server() {
 
 # The smallest machine: BIOS, one processor, an IDE disk, no serial numbers.
 pc_small() {
-    boot pc-small -machine pc -m 256 -append "console=ttyS0 panic=-1 rdinit=/init" \
+    boot pc-small -machine pc -m 256 -append "$line" \
         -drive "if=ide,format=raw,file=$(disk ide 1G)" -nic user,model=e1000
 }
 
+# Two sockets, four NUMA nodes, eight modules, two threads a core; disks and ports behind root ports that are wider and
+# faster than what is plugged in; NVMe with a WWN.
+epyc_numa() {
+    nodes=""
+    for node in 0 1 2 3; do
+        nodes="$nodes -object memory-backend-ram,id=m$node,size=512M"
+        nodes="$nodes -numa node,nodeid=$node,cpus=$((node * 4))-$((node * 4 + 3)),memdev=m$node"
+    done
+    # shellcheck disable=SC2086 # options
+    boot epyc-numa -machine q35 -m 2048 -cpu EPYC -smp 16,sockets=2,cores=4,threads=2 $nodes \
+        -append "$line" -uuid 4c4c4544-0038-5010-8052-b4c04f4e3132 \
+        -smbios type=1,manufacturer="Dell Inc.",product="PowerEdge R7525",serial=8P8RON2,sku=SKU=08FF \
+        -smbios type=2,manufacturer="Dell Inc.",product=0PYVT1,version=A07,serial=.8P8RON2.CNIVC0012345AB. \
+        -smbios type=3,manufacturer="Dell Inc.",serial=8P8RON2,asset=RACK-1207 \
+        -smbios type=17,loc_pfx=DIMM,bank=Bank,manufacturer=Hynix,serial=34A91B02,part=HMA82GR7AFR8N-VK,speed=2933 \
+        -device pcie-root-port,id=r1,chassis=1,x-speed=16,x-width=16 -device pcie-root-port,id=r2,chassis=2,x-speed=8,x-width=8 \
+        -drive "if=none,id=a,format=raw,file=$(disk a 2G)" -device nvme,bus=r1,id=n0,serial=S6CKNE0R100234 \
+        -device nvme-ns,drive=a,bus=n0,nsid=1,eui64=0x5cd2e4a1b2c3d4e5 \
+        -device virtio-scsi-pci,id=s -drive "if=none,id=b,format=raw,file=$(disk b 3G)" \
+        -device scsi-hd,bus=s.0,drive=b,serial=ZL2ABCD1,wwn=0x5000c500deadbee1,rotation_rate=10000 \
+        -nic none -netdev user,id=u -device vmxnet3,bus=r2,netdev=u,mac=b0:26:28:12:34:56
+}
+
+# BIOS, old controllers: LSI SAS and SCSI, a disk without WWN.
+pc_scsi() {
+    boot pc-scsi -machine pc -m 512 -cpu Nehalem -smp 2 -append "$line" \
+        -device mptsas1068,id=m -drive "if=none,id=a,format=raw,file=$(disk a 1G)" \
+        -device scsi-hd,bus=m.0,drive=a,serial=9XE0ABC1,wwn=0x5000c5004a5b6c7d \
+        -device lsi53c895a,id=l -drive "if=none,id=b,format=raw,file=$(disk b 2G)" -device scsi-hd,bus=l.0,drive=b,serial=3KT0DEF2 \
+        -nic user,model=rtl8139,mac=00:e0:4c:68:01:02
+}
+
+# UEFI with a TPM and NVMe alone, two drives of which one has two namespaces that two controllers share.
+uefi_tpm() {
+    mkdir -p "$work/tpm"
+    swtpm socket --tpm2 --tpmstate "dir=$work/tpm" --ctrl "type=unixio,path=$work/tpm/socket" --terminate &
+    cp /usr/share/OVMF/OVMF_VARS_4M.ms.fd "$work/vars"
+    boot uefi-tpm -machine q35,smm=on -m 1024 -append "$line" \
+        -drive if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.ms.fd \
+        -drive "if=pflash,format=raw,file=$work/vars" -global driver=cfi.pflash01,property=secure,value=on \
+        -chardev "socket,id=c,path=$work/tpm/socket" -tpmdev emulator,id=t,chardev=c -device tpm-crb,tpmdev=t \
+        -device nvme-subsys,id=sub -device nvme,id=n0,subsys=sub,serial=PHLJ9123004K2P0BGN -device nvme,id=n1,subsys=sub,serial=PHLJ9123004K2P0BGN \
+        -drive "if=none,id=a,format=raw,file=$(disk a 1G)" -device nvme-ns,drive=a,nsid=1,shared=on \
+        -drive "if=none,id=b,format=raw,file=$(disk b 2G)" -device nvme,id=n2,serial=S4EWNF0M700123,drive=b \
+        -nic user,model=e1000e,mac=3c:ec:ef:12:ab:34
+}
+
+# A service processor by KCS.
+ipmi() {
+    boot ipmi -machine q35 -m 512 -append "$line" -device ipmi-bmc-sim,id=bmc -device isa-ipmi-kcs,bmc=bmc \
+        -smbios type=1,manufacturer=Supermicro,product=X11DPU,serial=0123456789 \
+        -smbios type=2,manufacturer=Supermicro,product=X11DPU,serial=OM19AS012345 \
+        -smbios type=3,manufacturer=Supermicro,serial=C8190AL12A30123,asset="To be filled by O.E.M." \
+        -nic user,model=e1000e,mac=ac:1f:6b:01:02:03 -nic user,model=e1000e,mac=ac:1f:6b:01:02:04
+}
+
+# What firmware writes in place of numbers, with one UUID on many boards.
+placeholders() {
+    boot placeholders -machine pc -m 256 -append "$line" -uuid 03000200-0400-0500-0006-000700080009 \
+        -smbios type=1,manufacturer="System manufacturer",product="System Product Name",serial="System Serial Number" \
+        -smbios type=2,manufacturer="Default string",serial="Default string",asset="Default string" \
+        -smbios type=3,manufacturer="To Be Filled By O.E.M.",serial="To Be Filled By O.E.M.",asset=0000000000 \
+        -smbios type=17,manufacturer=Unknown,serial=00000000,part=NOT_AVAILABLE -nic user,model=pcnet,mac=00:00:00:00:00:01
+}
+
+# Structures that are too short, texts that are not there or no UTF-8, a table that says more than there is.
+bad_smbios() {
+    # Type 2 with text 9 of one; type 3 cut after its kind; type 17 of four bytes; type 11 with letters of Latin-1.
+    printf '\002\010\000\002\001\011\001\002ACME\000\000' >"$work/board"
+    printf '\003\006\000\003\001\027\000\000' >"$work/chassis"
+    printf '\021\004\000\021\000\000' >"$work/module0"
+    printf '\013\005\000\013\002Gr\374n\000\377\376secret-4711\000\000' >"$work/texts"
+    boot bad-smbios -machine pc -m 256 -append "$line" -smbios "file=$work/board" -smbios "file=$work/chassis" \
+        -smbios "file=$work/module0" -smbios "file=$work/texts" -nic user,model=ne2k_pci,mac=00:80:10:20:30:40
+}
+
+# Eight ports of seven makes, two of them on one card.
+many_ports() {
+    ports=""
+    slot=4
+    for model in e1000 e1000e virtio-net-pci vmxnet3 rtl8139 pcnet; do
+        ports="$ports -netdev user,id=u$slot -device $model,netdev=u$slot,addr=$slot,mac=00:1b:21:00:00:0$slot"
+        slot=$((slot + 1))
+    done
+    for port in 0 1; do
+        ports="$ports -netdev user,id=f$port -device i82559er,netdev=f$port,multifunction=on,addr=0xb.$port,mac=00:1b:21:00:01:0$port"
+    done
+    # shellcheck disable=SC2086 # options
+    boot many-ports -machine pc -m 512 -append "$line BOOTIF=01-00-1b-21-00-00-05" -nic none $ports
+}
+
+# Nothing but USB and a memory card: sticks by both protocols, one of them removable, and a port.
+usb_only() {
+    boot usb-only -machine q35 -m 512 -append "$line" -nic none -device qemu-xhci,id=x -device sdhci-pci \
+        -drive "if=none,id=m,format=raw,file=$(disk m 1G)" -device sd-card,drive=m \
+        -drive "if=none,id=a,format=raw,file=$(disk a 1G)" -device usb-storage,bus=x.0,drive=a,serial=4C530001250102117494,removable=on \
+        -device usb-uas,bus=x.0,id=uas -drive "if=none,id=b,format=raw,file=$(disk b 2G)" -device scsi-hd,bus=uas.0,drive=b,serial=MSFT30NA8ABCDE \
+        -netdev user,id=u -device usb-net,bus=x.0,netdev=u,mac=00:24:9b:0a:0b:0c
+}
+
+# As VMware has them: its strings, its disks, its ports.
+vmware() {
+    boot vmware -machine pc -m 512 -cpu SandyBridge -smp 2,sockets=2 -append "$line" -uuid 564d1234-abcd-ef01-2345-6789abcdef01 \
+        -smbios type=1,manufacturer="VMware,, Inc.",product="VMware Virtual Platform",serial="VMware-56 4d 12 34 ab cd ef 01-23 45 67 89 ab cd ef 01" \
+        -device pvscsi,id=p -drive "if=none,id=a,format=raw,file=$(disk a 2G)" -device scsi-hd,bus=p.0,drive=a,vendor=VMware,product="Virtual disk" \
+        -nic user,model=vmxnet3,mac=00:50:56:ab:cd:ef
+}
+
+# AHCI alone: a spinning disk, one without a number, a drive for discs.
+ahci() {
+    boot ahci -machine q35 -m 512 -append "$line" -nic user,model=virtio-net-pci,mac=52:54:00:77:88:99 \
+        -drive "if=none,id=a,format=raw,file=$(disk a 2G)" -device ide-hd,drive=a,bus=ide.0,serial=WD-WCC4N1234567,rotation_rate=5400,model=WDC-WD20EZRX \
+        -drive "if=none,id=b,format=raw,file=$(disk b 1G)" -device ide-hd,drive=b,bus=ide.3 -device ide-cd,bus=ide.4
+}
+
+line="console=ttyS0 panic=-1 rdinit=/init"
 prepare
-for machine in ${*:-q35-server pc-small}; do
-    case $machine in
-    q35-server) q35_server ;;
-    pc-small) pc_small ;;
-    *) echo "make.sh: no machine $machine" >&2 && exit 2 ;;
-    esac
+for machine in ${*:-q35-server pc-small epyc-numa pc-scsi uefi-tpm ipmi placeholders bad-smbios many-ports usb-only vmware ahci}; do
+    echo "$machine" | grep -qx '[a-z0-9-]*' || { echo "make.sh: no machine $machine" >&2 && exit 2; }
+    "$(echo "$machine" | tr - _)"
 done

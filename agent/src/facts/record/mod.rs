@@ -1,0 +1,112 @@
+//! `mk-agent facts --record`: what the fact readers read of this machine, as text that can be sent to others and read
+//! again (`recorded.rs`). Serial numbers, UUIDs, asset tags and the machine's half of each MAC and WWN are replaced by
+//! others of the same shape, the same one wherever a value stands; nothing else is changed.
+//!
+//! Each entry is a header line, `=== file PATH`, `=== base64 PATH` or `=== link PATH -> TARGET`, and the content up to the
+//! next header. What only the running kernel can answer (ioctls, CPUID) is not in it.
+
+mod entry;
+mod mask;
+mod paths;
+mod secrets;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::tree::Tree;
+use mask::Mask;
+
+/// The tables that tell machines apart, of which the replacements are made, so that two recordings of one machine agree.
+const OF_THE_MACHINE: &str = "/sys/firmware/dmi/tables/DMI";
+
+/// The recording of the machine below `tree`.
+pub(crate) fn record(tree: &Tree) -> String {
+    let entries = paths::read(tree);
+    let mut mask = Mask::new(Sha256::digest(tree.bytes(OF_THE_MACHINE).unwrap_or_default()).into());
+    secrets::find(&entries, &mut mask);
+    entries.iter().map(|entry| entry.masked(&mask).to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::recorded;
+    use super::*;
+
+    /// A recording of a recording.
+    fn again(recording: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        recorded::unpack(recording, dir.path());
+        record(&Tree::at(dir.path()))
+    }
+
+    #[test]
+    fn nothing_tells_whose_machine_it_is() {
+        let inventory = recorded::inventory(recorded::Q35_SERVER);
+        let masked = again(recorded::Q35_SERVER);
+        let now = format!("{:?}", recorded::inventory(&masked).stable);
+        let stable = inventory.stable;
+        let disks = stable.disks.iter().flat_map(|disk| [&disk.serial, &disk.wwn]);
+        let machine =
+            [stable.system.as_ref().map(|system| [&system.serial, &system.uuid])].into_iter().flatten().flatten();
+        let macs = stable.nics.iter().map(|nic| &nic.mac);
+        let given: Vec<&String> = disks.chain(machine).chain(macs).flatten().collect();
+        assert!(given.len() > 10, "{given:?}");
+        for given in given {
+            assert!(!masked.contains(given.as_str()) && !now.contains(given.as_str()), "{given}");
+        }
+    }
+
+    #[test]
+    fn all_else_stays_and_one_value_is_the_same_everywhere() {
+        let (before, after) =
+            (recorded::inventory(recorded::Q35_SERVER), recorded::inventory(&again(recorded::Q35_SERVER)));
+        let shape = |inventory: &wire::inventory::Inventory| {
+            let disks = &inventory.stable.disks;
+            let disks: Vec<_> = disks
+                .iter()
+                .map(|d| (d.size_bytes, d.model.clone(), d.transport.clone(), d.serial.as_ref().map(String::len)))
+                .collect();
+            let nics: Vec<_> = inventory
+                .stable
+                .nics
+                .iter()
+                .map(|n| (n.key.clone(), n.driver.clone(), n.mac.as_ref().map(|m| m[..8].to_owned())))
+                .collect();
+            let dimms: Vec<_> = inventory
+                .stable
+                .memory
+                .iter()
+                .flat_map(|m| &m.dimms)
+                .map(|d| (d.slot.clone(), d.part.clone()))
+                .collect();
+            (
+                inventory.stable.cpu.clone(),
+                inventory.stable.pci.clone(),
+                inventory.stable.numa.clone(),
+                nics,
+                dimms,
+                disks.len(),
+                sorted(disks),
+            )
+        };
+        assert_eq!(shape(&before), shape(&after));
+        // The boot loader's word for the port and the port's own address are still the same.
+        let boot = after.stable.boot.unwrap().interface;
+        assert!(boot.is_some() && after.stable.nics.iter().any(|nic| nic.mac == boot), "{boot:?}");
+        assert_ne!(boot, before.stable.boot.unwrap().interface);
+        // Two namespaces of one drive have its one number.
+        let serials: Vec<_> =
+            after.stable.disks.iter().filter(|d| d.transport.as_deref() == Some("nvme")).map(|d| &d.serial).collect();
+        assert_eq!((serials.len(), serials[0]), (2, serials[1]));
+    }
+
+    fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
+        list.sort();
+        list
+    }
+
+    #[test]
+    fn two_recordings_of_one_machine_agree() {
+        assert_eq!(again(recorded::PC_SMALL), again(recorded::PC_SMALL));
+        assert!(again(recorded::PC_SMALL).contains("=== file /proc/cpuinfo\n"));
+    }
+}

@@ -1,0 +1,98 @@
+//! Which values of a recording tell whose machine it is: serial numbers, UUIDs, asset tags, MACs, WWNs, and the texts that
+//! makers and owners put into SMBIOS.
+
+use std::sync::LazyLock;
+
+use regex_lite::Regex;
+use smbioslib::SMBiosData;
+
+use super::super::vpd;
+use super::entry::Entry;
+use super::mask::Mask;
+
+/// Files whose text is a serial number or tag.
+const TEXTS: [&str; 6] =
+    ["serial", "product_serial", "board_serial", "chassis_serial", "board_asset_tag", "chassis_asset_tag"];
+/// Files whose text is a hexadecimal number of a machine or a part, with the number of digits that name its maker.
+const NUMBERS: [(&str, usize); 6] = [
+    ("product_uuid", 0),
+    ("uuid", 0),
+    ("nguid", 6),
+    ("eui", 6),
+    ("wwid", MAKER_OF_A_WWN),
+    ("sas_address", MAKER_OF_A_WWN),
+];
+/// Digits of a WWN that name its maker: its kind, and a maker's number of 24 bits.
+const MAKER_OF_A_WWN: usize = 7;
+/// Digits of a MAC that name its maker.
+const MAKER_OF_A_MAC: usize = 6;
+/// Kinds of SMBIOS structure and the places of their serial numbers and asset tags.
+const STRUCTURES: [(u8, &[usize]); 7] = [
+    (1, &[0x07]),
+    (2, &[0x07, 0x08]),
+    (3, &[0x07, 0x08]),
+    (4, &[0x20, 0x21]),
+    (17, &[0x18, 0x19]),
+    (22, &[0x07]),
+    (39, &[0x08, 0x09]),
+];
+/// SMBIOS: texts of the maker, where owners' secrets may stand too.
+const OEM_STRINGS: u8 = 11;
+
+/// What stands before the MAC that a boot loader names: Ethernet's hardware type.
+const BOOT_LOADERS: &str = "BOOTIF=01-";
+
+/// An Ethernet address as the kernel writes it.
+static MAC: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("(?i)\\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\\b").ok());
+
+/// Hides what tells machines apart.
+pub(super) fn find(entries: &[Entry], mask: &mut Mask) {
+    for entry in entries {
+        let Some(bytes) = entry.bytes() else { continue };
+        let (name, text) = (entry.name(), String::from_utf8_lossy(bytes));
+        match name {
+            "DMI" => smbios(bytes, mask),
+            "vpd_pg80" => vpd::serial(bytes).iter().for_each(|serial| mask.hide(serial)),
+            "vpd_pg89" => {
+                let serial = vpd::ata_identity(bytes).and_then(|identity| identity.serial);
+                serial.iter().for_each(|serial| mask.hide(serial));
+            }
+            "cmdline" => {
+                let of_the_port = text.trim().strip_prefix(BOOT_LOADERS);
+                of_the_port.iter().for_each(|mac| mask.hide_number(mac, MAKER_OF_A_MAC));
+            }
+            _ if TEXTS.contains(&name) => mask.hide(&text),
+            _ => {}
+        }
+        if let Some((_, keep)) = NUMBERS.iter().find(|(file, _)| *file == name) {
+            number(text.trim(), *keep, mask);
+        }
+        for mac in MAC.iter().flat_map(|mac| mac.find_iter(&text)) {
+            mask.hide_number(mac.as_str(), MAKER_OF_A_MAC);
+        }
+    }
+}
+
+/// A number with the word of its kind before it, such as `naa.` or `0x`. Names that contain serial numbers are none.
+fn number(text: &str, keep: usize, mask: &mut Mask) {
+    let digits = text.rsplit_once('.').map_or(text, |(_, digits)| digits).trim_start_matches("0x");
+    if digits.chars().all(|letter| letter.is_ascii_hexdigit() || letter == '-') {
+        mask.hide_number(digits, keep);
+    }
+}
+
+fn smbios(table: &[u8], mask: &mut Mask) {
+    let data = SMBiosData::from_vec_and_version(table.to_vec(), None);
+    for structure in data.iter() {
+        let kind = structure.header.struct_type();
+        if kind == OEM_STRINGS {
+            let texts = structure.strings.iter().flat_map(|text| text.utf8_chunks());
+            texts.for_each(|chunk| mask.hide_text(chunk.valid()));
+        }
+        for place in STRUCTURES.iter().filter(|(of, _)| *of == kind).flat_map(|(_, places)| *places) {
+            if let Some(text) = super::super::smbios::text(&structure.get_field_string(*place)) {
+                mask.hide(&text);
+            }
+        }
+    }
+}
