@@ -106,7 +106,6 @@ impl Base {
         guest.console().send("core\r").unwrap();
         wait("the second machine checks in", limits::CHECK_IN, &guest, || self.server.nodes().get(1).cloned());
         guest.console().wait_for("ext is done", prompt, limits::REACTION).unwrap();
-        eprintln!("{}", guest.console().text(prompt));
         let shell = Shell::open(&guest);
         assert_eq!(shell.run("cat /proc/1/comm"), "init");
         has_its_programs(&shell, &machine);
