@@ -151,9 +151,11 @@ pub async fn weigh(db: &mut SqliteConnection, speaker: &Speaker<'_>) -> anyhow::
         usual_s: config.checkin_interval,
     };
     let candidates = candidates::find(&mut *db, &search).await?;
-    let common = match search.parts {
-        Some(evidence) => candidates::common(&mut *db, evidence, search.own).await?,
-        None => Vec::new(),
+    // The machine's own node is judged by it too, once another one is in question.
+    let common = if candidates.iter().any(|c| Some(c.id) != search.own) {
+        candidates::common(&mut *db, &report.evidence, search.own).await?
+    } else {
+        Vec::new()
     };
     let uptime_ms = match voice {
         Voice::Ours { uptime_ms, .. } => uptime_ms,

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::agents::{Boot, inventory};
+use crate::agents::{Boot, inventory, report};
+use crate::conflicts::{id, machine};
 use crate::support::{FOUR_KEYS, Server};
 
 /// Machines of one kind that boot at the same time.
@@ -86,4 +87,35 @@ async fn a_machine_that_could_be_two_sees_why_and_boots_all_the_same() {
     assert!(script.contains("no_image"), "without an image it says so: {script}");
     let (_, events) = (0, server.log(1).await);
     assert!(events.iter().any(|e| e["error"] == "duplicate_node"));
+}
+
+#[tokio::test]
+async fn a_running_machine_is_in_no_dispute_for_a_number_that_many_show() {
+    let server = Server::start("");
+    let (a, b, c, d) = ("00-11-22-33-44-0a", "00-11-22-33-44-0b", "00-11-22-33-44-0c", "00-11-22-33-44-0d");
+    let clone = |n: u8, macs: &[&str]| {
+        let mut stable = machine(n, macs);
+        stable["system"]["uuid"] = json!("12345678-0000-4000-8000-112233445566");
+        stable
+    };
+    let bare = |n: u8, macs: &[&str]| {
+        let mut stable = clone(n, macs);
+        for part in ["chassis", "memory", "disks"] {
+            stable.as_object_mut().unwrap().remove(part);
+        }
+        stable
+    };
+    let known = report(&clone(1, &[a]));
+    assert_eq!(id(&Boot::new(9).send(&server, &known).await), 1);
+    assert_eq!(id(&Boot::new(2).send(&server, &report(&bare(2, &[b, c]))).await), 2);
+    assert_eq!(id(&Boot::new(3).send(&server, &report(&bare(3, &[d]))).await), 3);
+    let mut boot = Boot::new(1);
+    assert_eq!(id(&boot.send(&server, &known).await), 1);
+    // While it runs its disks are exchanged, and a card of node2 is put in.
+    let mut later = clone(1, &[a, b]);
+    later["disks"] = json!([{"key": "1", "serial": "NEW"}]);
+    let answer = boot.send(&server, &report(&later)).await;
+    assert_eq!((id(&answer), &answer.1["state"]), (1, &json!("normal")));
+    let decision = server.node(1).await["identity"]["decision"].clone();
+    assert_eq!(decision["verdict"]["node"]["conflict"], json!([]), "{decision}");
 }
