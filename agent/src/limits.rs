@@ -58,6 +58,22 @@ pub(crate) const FACT_PROGRAM_PAUSE: Duration = Duration::from_secs(60);
 /// A collection waits so long for such programs that have said nothing yet; well below [`COLLECTOR_DEADLINE`].
 pub(crate) const FACT_PROGRAM_WAIT: Duration = Duration::from_secs(2);
 
+/// A BMC gets so long for one answer: over a serial bus each takes tens of milliseconds.
+pub(crate) const BMC_ANSWER: Duration = Duration::from_secs(2);
+/// A BMC gets so long for all answers; below [`COLLECTOR_DEADLINE`], so that what it did say is used.
+pub(crate) const BMC_WHOLE: Duration = Duration::from_secs(4);
+/// Most bytes of one answer of a BMC: the kernel's own limit.
+pub(crate) const BMC_MESSAGE: usize = 272;
+/// Most IPv6 addresses of a kind that a BMC is asked for; each is a question of its own.
+pub(crate) const BMC_ADDRESSES: u8 = 16;
+/// A disk that has not told its health after this time is gone on without; below [`COLLECTOR_DEADLINE`].
+pub(crate) const DISK_HEALTH: Duration = Duration::from_secs(3);
+/// The kernel waits so long for a disk's answer. Much longer than we do: it resets a disk that is late, and one that is
+/// just spinning up is not ill.
+pub(crate) const DISK_COMMAND: Duration = Duration::from_secs(60);
+/// What a BMC or a disk said is used for so long before it is asked again.
+pub(crate) const HARDWARE_KEPT: Duration = Duration::from_secs(600);
+
 /// Largest kernel module in bytes after inflating; the largest of Debian's has 12 MB.
 pub(crate) const MAX_MODULE: u64 = 64 * 1024 * 1024;
 /// Modules that are loaded at the same time: their initialisation waits for hardware more than it computes.

@@ -374,7 +374,7 @@ parts! {
         source: Option<String>,
         /// Firmware revision.
         firmware: Option<String>,
-        /// GUID.
+        /// GUID of the machine, else of the controller itself.
         guid: Option<String>,
     }
 
@@ -424,7 +424,7 @@ parts! {
         health: BTreeMap<String, Health>,
         /// Correctable and uncorrectable memory errors by slot.
         edac: BTreeMap<String, EccErrors>,
-        /// Temperatures in degrees Celsius by sensor.
+        /// Temperatures in degrees Celsius by sensor: driver and label, with the device between where there are several.
         temperatures: BTreeMap<String, f64>,
         /// PCIe speed in use in MT/s by address: it changes with the load.
         pci_link_mts: BTreeMap<String, u32>,

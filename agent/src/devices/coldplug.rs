@@ -32,6 +32,15 @@ pub(crate) fn scan(tree: &Tree) -> Vec<Device> {
     devices
 }
 
+/// Modules that no device names, each with those beside which it is of use: programs reach a BMC by `ipmi_devintf` only.
+const COMPANIONS: [(&str, &[&str]); 1] = [("ipmi_devintf", &["ipmi_si", "ipmi_ssif"])];
+
+/// What is to be loaded besides these modules.
+pub(crate) fn companions(modules: &[String]) -> Vec<String> {
+    let wanted = |beside: &[&str]| modules.iter().any(|module| beside.contains(&module.as_str()));
+    COMPANIONS.iter().filter(|(_, beside)| wanted(beside)).map(|(name, _)| (*name).to_owned()).collect()
+}
+
 /// Base class of a PCI function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PciClass {
@@ -85,6 +94,14 @@ mod tests {
 
     const E1000: &str = "pci:v00008086d0000100Esv00001AF4sd00001100bc02sc00i00";
     const STICK: &str = "usb:v46F4p0001d0000dc00dsc00dp00ic08isc06ip50in00";
+
+    #[test]
+    fn what_reaches_a_bmc_comes_along_with_its_driver() {
+        let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        assert_eq!(companions(&names(&["e1000e", "ipmi_si"])), ["ipmi_devintf"]);
+        assert_eq!(companions(&names(&["ipmi_si", "ipmi_ssif"])), ["ipmi_devintf"]);
+        assert!(companions(&names(&["e1000e", "ipmi_msghandler"])).is_empty());
+    }
 
     #[test]
     fn readings_of_a_modalias() {

@@ -181,7 +181,8 @@ impl Unit {
     fn want(&mut self, modaliases: &[String]) {
         let mut fresh: Vec<&String> = modaliases.iter().filter(|m| self.seen.insert((*m).clone())).collect();
         fresh.sort_by_key(|m| coldplug::rank(m));
-        let modules: Vec<String> = fresh.iter().flat_map(|m| self.database.serving(m)).collect();
+        let mut modules: Vec<String> = fresh.iter().flat_map(|m| self.database.serving(m)).collect();
+        modules.extend(coldplug::companions(&modules));
         for step in self.database.steps(&modules) {
             match self.database.denied(&step.module).map(str::to_owned) {
                 Some(reason) => self.schedule.refuse(step, reason),

@@ -16,13 +16,12 @@ use wire::inventory::{Stable, Volatile};
 
 use crate::tree::Tree;
 
-/// Reads one kind of component.
-#[derive(Clone, Copy)]
-pub(super) struct Collector {
+/// Reads one kind of component, or one component.
+pub(super) struct Collector<T> {
     /// Name under which a failure is reported.
-    pub(super) name: &'static str,
+    pub(super) name: String,
     /// The reader. What is simply not there is no failure.
-    pub(super) read: fn(&Tree) -> anyhow::Result<Found>,
+    pub(super) read: Box<dyn FnOnce() -> anyhow::Result<T> + Send>,
 }
 
 /// Stores what a collector found in its place of the inventory.
@@ -44,29 +43,29 @@ impl Found {
 }
 
 /// What became of one collector.
-pub(super) struct Outcome {
+pub(super) struct Outcome<T> {
     /// Its name.
-    pub(super) name: &'static str,
+    pub(super) name: String,
     /// What it found, or why it found nothing, for people.
-    pub(super) result: Result<Found, String>,
+    pub(super) result: Result<T, String>,
     /// How long it took; `None` if it did not end.
     pub(super) took: Option<Duration>,
 }
 
 /// Collectors whose thread has not come back yet, by tree.
-static RUNNING: Mutex<Vec<(PathBuf, &'static str)>> = Mutex::new(Vec::new());
+static RUNNING: Mutex<Vec<(PathBuf, String)>> = Mutex::new(Vec::new());
 
-fn running() -> MutexGuard<'static, Vec<(PathBuf, &'static str)>> {
+fn running() -> MutexGuard<'static, Vec<(PathBuf, String)>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Marks a collector as running until it is dropped, at the end of the collector's thread.
-struct Mark(PathBuf, &'static str);
+struct Mark(PathBuf, String);
 
 impl Mark {
     /// `None` if the collector still runs on this tree.
-    fn set(tree: &Tree, name: &'static str) -> Option<Self> {
-        let mark = (tree.path("/"), name);
+    fn set(tree: &Tree, name: &str) -> Option<Self> {
+        let mark = (tree.path("/"), name.to_owned());
         let mut running = running();
         if running.contains(&mark) {
             return None;
@@ -78,48 +77,58 @@ impl Mark {
 
 impl Drop for Mark {
     fn drop(&mut self) {
-        running().retain(|(path, name)| (path, *name) != (&self.0, self.1));
+        running().retain(|(path, name)| (path, name) != (&self.0, &self.1));
     }
 }
 
-/// Runs all collectors and returns when each has ended or `deadline` is over.
-pub(super) fn run_all(collectors: &[Collector], tree: &Tree, deadline: Instant) -> Vec<Outcome> {
-    let (sender, outcomes) = mpsc::channel();
-    let mut done = Vec::new();
-    let mut waiting = Vec::new();
-    for collector in collectors {
-        match start(*collector, tree, sender.clone()) {
-            Ok(()) => waiting.push(collector.name),
-            Err(reason) => done.push(Outcome { name: collector.name, result: Err(reason), took: None }),
-        }
+/// Runs all collectors and returns when each has ended or `deadline` is over. Outcomes are in the order of the collectors.
+pub(super) fn run_all<T: Send + 'static>(
+    collectors: Vec<Collector<T>>,
+    tree: &Tree,
+    deadline: Instant,
+) -> Vec<Outcome<T>> {
+    let (sender, ended) = mpsc::channel();
+    let started = Instant::now();
+    let (mut names, mut ends) = (Vec::new(), Vec::new());
+    for (place, Collector { name, read }) in collectors.into_iter().enumerate() {
+        let refused = start(&name, read, tree, place, sender.clone()).err();
+        ends.push(refused.map(|reason| (Err(reason), None)));
+        names.push(name);
     }
     drop(sender);
-    let started = Instant::now();
-    while let Ok(outcome) = outcomes.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        waiting.retain(|name| *name != outcome.name);
-        done.push(outcome);
+    while ends.iter().any(Option::is_none) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Ok((place, end)) = ended.recv_timeout(left) else { break };
+        ends[place] = Some(end);
     }
-    for name in waiting {
-        let reason = format!("abandoned: no result after {:.1} s", started.elapsed().as_secs_f64());
-        done.push(Outcome { name, result: Err(reason), took: None });
-    }
-    done
+    let abandoned = || (Err(format!("abandoned: no result after {:.1} s", started.elapsed().as_secs_f64())), None);
+    let outcome = |(name, end): (String, Option<End<T>>)| {
+        let (result, took) = end.unwrap_or_else(abandoned);
+        Outcome { name, result, took }
+    };
+    names.into_iter().zip(ends).map(outcome).collect()
 }
 
-fn start(collector: Collector, tree: &Tree, sender: Sender<Outcome>) -> Result<(), String> {
-    let name = collector.name;
+/// What a collector found or why not, and how long it took.
+type End<T> = (Result<T, String>, Option<Duration>);
+
+fn start<T: Send + 'static>(
+    name: &str,
+    read: Box<dyn FnOnce() -> anyhow::Result<T> + Send>,
+    tree: &Tree,
+    place: usize,
+    sender: Sender<(usize, End<T>)>,
+) -> Result<(), String> {
     let mark = Mark::set(tree, name).ok_or("still hanging since an earlier collection; not started again")?;
-    let tree = tree.clone();
     let body = move || {
         let started = Instant::now();
-        let read = catch_unwind(AssertUnwindSafe(|| (collector.read)(&tree)));
-        let result = match read {
+        let result = match catch_unwind(AssertUnwindSafe(read)) {
             Ok(found) => found.map_err(|error| format!("{error:#}")),
             Err(payload) => Err(format!("panicked: {}", panic_text(payload.as_ref()))),
         };
         drop(mark);
         // Nobody listens any more once the deadline is over.
-        let _ = sender.send(Outcome { name, result, took: Some(started.elapsed()) });
+        let _ = sender.send((place, (result, Some(started.elapsed()))));
     };
     let spawned = thread::Builder::new().name(format!("facts-{name}")).spawn(body);
     spawned.map(drop).map_err(|error| format!("cannot start a thread: {error}"))
@@ -162,25 +171,27 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         nix::unistd::mkfifo(&dir.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let tree = Tree::at(dir.path());
-        let collectors = [
-            Collector { name: "hangs", read: hangs },
-            Collector { name: "panics", read: panics },
-            Collector { name: "broken", read: broken },
-            Collector { name: "quick", read: quick },
-        ];
-        let outcome = |outcomes: &[Outcome], name: &str| {
+        let collectors = || {
+            let one = |name: &str, read: fn(&Tree) -> anyhow::Result<Found>| {
+                let tree = tree.clone();
+                Collector { name: name.to_owned(), read: Box::new(move || read(&tree)) }
+            };
+            vec![one("hangs", hangs), one("panics", panics), one("broken", broken), one("quick", quick)]
+        };
+        let outcome = |outcomes: &[Outcome<Found>], name: &str| {
             let one = outcomes.iter().find(|o| o.name == name).unwrap();
             one.result.as_ref().err().cloned().unwrap_or_default()
         };
-        let first = run_all(&collectors, &tree, soon());
-        assert_eq!(first.len(), 4);
+        let first = run_all(collectors(), &tree, soon());
+        let names: Vec<&str> = first.iter().map(|o| o.name.as_str()).collect();
+        assert_eq!(names, ["hangs", "panics", "broken", "quick"]);
         assert!(outcome(&first, "hangs").starts_with("abandoned: no result after"));
         assert!(outcome(&first, "panics").starts_with("panicked: bad bytes in "));
         assert_eq!(outcome(&first, "broken"), "no such luck");
         assert_eq!(outcome(&first, "quick"), "");
         // The hanging thread is still there: no second one joins it, and the collection does not wait.
         let started = Instant::now();
-        let second = run_all(&collectors, &tree, Instant::now() + Duration::from_secs(60));
+        let second = run_all(collectors(), &tree, Instant::now() + Duration::from_secs(60));
         assert!(started.elapsed() < Duration::from_secs(30));
         assert!(outcome(&second, "hangs").starts_with("still hanging"));
         // Once the file answers, the collector runs again.
@@ -189,6 +200,6 @@ mod tests {
             thread::sleep(Duration::from_millis(5));
         }
         std::fs::remove_file(dir.path().join("fifo")).unwrap();
-        assert_eq!(outcome(&run_all(&collectors, &tree, soon()), "hangs"), "");
+        assert_eq!(outcome(&run_all(collectors(), &tree, soon()), "hangs"), "");
     }
 }

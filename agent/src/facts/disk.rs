@@ -23,15 +23,21 @@ const SCSI_DISKS: [u64; 3] = [0, 14, 20];
 const WWN_KINDS: [&str; 3] = ["naa.", "eui.", "uuid."];
 
 pub(super) fn collect(tree: &Tree) -> anyhow::Result<Found> {
-    let mut disks: Vec<(Disk, String)> =
-        tree.names(BLOCK).into_iter().filter_map(|name| Some((read(tree, &name)?, name))).collect();
-    set_keys(&mut disks);
+    let disks = all(tree);
     let names: BTreeMap<String, String> = disks.iter().map(|(d, name)| (d.key.clone(), name.clone())).collect();
     let disks: Vec<Disk> = disks.into_iter().map(|(disk, _)| disk).collect();
     Ok(Found::new(|stable, volatile| {
         stable.disks = disks;
         volatile.names.extend(names);
     }))
+}
+
+/// All disks in order of key, each with its kernel name.
+pub(super) fn all(tree: &Tree) -> Vec<(Disk, String)> {
+    let mut disks: Vec<(Disk, String)> =
+        tree.names(BLOCK).into_iter().filter_map(|name| Some((read(tree, &name)?, name))).collect();
+    set_keys(&mut disks);
+    disks
 }
 
 /// The disk behind a block device; `None` if it is no disk.

@@ -1,5 +1,6 @@
-//! What only a port's driver knows: permanent MAC, firmware, fastest mode, whether the firmware listens to LLDP. By the kernel's ethtool ioctl, which asks the
-//! driver and changes nothing. Each question may go unanswered: then the value is absent.
+//! What only a port's driver knows: permanent MAC, firmware, fastest mode, memory of a plugged module, whether the firmware
+//! listens to LLDP. By the kernel's ethtool ioctl, which asks the driver and changes nothing. Each question may go
+//! unanswered: then the value is absent.
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
@@ -25,6 +26,12 @@ const NAME_LEN: usize = 32;
 const NAMES: usize = 12;
 /// Command: permanent hardware address.
 const GET_PERMANENT_ADDRESS: u32 = 0x20;
+/// Command: which kind of memory the module in the port's cage has.
+const GET_MODULE_INFO: u32 = 0x42;
+/// Command: a part of that memory.
+const GET_MODULE_MEMORY: u32 = 0x43;
+/// Length of the header before the bytes of the memory.
+const MEMORY_HEADER: usize = 16;
 /// Command: link settings with masks of any length.
 const GET_LINK_SETTINGS: u32 = 0x4c;
 /// Size of the buffer for a command and its answer, in 32-bit words: larger than any answer asked for here.
@@ -101,6 +108,21 @@ impl Ethtool {
         let names = self.call(interface, names)?;
         let flags = self.call(interface, command(GET_PRIVATE_FLAGS))?;
         lldp_agent(&names, count, word(&flags, 4)?)
+    }
+
+    /// Kind of memory of the module in the port's cage, as the kernel numbers them.
+    pub(super) fn module_memory(&self, interface: &str) -> Option<u32> {
+        let answer = self.call(interface, command(GET_MODULE_INFO))?;
+        Some(u32::from_ne_bytes(answer.get(4..8)?.try_into().ok()?))
+    }
+
+    /// `length` bytes of that memory; at most as many as fit into a buffer behind the header.
+    pub(super) fn module_bytes(&self, interface: &str, offset: u32, length: usize) -> Option<Vec<u8>> {
+        let mut buffer = command(GET_MODULE_MEMORY);
+        let length = length.min(size_of::<Buffer>() - MEMORY_HEADER);
+        buffer[2] = offset;
+        buffer[3] = u32::try_from(length).ok()?;
+        self.call(interface, buffer)?.get(MEMORY_HEADER..MEMORY_HEADER + length).map(<[u8]>::to_vec)
     }
 
     /// Sends the command for an interface; the answer's bytes, or `None` if the driver refuses.

@@ -2,9 +2,11 @@
 //!
 //! Input is a [`Tree`], so that the same readers run on a recorded machine; what no file can tell (ioctls, CPUID,
 //! addresses) is asked of the running kernel only when the tree is the live one. Each file below reads one kind of
-//! component and parses by pure functions; [`site`] has the operator's own facts. Sizes are bytes, speeds in the unit of the field's name. Strings stay as the
-//! firmware gives them, placeholders too: only the server judges them. Nothing is written, no disk is opened.
+//! component and parses by pure functions; [`site`] has the operator's own facts. Sizes are bytes, speeds in the unit of
+//! the field's name. Strings stay as the firmware gives them, placeholders too: only the server judges them. Nothing is
+//! written: disks are opened for reading, and only to be asked how they are.
 
+mod bmc;
 mod boot;
 mod collector;
 mod cpu;
@@ -12,6 +14,8 @@ mod dimm;
 mod disk;
 mod edac;
 mod ethtool;
+mod health;
+mod kept;
 mod memory;
 mod network;
 mod numa;
@@ -21,13 +25,15 @@ mod record;
 mod site;
 mod smbios;
 mod system;
+mod temperature;
 mod tpm;
+mod transceiver;
 mod usb;
 mod virtualization;
+mod vpd;
 
 #[cfg(test)]
 mod recorded;
-mod vpd;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -40,25 +46,33 @@ use crate::settings::Settings;
 use crate::state::{Devices, Published as _};
 use crate::tree::Tree;
 
-use collector::Collector;
+use collector::{Collector, Found};
 pub(crate) use record::record;
 
-/// All collectors. Each runs in its own thread, so that one which hangs harms none of the others.
-const COLLECTORS: [Collector; 14] = [
-    Collector { name: "boot", read: boot::collect },
-    Collector { name: "cpu", read: cpu::collect },
-    Collector { name: "dimms", read: dimm::collect },
-    Collector { name: "disks", read: disk::collect },
-    Collector { name: "edac", read: edac::collect },
-    Collector { name: "memory", read: memory::collect },
-    Collector { name: "network", read: network::collect },
-    Collector { name: "numa", read: numa::collect },
-    Collector { name: "pci", read: pci::collect },
-    Collector { name: "site", read: site::collect },
-    Collector { name: "system", read: system::collect },
-    Collector { name: "tpm", read: tpm::collect },
-    Collector { name: "usb", read: usb::collect },
-    Collector { name: "virtualization", read: virtualization::collect },
+/// Name under which a collector's failure is reported, and its reader.
+type Reader = (&'static str, fn(&Tree) -> anyhow::Result<Found>);
+
+/// All collectors. Each runs in its own thread, so that one which hangs harms none of the others. What they found is
+/// stored in this order: transceivers belong to the ports that `network` finds.
+const READERS: [Reader; 18] = [
+    ("bmc", bmc::collect),
+    ("boot", boot::collect),
+    ("cpu", cpu::collect),
+    ("dimms", dimm::collect),
+    ("disks", disk::collect),
+    ("edac", edac::collect),
+    ("health", health::collect),
+    ("memory", memory::collect),
+    ("network", network::collect),
+    ("numa", numa::collect),
+    ("pci", pci::collect),
+    ("site", site::collect),
+    ("system", system::collect),
+    ("temperatures", temperature::collect),
+    ("tpm", tpm::collect),
+    ("transceivers", transceiver::collect),
+    ("usb", usb::collect),
+    ("virtualization", virtualization::collect),
 ];
 
 /// Takes stock of the machine below `tree`. Collectors that fail or take longer than [`COLLECTOR_DEADLINE`] are named
@@ -66,14 +80,18 @@ const COLLECTORS: [Collector; 14] = [
 pub(crate) fn collect(tree: &Tree) -> Inventory {
     let mut inventory = Inventory::default();
     let mut volatile = Volatile::default();
-    for outcome in collector::run_all(&COLLECTORS, tree, Instant::now() + COLLECTOR_DEADLINE) {
+    let collectors = READERS.map(|(name, read)| {
+        let tree = tree.clone();
+        Collector { name: name.to_owned(), read: Box::new(move || read(&tree)) }
+    });
+    for outcome in collector::run_all(collectors.into(), tree, Instant::now() + COLLECTOR_DEADLINE) {
         if let Some(took) = outcome.took {
-            volatile.took_ms.insert(outcome.name.to_owned(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+            volatile.took_ms.insert(outcome.name.clone(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         }
         match outcome.result {
             Ok(found) => found.put(&mut inventory.stable, &mut volatile),
             Err(reason) => {
-                volatile.failures.insert(outcome.name.to_owned(), reason);
+                volatile.failures.insert(outcome.name, reason);
             }
         }
     }

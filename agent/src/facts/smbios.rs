@@ -2,8 +2,8 @@
 //! gives what stands before its fault.
 
 use smbioslib::{
-    BoardType, SMBiosBaseboardInformation, SMBiosData, SMBiosInformation, SMBiosProcessorInformation, SMBiosString,
-    SMBiosStruct, SMBiosSystemChassisInformation, SMBiosSystemInformation,
+    BoardType, SMBiosBaseboardInformation, SMBiosData, SMBiosInformation, SMBiosIpmiDeviceInformation,
+    SMBiosProcessorInformation, SMBiosString, SMBiosStruct, SMBiosSystemChassisInformation, SMBiosSystemInformation,
 };
 use wire::inventory::{Bios, Board, Chassis, System};
 
@@ -72,6 +72,11 @@ impl Table {
         })
     }
 
+    /// Type 38: the machine has a BMC.
+    pub(super) fn names_bmc(&self) -> bool {
+        self.first::<SMBiosIpmiDeviceInformation<'_>>().is_some()
+    }
+
     /// Type 3.
     pub(super) fn chassis(&self) -> Option<Chassis> {
         let found: SMBiosSystemChassisInformation<'_> = self.first()?;
@@ -128,7 +133,7 @@ fn version(entry: &[u8]) -> Option<(u8, u8)> {
 }
 
 /// A UUID as dmidecode and the kernel print it, in lower case.
-fn uuid_text(mut raw: [u8; 16], little_endian: bool) -> String {
+pub(super) fn uuid_text(mut raw: [u8; 16], little_endian: bool) -> String {
     if little_endian {
         raw[0..4].reverse();
         raw[4..6].reverse();

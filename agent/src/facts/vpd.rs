@@ -38,6 +38,13 @@ pub(super) fn ata_identity(page: &[u8]) -> Option<AtaIdentity> {
     Some(AtaIdentity { serial: words(10, 19), firmware: words(23, 26), model: words(27, 46) })
 }
 
+/// Word `n` of the IDENTIFY data in page 0x89.
+pub(super) fn identify_word(page: &[u8], n: usize) -> Option<u16> {
+    page_body(page, ATA_PAGE)?;
+    let bytes = page.get(IDENTIFY + n * 2..IDENTIFY + n * 2 + 2)?;
+    Some(u16::from_le_bytes(bytes.try_into().ok()?))
+}
+
 /// What follows the header of a page with this code.
 fn page_body(page: &[u8], code: u8) -> Option<&[u8]> {
     let (header, body) = page.split_at_checked(HEADER)?;
@@ -75,6 +82,8 @@ mod tests {
         assert_eq!(found.serial.as_deref(), Some("QM10"));
         assert_eq!(found.model.as_deref(), Some("QEMU H"));
         assert_eq!(found.firmware, None);
+        page[IDENTIFY + 434] = 1;
+        assert_eq!((identify_word(&page, 217), identify_word(&page, 256)), (Some(1), None));
     }
 
     proptest! {
@@ -85,6 +94,7 @@ mod tests {
             }
             serial(&page);
             ata_identity(&page);
+            identify_word(&page, 217);
         }
     }
 }

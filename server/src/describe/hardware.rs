@@ -1,4 +1,4 @@
-//! Memory modules, disks, USB devices, NUMA nodes.
+//! Memory modules, disks, USB devices, NUMA nodes, temperatures.
 
 use wire::inventory::{Disk, Health, Stable, Volatile};
 
@@ -107,6 +107,14 @@ pub(super) fn usb(stable: &Stable) -> Section {
     };
     let columns = vec![code("USB"), text("What"), code("Id"), code("Serial")];
     Section { id: "usb", title: "USB devices", noun: "Port", columns, rows: shown.map(cells).collect(), detail: true }
+}
+
+/// Temperatures by sensor.
+pub(super) fn temperatures(volatile: &Volatile) -> Section {
+    let cells = |(sensor, degrees): (&String, &f64)| vec![sensor.clone(), format!("{degrees:.1} °C")];
+    let columns = vec![text("Sensor"), text("Temperature")];
+    let rows = volatile.temperatures.iter().map(cells).collect();
+    Section { id: "temperatures", title: "Temperatures", noun: "Sensor", columns, rows, detail: true }
 }
 
 /// NUMA nodes, where there are several.

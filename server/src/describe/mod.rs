@@ -219,6 +219,7 @@ fn components(stable: &Stable, volatile: &Volatile) -> Vec<Section> {
         pci::pci(stable, volatile),
         hardware::usb(stable),
         hardware::numa(stable),
+        hardware::temperatures(volatile),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! The original's own facts, `mk_hw_*`, which it took from `lshw` and `lscpu`: their names and forms of values where the
-//! inventory has the value, and some of ours (sizes in bytes, keys) beside them.
+//! inventory has the value, and some of ours (sizes in bytes, keys) beside them. Hanlon's `mk_ipmi_*` came from
+//! `ipmitool`; its MAC was cut to the first octet, ours is whole.
 
 use super::{identifying_nics, put};
 use crate::checkin::Facts;
@@ -12,6 +13,7 @@ pub(super) fn add(facts: &mut Facts, stable: &Stable, volatile: &Volatile) {
     memory(facts, stable, volatile);
     disks(facts, stable, volatile);
     nics(facts, stable);
+    bmc(facts, stable);
 }
 
 fn text(facts: &mut Facts, name: &str, value: &str) {
@@ -126,6 +128,22 @@ fn nics(facts: &mut Facts, stable: &Stable) {
         if let Some(mbps) = nic.max_mbps {
             text(facts, &name("capacity"), &bits(mbps));
         }
+    }
+}
+
+fn bmc(facts: &mut Facts, stable: &Stable) {
+    let Some(bmc) = &stable.bmc else { return };
+    put(facts, "mk_ipmi_firmware_revision", bmc.firmware.as_ref());
+    put(facts, "mk_ipmi_ip_address", bmc.ipv4.as_ref());
+    put(facts, "mk_ipmi_mac_address", bmc.mac.as_ref());
+    if let Some(source) = &bmc.source {
+        let source = match source.as_str() {
+            "static" => "Static Address",
+            "dhcp" => "DHCP Address",
+            "bios" => "BIOS Assigned Address",
+            _ => "Other",
+        };
+        text(facts, "mk_ipmi_ip_address_source", source);
     }
 }
 

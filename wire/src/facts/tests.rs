@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::inventory::{
-    Bios, Board, Chassis, Cpu, Dimm, Disk, Kernel, Lldp, Memory, Neighbour, System, Virtualization,
+    Bios, Bmc, Board, Chassis, Cpu, Dimm, Disk, Kernel, Lldp, Memory, Neighbour, System, Virtualization,
 };
 
 fn some(text: &str) -> Option<String> {
@@ -58,6 +58,13 @@ fn server() -> Inventory {
         nic("0000:1a:00.1", "24:6e:96:00:00:01", "pci"),
         nic("1-14.3", "02:00:00:00:00:01", "usb"),
     ];
+    stable.bmc = Some(Bmc {
+        mac: some("d0:94:66:00:00:0f"),
+        ipv4: some("10.9.0.7"),
+        source: some("dhcp"),
+        firmware: some("5.10"),
+        ..Bmc::default()
+    });
     let mut volatile = Volatile { memory_usable_bytes: Some(201_863_462_912), ..Volatile::default() };
     volatile.names.insert("naa.5000c50012345678".into(), "sda".into());
     let addresses = ["10.1.2.130/25", "10.9.9.9/8", "2001:db8::5/64", "fe80::1/64"];
@@ -103,6 +110,10 @@ fn names_and_forms_of_the_original() {
         ("mk_hw_disk0_size", "465GiB (500GB)"),
         ("mk_hw_nic0_pci", "0000:1a:00.1"),
         ("mk_hw_nic0_serial", "24:6e:96:00:00:01"),
+        ("mk_ipmi_ip_address", "10.9.0.7"),
+        ("mk_ipmi_ip_address_source", "DHCP Address"),
+        ("mk_ipmi_mac_address", "d0:94:66:00:00:0f"),
+        ("mk_ipmi_firmware_revision", "5.10"),
     ] {
         assert_eq!(facts.get(name), Some(&Value::from(value)), "{name}");
     }
