@@ -45,10 +45,11 @@ fn sensors(tree: &Tree, entry: &str) -> Vec<Sensor> {
     tree.names(&dir).into_iter().filter_map(one).collect()
 }
 
-/// The PCI function that the chip is on or below, else its own device.
+/// The PCI function that the chip is on or below, else its own device: what it hangs on below `/sys/devices`.
 fn device(tree: &Tree, dir: &str) -> Option<String> {
-    let device = tree.resolve(format!("{dir}/device"))?;
-    let names: Vec<&str> = device.ancestors().filter_map(|a| a.file_name()?.to_str()).collect();
+    let place = tree.resolve(dir)?;
+    let names = place.ancestors().filter_map(|a| a.file_name()?.to_str());
+    let names: Vec<&str> = names.filter(|name| !name.starts_with("hwmon")).collect();
     names.iter().find(|name| is_pci_address(name)).or(names.first()).map(|name| (*name).to_owned())
 }
 
@@ -81,17 +82,17 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         for (n, (name, device)) in [
-            ("coretemp", "platform/coretemp.0"),
+            ("coretemp", "platform/coretemp.0/hwmon"),
             ("nvme", "pci0000:00/0000:00:04.0/nvme/nvme0"),
             ("nvme", "pci0000:00/0000:00:05.0/nvme/nvme1"),
         ]
         .iter()
         .enumerate()
         {
-            let chip = format!("sys/class/hwmon/hwmon{n}");
+            let chip = format!("sys/devices/{device}/hwmon{n}");
             put(&format!("{chip}/name"), &format!("{name}\n"));
-            put(&format!("sys/devices/{device}/x"), "");
-            symlink(dir.path().join("sys/devices").join(device), dir.path().join(&chip).join("device")).unwrap();
+            fs::create_dir_all(dir.path().join("sys/class/hwmon")).unwrap();
+            symlink(dir.path().join(&chip), dir.path().join(format!("sys/class/hwmon/hwmon{n}"))).unwrap();
             put(&format!("{chip}/temp1_input"), &format!("{}\n", 41_500 + 1000 * n));
             put(&format!("{chip}/temp1_label"), if *name == "nvme" { "Composite\n" } else { "Package id 0\n" });
         }
