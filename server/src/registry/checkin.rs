@@ -204,7 +204,11 @@ impl Checkin {
             Ok(settled) => settled,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        self.store(db, settled.id, said).await?;
+        self.store(&mut *db, settled.id, said).await?;
+        let booted_as_it = self.url_id.is_some() && own == Some(settled.id) && settled.state == NodeState::Normal;
+        if booted_as_it && !proven {
+            nodes::assure(db, settled.id).await?;
+        }
         Ok(Ok(settled))
     }
 

@@ -9,7 +9,7 @@ use wire::checkin::NodeState;
 use crate::config::Config;
 use crate::identity::canonical::HwInfo;
 use crate::identity::decide::{self, Decision, Verdict};
-use crate::identity::evidence::Evidence;
+use crate::identity::evidence::{Evidence, Group};
 use crate::identity::keys;
 use crate::identity::report::Context;
 use crate::registry::{Refusal, reason};
@@ -89,7 +89,12 @@ impl Lookup {
             Verdict::Ambiguous { nodes, .. } => return self.refuse(db, nodes, &keys::matching(claims)).await.map(Err),
         };
         let node = Node::get(&mut *db, id).await?;
-        let boot_local = node.as_ref().is_some_and(|n| n.installed.is_some() && n.is_registered() && !n.is_held());
+        let boot_local = match &node {
+            Some(node) if self.asked != Asked::Id && node.boots_from_its_disk() => {
+                self.is_certain(&mut *db, node, found).await?
+            }
+            _ => false,
+        };
         if let Asked::Boot { image } = self.asked {
             let (task, template) = if boot_local { ("noop", "boot_local") } else { ("microkernel", "boot") };
             let mut entry = json!({"event": "boot", "task": task, "template": template});
@@ -173,6 +178,30 @@ impl Lookup {
             claims::add(db, self.now, id, &facts).await?;
         }
         Ok(())
+    }
+
+    /// Whether the boot may be sent to the node's own disk, where no check-in follows that could correct it: nothing that it
+    /// shows is another machine's, or a check-in has confirmed a boot that showed just this. Any other boot gets the
+    /// microkernel, and what it shows is noted for that check-in.
+    async fn is_certain(&self, db: &mut SqliteConnection, node: &Node, found: &Weighing) -> anyhow::Result<bool> {
+        let Weighing { decision, claims, evidence } = found;
+        let weighed = decision.evidence.iter().find(|w| w.node == node.id);
+        let same_numbers = weighed.is_none_or(|w| w.differ.iter().all(|group| *group == Group::Nic));
+        let known = claims::of_node(&mut *db, node.id).await?;
+        let has = |key: &keys::Key| {
+            known.iter().any(|c| c.state != "former" && (&c.kind, &c.value) == (&key.kind, &key.value))
+        };
+        let same_ports = claims.iter().map(|c| &c.key).filter(|key| key.kind == "mac").all(has);
+        if same_numbers && same_ports {
+            nodes::set_doubt(db, node.id, None).await?;
+            return Ok(true);
+        }
+        let shown = serde_json::to_string(&evidence.iter().collect::<Vec<_>>())?;
+        if nodes::is_assured(&mut *db, node.id, &shown).await? {
+            return Ok(true);
+        }
+        nodes::set_doubt(db, node.id, Some(&shown)).await?;
+        Ok(false)
     }
 
     /// Row 5: every node in question gets to know.

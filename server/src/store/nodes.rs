@@ -75,6 +75,12 @@ impl Node {
         self.facts_digest.is_some()
     }
 
+    /// True when it shall start what is installed on it.
+    #[must_use]
+    pub fn boots_from_its_disk(&self) -> bool {
+        self.installed.is_some() && self.is_registered() && !self.is_held()
+    }
+
     /// True while its identity is disputed.
     #[must_use]
     pub fn is_held(&self) -> bool {
@@ -296,6 +302,36 @@ pub async fn only_boot(db: &mut SqliteConnection, id: i64, boot_id: &str) -> any
     let select = "SELECT NOT EXISTS (SELECT 1 FROM boots WHERE node = ?1 AND boot_id <> ?2)
                   AND NOT EXISTS (SELECT 1 FROM reports WHERE node = ?1 AND boot_id IS NOT ?2)";
     Ok(sqlx::query_scalar(select).bind(id).bind(boot_id).fetch_one(db).await?)
+}
+
+/// Notes what a boot showed that may be another machine's, for the check-in that decides; `None` when a boot showed the
+/// node's own.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_doubt(db: &mut SqliteConnection, id: i64, shown: Option<&str>) -> anyhow::Result<()> {
+    let update = "UPDATE nodes SET doubt = ?2 WHERE id = ?1 AND doubt IS NOT ?2";
+    sqlx::query(update).bind(id).bind(shown).execute(db).await?;
+    Ok(())
+}
+
+/// A check-in of the boot that was doubted was found to be the node: what it showed is the node's.
+///
+/// # Errors
+/// When the database fails.
+pub async fn assure(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
+    let update = "UPDATE nodes SET assured = doubt, doubt = NULL WHERE id = ?1 AND doubt IS NOT NULL";
+    sqlx::query(update).bind(id).execute(db).await?;
+    Ok(())
+}
+
+/// True when a check-in confirmed a boot that showed this.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_assured(db: &mut SqliteConnection, id: i64, shown: &str) -> anyhow::Result<bool> {
+    let select = "SELECT EXISTS (SELECT 1 FROM nodes WHERE id = ?1 AND assured = ?2)";
+    Ok(sqlx::query_scalar(select).bind(id).bind(shown).fetch_one(db).await?)
 }
 
 /// How a state is written in the database.
