@@ -20,6 +20,12 @@ pub struct Key {
 }
 
 impl Key {
+    /// The word of the group of evidence that it belongs to.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        if self.kind == "mac" { "nic" } else { &self.kind }
+    }
+
     /// True for a fact of the site's own.
     #[must_use]
     pub fn is_fact(&self) -> bool {

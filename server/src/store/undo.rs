@@ -131,7 +131,12 @@ impl Values {
             let insert = sqlx::query(insert).bind(claim.node).bind(&claim.kind).bind(&claim.value);
             insert.bind(&claim.state).bind(claim.matching).bind(claim.since).execute(&mut *db).await?;
         }
-        // Commands only ever take evidence away.
+        for id in self.nodes() {
+            for key in keys {
+                let delete = sqlx::query("DELETE FROM evidence WHERE node = ?1 AND kind = ?2 AND value = ?3");
+                delete.bind(id).bind(key.group()).bind(&key.value).execute(&mut *db).await?;
+            }
+        }
         for Evidence { node, kind, value } in &self.evidence {
             let insert = sqlx::query("INSERT OR IGNORE INTO evidence (node, kind, value) VALUES (?1, ?2, ?3)");
             insert.bind(node).bind(kind).bind(value).execute(&mut *db).await?;

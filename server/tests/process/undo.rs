@@ -62,6 +62,20 @@ async fn forgotten_and_moved_hardware_is_put_back_whole() {
 }
 
 #[tokio::test]
+async fn hardware_that_was_set_by_hand_is_what_it_was() {
+    let (server, _, _) = with_a_shared_port().await;
+    let before = all(&server).await;
+    let body = json!({"node": "node1", "hw_info": {"net0": "00-11-22-33-44-99", "uuid": "another"}}).to_string();
+    let request = server.request(reqwest::Method::POST, "/api/commands/set-node-hw-info").body(body);
+    let answer: Value = request.send().await.unwrap().json().await.unwrap();
+    assert_eq!(server.boot("net0=00-11-22-33-44-99").await, Ok(1), "{answer}");
+    assert_ne!(all(&server).await, before);
+    said(&server, &["conflicts", "undo", &answer["event"].to_string()]);
+    assert_eq!(all(&server).await, before);
+    assert_eq!(server.boot(&format!("net0={A}&serial=SYS1")).await, Ok(1), "known by its values of before");
+}
+
+#[tokio::test]
 async fn what_has_changed_since_is_left_alone() {
     let (server, mut one, _) = with_a_shared_port().await;
     let number = event(&said(&server, &["conflicts", "forget", "node1", &format!("mac={A}")]));

@@ -64,13 +64,19 @@ impl Operate {
             return Ok(Err(Refusal { status: 422, problem }));
         }
         let old = claims::of_node(&mut *db, node.id).await?;
-        let kinds: BTreeSet<String> = old.into_iter().map(|c| c.kind).collect();
+        let kinds: BTreeSet<String> = old.iter().map(|c| c.kind.clone()).collect();
+        let former = old.into_iter().map(|c| Key { kind: c.kind, value: c.value });
+        let keys: BTreeSet<Key> = former.chain(values.iter().map(|c| c.key.clone())).collect();
+        let (keys, ids) = (Vec::from_iter(keys), [node.id]);
+        let before = Values::read(&mut *db, &keys, &ids).await?;
         claims::replace(&mut *db, self.now, node.id, &values, &kinds).await?;
         claims::drop_former(&mut *db, node.id).await?;
         candidates::learn(&mut *db, node.id, &Evidence::of_info(&info, None, &context), is_virtual).await?;
-        nodes::set_hardware(db, node.id, &info, None).await?;
+        nodes::set_hardware(&mut *db, node.id, &info, None).await?;
+        let after = Values::read(db, &keys, &ids).await?;
         let values = Vec::<String>::from(info).join(", ");
-        Ok(Ok(Done::new(node.id, format!("{} is the machine with {values} from now on", nodes::name(node.id)))))
+        let done = Done::new(node.id, format!("{} is the machine with {values} from now on", nodes::name(node.id)));
+        Ok(Ok(done.undone_by(Undo::Values { keys, before, after })))
     }
 
     pub(super) async fn forget(&self, db: &mut SqliteConnection, name: &str, key: &str) -> Outcome {
