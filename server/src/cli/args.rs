@@ -152,9 +152,9 @@ pub enum Nodes {
     },
 }
 
-/// Show and change the configuration that nodes are sent. Keys: mk_checkin_interval, mk_checkin_skew, mk_fact_excl_pattern,
-/// mk_log_level.
+/// Show and change the configuration that nodes are sent.
 #[derive(Debug, Subcommand)]
+#[command(after_help = format!("Keys: {}.", wire::config::APPLIED.join(", ")))]
 pub enum Config {
     /// What is set for all nodes; with a name, what that node should have, and what it says of it.
     Show {
