@@ -189,7 +189,7 @@ async fn following_goes_on_after_the_server_was_away() {
     server.get("/svc/log/1?msg=first").await;
     wait_for(&lines, "first");
     server.stop();
-    std::thread::sleep(Duration::from_secs(2));
+    wait_for(&complaints, "Waiting for it");
     server.start_again(&address);
     server.get("/svc/log/1?msg=second").await;
     wait_for(&lines, "second");
