@@ -90,6 +90,9 @@ pub const COMMAND_VALID_MS: i64 = 15 * 60 * 1000;
 pub const EXPIRY_PAUSE: Duration = Duration::from_secs(30);
 /// Check-in intervals after which a silent boot no longer counts as alive.
 pub const ALIVE_INTERVALS: i64 = 3;
+/// Time, in milliseconds, for which a report that lacked parts may be completed by a later one: the slowest of disks are up,
+/// and a machine that was started anew meanwhile has reported.
+pub const PROVISIONAL_MS: i64 = 60 * 60 * 1000;
 /// Most nodes that may have a part in common for it to say anything.
 pub const MAX_RELATIVES: i64 = 16;
 

@@ -74,6 +74,12 @@ fn identity(entry: &Value) -> Option<String> {
     }
     let others = list(&entry["conflict"], " and ");
     let node = entry["node"].as_str()?;
+    if let Some(like) = entry["like"].as_str() {
+        let (agree, differ) = (list(&entry["agree"], ", "), list(&entry["differ"], ", "));
+        return Some(format!(
+            "{node} is a new machine with hardware of {like} (the same: {agree}; other: {differ}). If it is {like}, merge them."
+        ));
+    }
     let row = entry["decision"]["row"].as_u64();
     let merged = &entry["decision"]["verdict"]["node"]["merge"];
     Some(match (entry["state"].as_str()?, others.is_empty()) {
@@ -159,6 +165,10 @@ mod tests {
             (
                 json!({"event": "config", "version": 4, "error": "It is wrong.", "remedy": "Mend it."}),
                 "Configuration 4 was refused: It is wrong. Mend it.",
+            ),
+            (
+                json!({"event": "identity", "node": "node3", "like": "node1", "agree": ["nic"], "differ": ["uuid", "disk"]}),
+                "node3 is a new machine with hardware of node1 (the same: nic; other: uuid, disk)",
             ),
             (
                 json!({"event": "identity", "node": "node3", "state": "held", "conflict": ["node1", "node2"]}),

@@ -18,6 +18,8 @@ pub struct Comparison {
     pub partly: Vec<Group>,
     /// Numbers that agree, but prove nothing: other nodes show them too, or the board that they are on is another one.
     pub copied: Vec<Group>,
+    /// Groups that the node has and the machine does not show, or not yet.
+    pub unseen: Vec<Group>,
 }
 
 impl Comparison {
@@ -26,7 +28,11 @@ impl Comparison {
     pub fn of(node: &Evidence, machine: &Evidence, common: &[Group]) -> Self {
         let mut result = Self::default();
         for group in Group::ALL {
-            let (Some(old), Some(new)) = (node.values(group), machine.values(group)) else { continue };
+            let Some(old) = node.values(group) else { continue };
+            let Some(new) = machine.values(group) else {
+                result.unseen.push(group);
+                continue;
+            };
             let shared = old.intersection(new).count();
             if group.is_set() && old == new {
                 result.same.push(group);
@@ -57,10 +63,11 @@ impl Comparison {
         groups.iter().all(|g| self.agree.contains(g) && !self.copied.contains(g))
     }
 
-    /// True when memory or disks are known, and all that is known of them is the same.
+    /// True when memory or disks are known, and all that the node has of them is there.
     fn has_all_parts(&self) -> bool {
         let parts = [Group::Dimm, Group::Disk];
-        let known = |g: &Group| [&self.agree, &self.differ, &self.partly].iter().any(|list| list.contains(g));
+        let known =
+            |g: &Group| [&self.agree, &self.differ, &self.partly, &self.unseen].iter().any(|list| list.contains(g));
         parts.iter().any(|g| self.same.contains(g)) && parts.iter().all(|g| self.same.contains(g) || !known(g))
     }
 
@@ -70,6 +77,12 @@ impl Comparison {
         let enclosure = self.proves(&[Group::Serial, Group::Chassis]);
         let card = self.agree.contains(&Group::Nic) || self.partly.contains(&Group::Nic);
         enclosure && card && self.differ.iter().all(|g| ON_BOARD.contains(g))
+    }
+
+    /// True when nothing that is known of both is another's.
+    #[must_use]
+    pub fn is_without_difference(&self) -> bool {
+        self.differ.is_empty() && self.partly.is_empty()
     }
 
     /// True when the machine is the node by its parts, and nothing at all speaks against it.
@@ -143,13 +156,18 @@ impl Comparison {
         let board_replaced = enclosure && (sets >= 2 || untouched);
         // Vendors copy uuid and serial alike, but seldom the board's serial too.
         let enough = sets + numbers >= 3 && numbers >= 1 && (sets >= 1 || agrees(&Group::Board));
-        // A TPM's key is no copy: with the uuid it proves the board, and is all that a virtual machine has beside its ports.
-        let proven = agrees(&Group::Uuid) && agrees(&Group::Tpm);
+        // Uuid and TPM key prove the board, and are all that a virtual machine has beside its ports. Both are copied along with a
+        // virtual machine.
+        let proven = self.proves(&[Group::Uuid, Group::Tpm]);
         let ports_replaced = (enough || proven) && self.differ.iter().all(|g| *g == Group::Nic);
         // Memory or disks alone are others; the rest of what can be replaced is there.
         let set_replaced =
             numbers >= 1 && sets >= 2 && self.differ.iter().all(|g| g.is_set()) && self.differ.len() <= 1;
-        board_replaced || ports_replaced || set_replaced || all_parts || self.is_but_for_board()
+        // Firmware without any number: all that was known beside the ports is there.
+        let parts_kept = self.differ == [Group::Nic]
+            && self.unseen.is_empty()
+            && [Group::Dimm, Group::Disk].iter().all(|g| self.same.contains(g));
+        parts_kept || board_replaced || ports_replaced || set_replaced || all_parts || self.is_but_for_board()
     }
 }
 
@@ -178,7 +196,9 @@ mod tests {
         let unknown = compare(&["a", "b", "c"], &["a", "x", "y"]);
         assert_eq!(unknown, Comparison { partly: vec![Disk], ..Comparison::default() }, "one of three");
         assert_eq!(compare(&["a"], &["b"]).differ, [Disk]);
-        assert_eq!(compare(&[], &["b"]), Comparison::default(), "no disk seen yet says nothing");
+        assert_eq!(compare(&[], &["b"]), Comparison::default(), "no disk known yet says nothing");
+        let unseen = Comparison { unseen: vec![Disk], ..Comparison::default() };
+        assert_eq!(compare(&["a"], &[]), unseen, "nor does one that is not seen yet");
     }
 
     #[test]
@@ -228,12 +248,20 @@ mod tests {
         assert!(!compared(&[Uuid, Board, Nic], &[Disk]).rejoins(), "a board with its ports in another machine");
         let twin = Comparison { copied: vec![Serial], ..compared(&[Serial, Dimm, Disk], &[Uuid, Board, Nic]) };
         assert!(!twin.rejoins(), "half of its memory and disks in a machine that shows the serial number of all");
+        let late = Comparison { same: vec![Dimm], unseen: vec![Disk], agree: vec![Serial, Dimm], ..twin.clone() };
+        assert!(!late.rejoins(), "all of its memory, and its disks are not seen yet");
         assert!(Comparison { same: vec![Dimm, Disk], ..twin }.rejoins(), "all of its memory and disks");
         let cloned = Comparison { copied: vec![Uuid, Serial], ..compared(&[Uuid, Serial, Dimm], &[Nic]) };
         assert!(!cloned.rejoins(), "one of its modules in a machine of its model");
         assert!(compared(&[Uuid, Tpm], &[Nic]).rejoins(), "a virtual machine's only port replaced");
+        let copied = Comparison { copied: vec![Uuid, Tpm], ..compared(&[Uuid, Tpm], &[Nic]) };
+        assert!(!copied.rejoins(), "copied along with the machine");
         assert!(!compared(&[Uuid, Tpm], &[Nic, Dimm]).rejoins(), "the board is in another machine now");
         assert!(compared(&[Uuid, Serial, Board], &[Nic]).rejoins(), "the board itself");
+        let bare = Comparison { same: vec![Dimm, Disk], ..compared(&[Dimm, Disk], &[Nic]) };
+        assert!(bare.rejoins(), "the only port of a machine without any number");
+        assert!(!compared(&[Dimm, Disk], &[Nic]).rejoins(), "half of its parts");
+        assert!(!Comparison { unseen: vec![Serial], ..bare }.rejoins(), "its number is gone too");
         assert!(!compared(&[Uuid, Serial, Dimm], &[Nic, Disk]).rejoins(), "more than the ports differs");
     }
 

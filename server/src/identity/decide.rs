@@ -50,8 +50,12 @@ pub struct Candidate {
     pub lost: Vec<Key>,
     /// What is known of it.
     pub evidence: Evidence,
+    /// That is what was known before a report that lacked a group of parts, which the machine shows now.
+    pub reopened: bool,
     /// An operator said that it is another machine than the one that speaks.
     pub ruled_out: bool,
+    /// Other candidates that an operator said to be other machines than this one.
+    pub told_apart: Vec<i64>,
 }
 
 /// The node that a check-in says it is, by the id in its URL or by its boot.
@@ -69,6 +73,8 @@ pub struct Own {
     pub newborn: bool,
     /// It has a hardware value that the machine reports, match key or not.
     pub shares: bool,
+    /// Milliseconds since the boot that speaks was heard first; unknown for one that was not heard before.
+    pub heard_ms: Option<i64>,
 }
 
 /// A check-in with facts.
@@ -118,6 +124,14 @@ impl Decision {
         self
     }
 
+    /// Where the machine became node `id`: the other nodes that it has something in common with, and not by numbers that many
+    /// show. One of them may have lost its machine to that node.
+    pub fn akin(&self, id: i64) -> impl Iterator<Item = &Weighed> {
+        let merged: &[i64] = if let Verdict::Node { merge, .. } = &self.verdict { merge } else { &[] };
+        let in_common = |w: &Weighed| w.agree.iter().any(|group| !w.copied.contains(group));
+        self.evidence.iter().filter(move |w| w.node != id && !merged.contains(&w.node) && in_common(w))
+    }
+
     /// The nodes that the machine is in dispute with.
     #[must_use]
     pub fn others(&self) -> &[i64] {
@@ -141,6 +155,9 @@ pub struct Weighed {
     /// Groups of evidence that differ.
     #[serde(default)]
     pub differ: Vec<Group>,
+    /// Groups that agree, but by numbers that other nodes show too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copied: Vec<Group>,
     /// So much differs that it cannot be this machine.
     #[serde(default)]
     pub vetoed: bool,
@@ -179,6 +196,13 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The nodes that are known already and whose place the machine takes: the one that it speaks as, and duplicates of it.
+    #[must_use]
+    pub fn taken(&self) -> Vec<i64> {
+        let merged: &[i64] = if let Self::Node { merge, .. } = self { merge } else { &[] };
+        self.known().into_iter().chain(merged.iter().copied()).collect()
+    }
+
     /// The node that is known already and that the machine speaks as.
     #[must_use]
     pub fn known(&self) -> Option<i64> {
@@ -241,6 +265,7 @@ fn weigh(judged: &[Judged], alive: impl Fn(&Candidate) -> bool) -> Vec<Weighed> 
         keys: j.candidate.shared.iter().map(Key::to_string).collect(),
         agree: j.compared.agree.clone(),
         differ: j.compared.differ.clone(),
+        copied: j.compared.copied.clone(),
         vetoed: j.vetoed,
         alive: alive(j.candidate),
     };

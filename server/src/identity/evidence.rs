@@ -149,6 +149,12 @@ impl Evidence {
         self.0.iter().flat_map(|(group, values)| values.iter().map(|v| (*group, v.as_str())))
     }
 
+    /// True when no group of the other one's is missing.
+    #[must_use]
+    pub fn has_groups_of(&self, other: &Self) -> bool {
+        other.0.keys().all(|group| self.0.contains_key(group))
+    }
+
     /// True when nothing is known but what virtual machines have.
     #[must_use]
     pub fn is_of_virtual(&self) -> bool {

@@ -5,12 +5,13 @@ use serde_json::json;
 use sqlx::SqliteConnection;
 use wire::checkin::NodeState;
 
+use crate::identity::comparison::Comparison;
 use crate::identity::decide::{Decision, Verdict};
 use crate::identity::keys::{Claim, Key};
 use crate::registry::{Refusal, reason};
 use crate::store::boots::Boot;
 use crate::store::nodes::{self, Node};
-use crate::store::{claims, history};
+use crate::store::{candidates, claims, history};
 
 /// Row 12: `boot` is known as a node for which another boot has spoken since. A machine that rebooted is silent for ever,
 /// so these are two. The one that started later is held, as a node of its own. Gives the node that `boot` is from now on.
@@ -24,14 +25,15 @@ pub async fn overtaken(db: &mut SqliteConnection, now: i64, boot: &Boot) -> anyh
     let newcomer = if other.started() >= boot.started() { &other } else { boot };
     let decision =
         Decision { row: 12, verdict: Verdict::Ambiguous { nodes: vec![node], held_as: None }, evidence: Vec::new() };
-    let held = match claims::held_rival(&mut *db, node).await? {
+    let held = match held_copy(&mut *db, node).await? {
         Some(id) => id,
         None => hold(&mut *db, now, &incumbent, &decision).await?,
     };
     nodes::set_state(&mut *db, held, NodeState::Held, Some(&reason::two_machines(node)), &decision).await?;
     Boot::assign(&mut *db, &newcomer.boot_id, held).await?;
     let entry = json!({
-        "event": "two-machines", "node": nodes::name(node), "held": nodes::name(held), "boot_ids": [boot.boot_id, other.boot_id],
+        "event": "two-machines", "node": nodes::name(node), "held": nodes::name(held), "decision": decision,
+        "boot_ids": [boot.boot_id, other.boot_id], "started": [boot.started(), other.started()],
         "msg": format!("two machines speak as {}; the one that started later is held as {}", nodes::name(node), nodes::name(held)),
     });
     for id in [node, held] {
@@ -39,6 +41,21 @@ pub async fn overtaken(db: &mut SqliteConnection, now: i64, boot: &Boot) -> anyh
     }
     history::event(db, now, "identity-conflict", Some(held), &entry).await?;
     Ok(Some(if newcomer.boot_id == boot.boot_id { held } else { node }))
+}
+
+/// The node that a copy of `node`'s machine is held as already: it is in dispute with nobody else, and nothing of its machine
+/// is another's.
+async fn held_copy(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Option<i64>> {
+    for id in claims::held_rivals(&mut *db, node).await? {
+        let Some(held) = Node::get(&mut *db, id).await? else { continue };
+        let decision: Decision = serde_json::from_str(&held.decision)?;
+        let known = candidates::evidence_of(&mut *db, &json!([node, id]).to_string()).await?;
+        let of = |id: i64| known.get(&id).cloned().unwrap_or_default();
+        if decision.others() == [node] && Comparison::of(&of(node), &of(id), &[]).is_without_difference() {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
 }
 
 /// A held node with the incumbent's values, which it contests.

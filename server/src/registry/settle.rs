@@ -10,11 +10,13 @@ use crate::identity::decide::{self, Arrival, Decision, Own, Verdict};
 use crate::identity::evidence::Group;
 use crate::identity::keys::{self, Claim, Key};
 use crate::identity::report::Report;
+use crate::limits::MAX_RELATIVES;
 use crate::registry::lookup::{PROTECTED, log_duplicate};
 use crate::registry::{Refusal, reason, rival};
+use crate::store::boots::Boot;
 use crate::store::candidates::{self, Search};
 use crate::store::nodes::{self, Node};
-use crate::store::{claims, foreign, history, merge};
+use crate::store::{claims, foreign, history, merge, provisional};
 
 /// A machine that reports, and what is known of who it is.
 #[derive(Debug)]
@@ -78,6 +80,8 @@ pub struct Weighed {
     claims: Vec<Claim>,
     /// Those that decide.
     keys: Vec<Key>,
+    /// Nodes that were judged by what they had before a report that lacked parts.
+    reopened: Vec<i64>,
 }
 
 /// Decides which node the machine is and makes that node's claims those of the report.
@@ -99,27 +103,40 @@ pub async fn carry_out(
     weighed: &Weighed,
 ) -> anyhow::Result<Result<Settled, Refusal>> {
     let Speaker { config, now, .. } = *speaker;
-    let Weighed { decision, claims, keys } = weighed;
+    let Weighed { decision, keys, .. } = weighed;
     // Row 1: without a key only its parts can say that it is a known machine.
     let found = matches!(decision.verdict, Verdict::Node { .. });
     if keys.is_empty() && !found {
         return Ok(Err(Refusal::no_match_value(&config.match_nodes_on)));
     }
-    if let (false, Some(id)) = (speaker.signed, decision.verdict.known()) {
-        let window_ms = alive_ms(&mut *db, config, id).await?;
-        if let Some(refusal) = rival::spoken_for(&mut *db, now, id, window_ms).await? {
-            return Ok(Err(refusal));
+    if !speaker.signed {
+        for id in decision.verdict.taken() {
+            let window_ms = alive_ms(&mut *db, config, id).await?;
+            if let Some(refusal) = rival::spoken_for(&mut *db, now, id, window_ms).await? {
+                return Ok(Err(refusal));
+            }
         }
     }
+    let taken_back = take_back(&mut *db, speaker, weighed).await?;
     let settled = match apply(&mut *db, speaker, decision, keys).await? {
         Ok(settled) => settled,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    tell_apart(&mut *db, speaker, &taken_back, settled.id, decision).await?;
     let settled = alternating(&mut *db, speaker, settled).await?;
     let Some(node) = Node::get(&mut *db, settled.id).await? else {
         anyhow::bail!("node {} vanished while it checked in", settled.id)
     };
-    learn(&mut *db, speaker, &node, claims).await?;
+    if weighed.reopened.contains(&node.id) {
+        provisional::confirm(&mut *db, node.id).await?;
+    }
+    if node.is_registered() && speaker.voice.boot_id().is_some() && !speaker.proven {
+        provisional::keep(&mut *db, now, node.id, &speaker.report.evidence).await?;
+    }
+    learn(&mut *db, speaker, &node, weighed).await?;
+    if !node.is_registered() {
+        tell_akin(&mut *db, now, node.id, decision).await?;
+    }
     let changed = node.state != nodes::state_word(settled.state);
     if changed || node.decision != serde_json::to_string(decision)? {
         if changed || decision.is_news() {
@@ -140,7 +157,13 @@ pub async fn weigh(db: &mut SqliteConnection, speaker: &Speaker<'_>) -> anyhow::
     let keys = keys::matching(&claims);
     let own = own(&mut *db, speaker, &claims).await?;
     // A machine that has long been known stays what it is, so nobody need look where its parts were.
-    let settled = own.is_some_and(|own| own.proven && own.registered && !own.newborn && !own.held);
+    let settled = match own {
+        Some(own) if own.proven && own.registered && !own.newborn && !own.held => {
+            let id = json!([own.id]).to_string();
+            provisional::completed(&mut *db, now, &id, &report.evidence).await?.is_empty()
+        }
+        _ => false,
+    };
     let search = Search {
         keys: &keys,
         weak: &[],
@@ -162,7 +185,8 @@ pub async fn weigh(db: &mut SqliteConnection, speaker: &Speaker<'_>) -> anyhow::
         Voice::Legacy(_) => None,
     };
     let arrival = Arrival { own, evidence: &report.evidence, uptime_ms, candidates: &candidates, common: &common };
-    Ok(Weighed { decision: decide::checkin(&arrival), claims, keys })
+    let reopened = candidates.iter().filter(|c| c.reopened).map(|c| c.id).collect();
+    Ok(Weighed { decision: decide::checkin(&arrival), claims, keys, reopened })
 }
 
 /// Silence after which nobody speaks as this node any more.
@@ -183,9 +207,53 @@ async fn own(db: &mut SqliteConnection, speaker: &Speaker<'_>, all: &[Claim]) ->
     };
     let foreign = speaker.report.context.foreign_macs.iter().map(|m| Key { kind: "mac".into(), value: m.clone() });
     let values: Vec<Key> = all.iter().map(|c| c.key.clone()).chain(foreign).collect();
-    let shares = claims::has_any(db, node.id, &values).await?;
+    let shares = claims::has_any(&mut *db, node.id, &values).await?;
     let (registered, held) = (node.is_registered(), node.is_held());
-    Ok(Some(Own { id: node.id, registered, held, proven: speaker.proven, newborn, shares }))
+    let heard_ms = match speaker.voice.boot_id() {
+        Some(boot_id) => Boot::first_heard(db, boot_id).await?.map(|at| speaker.now - at),
+        None => None,
+    };
+    Ok(Some(Own { id: node.id, registered, held, proven: speaker.proven, newborn, shares, heard_ms }))
+}
+
+/// Gives nodes their hardware back that this machine was taken for while it had not shown all its parts.
+async fn take_back(db: &mut SqliteConnection, speaker: &Speaker<'_>, weighed: &Weighed) -> anyhow::Result<Vec<i64>> {
+    let Weighed { decision, reopened, .. } = weighed;
+    let mut taken = Vec::new();
+    for weighed in decision.evidence.iter().filter(|w| w.vetoed && reopened.contains(&w.node)) {
+        let id = weighed.node;
+        let is_own = speaker.proven && speaker.own == Some(id);
+        let chosen = decision.verdict.known() == Some(id);
+        if !chosen && (is_own || provisional::is_from(&mut *db, id, &speaker.report.evidence).await?) {
+            provisional::put_back(&mut *db, speaker.now, id).await?;
+            taken.push(id);
+        }
+    }
+    Ok(taken)
+}
+
+/// Says so in the logs of both, and gives the machine's own node what it had reported.
+async fn tell_apart(
+    db: &mut SqliteConnection,
+    speaker: &Speaker<'_>,
+    taken_back: &[i64],
+    id: i64,
+    decision: &Decision,
+) -> anyhow::Result<()> {
+    for former in taken_back {
+        provisional::hand_over(&mut *db, *former, id).await?;
+        let (name, other) = (nodes::name(*former), nodes::name(id));
+        let entry = json!({
+            "event": "taken-back", "node": name, "other": other, "decision": decision,
+            "msg": format!("the machine that was taken for {name} has reported parts since that show it to be {other}; {name} \
+                            has the hardware again that it had before"),
+        });
+        for id in [*former, id] {
+            history::log_decision(&mut *db, speaker.now, id, "warn", &entry).await?;
+        }
+        history::event(&mut *db, speaker.now, "identity-conflict", Some(*former), &entry).await?;
+    }
+    Ok(())
 }
 
 /// Makes, merges or holds, as decided.
@@ -230,8 +298,19 @@ fn rejoined(id: i64, decision: &Decision) -> serde_json::Value {
     let weighed = decision.evidence.iter().find(|w| w.node == id);
     let words = |groups: &[Group]| groups.iter().map(|g| g.word()).collect::<Vec<_>>().join(", ");
     let (agree, differ) = weighed.map_or_else(Default::default, |w| (words(&w.agree), words(&w.differ)));
-    json!({"event": "rejoined", "msg": format!(
-        "no match key of {} was left; it was known again by {agree}, while {differ} changed", nodes::name(id))})
+    let name = nodes::name(id);
+    let msg = match weighed {
+        Some(w) if w.keys.is_empty() => {
+            format!("no match key of {name} was left; it was known again by {agree}, while {differ} changed")
+        }
+        _ if differ.is_empty() => {
+            format!(
+                "its machine boots anew: it has the values of {name}, and all others that have them speak elsewhere"
+            )
+        }
+        _ => format!("{name} was known again by {agree}, while {differ} changed"),
+    };
+    json!({"event": "rejoined", "msg": msg})
 }
 
 async fn create(db: &mut SqliteConnection, speaker: &Speaker<'_>, decision: &Decision) -> anyhow::Result<i64> {
@@ -253,7 +332,8 @@ async fn alternating(db: &mut SqliteConnection, speaker: &Speaker<'_>, settled: 
 }
 
 /// Row 10: what the report has is the node's now, what it misses is not any more.
-async fn learn(db: &mut SqliteConnection, speaker: &Speaker<'_>, node: &Node, all: &[Claim]) -> anyhow::Result<()> {
+async fn learn(db: &mut SqliteConnection, speaker: &Speaker<'_>, node: &Node, weighed: &Weighed) -> anyhow::Result<()> {
+    let Weighed { claims: all, decision, .. } = weighed;
     let Speaker { now, report, .. } = *speaker;
     let known = node.hw_info()?;
     let info = known.overlaid(&report.info);
@@ -262,7 +342,9 @@ async fn learn(db: &mut SqliteConnection, speaker: &Speaker<'_>, node: &Node, al
     }
     for (key, heir) in claims::replace(&mut *db, now, node.id, all, &report.speaks_of).await? {
         let (from, to) = (nodes::name(node.id), nodes::name(heir));
-        let entry = json!({"event": "hardware-moved", "key": key.to_string(), "from": from, "to": to});
+        let entry = json!({
+            "event": "hardware-moved", "key": key.to_string(), "from": from, "to": to, "row": 10, "decision": decision,
+        });
         for id in [node.id, heir] {
             history::log_decision(&mut *db, now, id, "info", &entry).await?;
         }
@@ -271,6 +353,21 @@ async fn learn(db: &mut SqliteConnection, speaker: &Speaker<'_>, node: &Node, al
     candidates::learn(&mut *db, node.id, &report.evidence, report.context.is_virtual).await?;
     let ports = report.evidence.values(Group::Nic).into_iter().flatten();
     foreign::learn(db, now, &report.context.foreign_macs, ports).await
+}
+
+/// Tells nodes of a new one that has something of theirs: if one of them is that machine after all, its log says where it
+/// went.
+async fn tell_akin(db: &mut SqliteConnection, now: i64, id: i64, decision: &Decision) -> anyhow::Result<()> {
+    let disputed = decision.others();
+    let akin = decision.akin(id).filter(|w| !disputed.contains(&w.node));
+    for weighed in akin.take(usize::try_from(MAX_RELATIVES)?) {
+        let entry = json!({
+            "event": "identity", "node": nodes::name(id), "like": nodes::name(weighed.node), "agree": weighed.agree,
+            "differ": weighed.differ, "decision": {"row": decision.row, "verdict": decision.verdict},
+        });
+        history::log_said(&mut *db, now, weighed.node, "info", &entry).await?;
+    }
+    Ok(())
 }
 
 /// Writes a changed decision to the logs of all nodes that it concerns.

@@ -33,6 +33,15 @@ impl Boot {
         Ok(sqlx::query_as(select).bind(boot_id).fetch_optional(db).await?)
     }
 
+    /// When the boot was heard first, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn first_heard(db: &mut SqliteConnection, boot_id: &str) -> anyhow::Result<Option<i64>> {
+        let select = "SELECT first_seen FROM boots WHERE boot_id = ?1";
+        Ok(sqlx::query_scalar(select).bind(boot_id).fetch_optional(db).await?)
+    }
+
     /// Another boot than `boot_id` that spoke last as `node`.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use crate::identity::evidence::{Evidence, Group};
 use crate::identity::keys::Key;
 use crate::limits::MAX_RELATIVES;
 use crate::store::nodes::alive_ms;
+use crate::store::provisional;
 
 /// Whose candidates are looked for.
 #[derive(Debug, Clone, Copy)]
@@ -92,9 +93,15 @@ pub async fn find(db: &mut SqliteConnection, search: &Search<'_>) -> anyhow::Res
     }
     let ids = json!(linked.keys().collect::<Vec<_>>()).to_string();
     let mut evidence = evidence_of(&mut *db, &ids).await?;
+    let mut reopened = match search.parts {
+        Some(parts) => provisional::completed(&mut *db, search.now, &ids, parts).await?,
+        None => BTreeMap::new(),
+    };
+    let mut told_apart = told_apart(&mut *db, &ids).await?;
     let rows = nodes(db, &ids, search).await?;
     let candidates = rows.into_iter().filter_map(|row| {
         let Linked { link, shared, lost } = linked.remove(&row.id)?;
+        let before = reopened.remove(&row.id);
         Some(Candidate {
             id: row.id,
             registered: row.registered,
@@ -104,8 +111,10 @@ pub async fn find(db: &mut SqliteConnection, search: &Search<'_>) -> anyhow::Res
             link,
             shared,
             lost,
-            evidence: evidence.remove(&row.id).unwrap_or_default(),
+            reopened: before.is_some(),
+            evidence: before.or_else(|| evidence.remove(&row.id)).unwrap_or_default(),
             ruled_out: row.ruled_out,
+            told_apart: told_apart.remove(&row.id).unwrap_or_default(),
         })
     });
     Ok(candidates.collect())
@@ -171,6 +180,19 @@ async fn nodes(db: &mut SqliteConnection, ids: &str, search: &Search<'_>) -> any
          FROM json_each(?1) k JOIN nodes n ON n.id = k.value ORDER BY n.id",
     );
     Ok(select.bind(ids).bind(search.boot_id).bind(search.own).fetch_all(db).await?)
+}
+
+/// Which of the nodes in this JSON list an operator told from which others of it.
+async fn told_apart(db: &mut SqliteConnection, ids: &str) -> anyhow::Result<BTreeMap<i64, Vec<i64>>> {
+    let select = "SELECT d.one, d.other FROM json_each(?1) k JOIN distinct_nodes d ON d.one = k.value
+                  WHERE d.other IN (SELECT value FROM json_each(?1))";
+    let pairs: Vec<(i64, i64)> = sqlx::query_as(select).bind(ids).fetch_all(db).await?;
+    let mut found: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    for (one, other) in pairs {
+        found.entry(one).or_default().push(other);
+        found.entry(other).or_default().push(one);
+    }
+    Ok(found)
 }
 
 /// What is known of the nodes whose ids are in this JSON list.

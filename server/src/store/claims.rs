@@ -81,6 +81,17 @@ pub async fn add(db: &mut SqliteConnection, at: i64, node: i64, claims: &[Claim]
     replace(db, at, node, claims, &BTreeSet::new()).await.map(|_| ())
 }
 
+/// Adds values that the node had once.
+///
+/// # Errors
+/// When the database fails.
+pub async fn add_former(db: &mut SqliteConnection, at: i64, node: i64, claims: &[Claim]) -> anyhow::Result<()> {
+    for Claim { key, matching } in claims {
+        put(&mut *db, at, node, key, "former", *matching).await?;
+    }
+    Ok(())
+}
+
 async fn put(
     db: &mut SqliteConnection,
     at: i64,
@@ -128,16 +139,16 @@ async fn sole_contender(db: &mut SqliteConnection, key: &Key) -> anyhow::Result<
     })
 }
 
-/// The first held node that contests what `node` holds.
+/// The held nodes that contest what `node` holds, in order of id.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn held_rival(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Option<i64>> {
-    let select = "SELECT min(c.node) FROM claims mine
+pub async fn held_rivals(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Vec<i64>> {
+    let select = "SELECT DISTINCT c.node FROM claims mine
                   JOIN claims c ON c.kind = mine.kind AND c.value = mine.value AND c.node <> mine.node AND c.state = 'contested'
                   JOIN nodes n ON n.id = c.node AND n.state = 'held'
-                  WHERE mine.node = ?1 AND mine.matching = 1";
-    Ok(sqlx::query_scalar(select).bind(node).fetch_one(db).await?)
+                  WHERE mine.node = ?1 AND mine.matching = 1 ORDER BY c.node";
+    Ok(sqlx::query_scalar(select).bind(node).fetch_all(db).await?)
 }
 
 /// The nodes that have a value now, or contest it.
@@ -192,9 +203,8 @@ pub async fn forget(db: &mut SqliteConnection, at: i64, node: i64, key: &Key) ->
     let deleted =
         sqlx::query(delete).bind(node).bind(&key.kind).bind(&key.value).execute(&mut *db).await?.rows_affected() > 0;
     if deleted {
-        let group = if key.kind == "mac" { "nic" } else { &key.kind };
         let delete = "DELETE FROM evidence WHERE node = ?1 AND kind = ?2 AND value = ?3";
-        sqlx::query(delete).bind(node).bind(group).bind(&key.value).execute(&mut *db).await?;
+        sqlx::query(delete).bind(node).bind(key.group()).bind(&key.value).execute(&mut *db).await?;
         if let Some(heir) = sole_contender(&mut *db, key).await? {
             put(db, at, heir, key, "current", true).await?;
         }

@@ -19,7 +19,7 @@ pub async fn among(db: &mut SqliteConnection, info: &HwInfo) -> anyhow::Result<B
     Ok(found.into_iter().collect())
 }
 
-/// Remembers `foreign`, and forgets those of `own` that turned out to be ports of a machine.
+/// Remembers `foreign`, but for what another node's last full report has as a port, and forgets those of `own` that turned out to be ports of a machine.
 ///
 /// # Errors
 /// When the database fails.
@@ -30,7 +30,9 @@ pub async fn learn<'a>(
     own: impl Iterator<Item = &'a String>,
 ) -> anyhow::Result<()> {
     if !foreign.is_empty() {
-        let insert = "INSERT INTO foreign_macs (value, since) SELECT value, ?2 FROM json_each(?1) WHERE true
+        let insert = "INSERT INTO foreign_macs (value, since) SELECT k.value, ?2 FROM json_each(?1) k
+                      WHERE NOT EXISTS (SELECT 1 FROM evidence e JOIN nodes n ON n.id = e.node JOIN reports r ON r.id = n.report
+                                        WHERE e.kind = 'nic' AND e.value = k.value AND r.kind = 'inventory')
                       ON CONFLICT (value) DO NOTHING";
         sqlx::query(insert).bind(json!(foreign).to_string()).bind(at).execute(&mut *db).await?;
     }

@@ -13,6 +13,7 @@ pub mod history;
 pub mod list;
 pub mod merge;
 pub mod nodes;
+pub mod provisional;
 pub mod undo;
 pub mod view;
 pub mod writer;

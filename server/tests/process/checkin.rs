@@ -204,6 +204,7 @@ async fn who_does_not_sign_cannot_speak_for_a_node_whose_agent_does() {
 
     // Booted into an original image by its operator, it is the same node once its own agent has been silent for long enough.
     server.restart("checkin_interval = 1\nprotect_new_nodes = true\n");
+    assert_eq!(boot.send(&server, &json!({})).await.1["interval"], 1);
     let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while server.post(Some(1), &legacy, &[]).await != (200, json!({"action": "reboot"})) {
         assert!(std::time::Instant::now() < end, "{:?}", server.post(Some(1), &legacy, &[]).await);

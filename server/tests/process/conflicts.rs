@@ -89,8 +89,9 @@ async fn a_port_moved_into_a_new_machine_is_contested_until_the_donor_reports() 
 
 #[tokio::test]
 async fn a_machine_with_a_new_board_is_the_node_that_it_was() {
-    let server = Server::start("checkin_interval = 1\n");
-    assert_eq!(id(&Boot::new(1).send(&server, &report(&machine(1, &[A]))).await), 1);
+    let mut server = Server::start("checkin_interval = 3600\n");
+    let mut original = Boot::new(1);
+    assert_eq!(id(&original.send(&server, &report(&machine(1, &[A]))).await), 1);
     let mut rebuilt = machine(1, &[B]);
     rebuilt["system"] = json!({"serial": "To be filled by O.E.M.", "uuid": "99999999-0000-4000-8000-112233445599"});
     rebuilt["board"]["serial"] = json!("BRD99");
@@ -100,9 +101,17 @@ async fn a_machine_with_a_new_board_is_the_node_that_it_was() {
     let answer = boot.send(&server, &report(&rebuilt)).await;
     assert_eq!(answer.1["state"], "held", "node1 spoke a moment ago: {answer:?}");
     assert!(answer.1["reason"]["error"].as_str().unwrap().contains("node1"), "{answer:?}");
-    tokio::time::sleep(std::time::Duration::from_millis(3500)).await;
-    let answer = boot.send(&server, &report(&rebuilt)).await;
-    assert_eq!((id(&answer), &answer.1["state"]), (1, &json!("normal")), "{answer:?}");
+    server.restart("checkin_interval = 1\n");
+    assert_eq!(original.send(&server, &json!({})).await.1["interval"], 1);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let answer = loop {
+        let answer = boot.send(&server, &report(&rebuilt)).await;
+        if answer.1["state"] != "held" || std::time::Instant::now() > end {
+            break answer;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    };
+    assert_eq!((id(&answer), &answer.1["state"]), (1, &json!("normal")), "once it has been silent: {answer:?}");
     assert_eq!(server.node(1).await["identity"]["aliases"], json!(["node2"]));
     assert!(server.log(1).await.iter().any(|e| e["event"] == "rejoined"), "and it is told");
     assert_eq!(server.boot(&format!("net0={B}")).await, Ok(1));
@@ -227,6 +236,45 @@ async fn a_dispute_is_shown_and_ended_by_the_command_line() {
     assert!(server.log(2).await.iter().any(|e| e["event"] == "operator"), "and stands in the log");
     let shown = said(&server, &["nodes", "log", "node2"]);
     assert_eq!(shown.matches("An operator's command").count(), 1, "once: {shown}");
+}
+
+#[tokio::test]
+async fn a_held_machine_keeps_its_node_once_its_rival_is_gone() {
+    let (server, _, _) = with_a_copy().await;
+    said(&server, &["nodes", "delete", "node1"]);
+    let answer = Boot::new(3).send(&server, &report(&machine(1, &[A]))).await;
+    assert_eq!((id(&answer), &answer.1["state"]), (2, &json!("normal")), "started from a medium: {answer:?}");
+    assert_eq!(server.count().await, 1);
+}
+
+#[tokio::test]
+async fn disks_that_come_late_show_that_a_machine_with_a_card_of_a_known_one_is_another() {
+    let server = Server::start("");
+    // Firmware without any number.
+    let bare = |n: u8, macs: &[&str]| {
+        let mut stable = machine(n, macs);
+        stable["system"] = json!({"serial": "Default string", "uuid": "03000200-0400-0500-0006-000700080009"});
+        stable["board"]["serial"] = json!("Default string");
+        stable["chassis"]["serial"] = json!("Default string");
+        stable
+    };
+    let donor = bare(1, &[A, B]);
+    assert_eq!(id(&Boot::new(1).send(&server, &report(&donor)).await), 1);
+    let whole = bare(2, &[B, C]);
+    let mut early = whole.clone();
+    early["disks"] = json!([]);
+    let mut boot = Boot::new(2);
+    assert_eq!(id(&boot.send(&server, &report(&early)).await), 1, "a card and other memory: it may be that machine");
+    let answer = boot.send(&server, &report(&whole)).await;
+    assert_eq!((id(&answer), &answer.1["state"]), (2, &json!("normal")), "{answer:?}");
+    assert_eq!(server.hw_info(1).await["mac"], json!([A, B]), "node1 has its hardware back");
+    for node in [1, 2] {
+        let told = server.log(node).await;
+        assert!(told.iter().any(|e| e["event"] == "taken-back" && e["severity"] == "warn"), "{told:?}");
+    }
+    let mut donor_boot = Boot::new(3);
+    assert_eq!(id(&donor_boot.send(&server, &report(&bare(1, &[A]))).await), 1, "and is known when it boots again");
+    assert_eq!(server.count().await, 2);
 }
 
 #[tokio::test]

@@ -17,12 +17,12 @@ pub fn checkin(arrival: &Arrival) -> Decision {
 impl Arrival<'_> {
     /// Another boot spoke as this node after the one that speaks now had begun: two machines. A silence below zero says
     /// only that the server's clock was put back.
-    fn speaks_elsewhere(&self, candidate: &Candidate) -> bool {
+    pub(super) fn speaks_elsewhere(&self, candidate: &Candidate) -> bool {
         candidate.silence_ms.zip(self.uptime_ms).is_some_and(|(silence, uptime)| (0..uptime).contains(&silence))
     }
 
     /// Another boot speaks as this node, or did so until lately.
-    fn is_alive(&self, candidate: &Candidate) -> bool {
+    pub(super) fn is_alive(&self, candidate: &Candidate) -> bool {
         candidate.silence_ms.is_some_and(|silence| silence <= candidate.alive_ms) || self.speaks_elsewhere(candidate)
     }
 }
@@ -32,10 +32,12 @@ fn own(arrival: &Arrival, judged: &[Judged]) -> Option<Own> {
     let own = arrival.own?;
     let weighed = judged.iter().find(|j| j.candidate.id == own.id);
     let vetoed = weighed.is_some_and(|j| j.vetoed);
+    // A boot that was recognised may not have shown yet what proves that it is another machine.
+    let taken_back = weighed.is_some_and(|j| j.candidate.reopened && j.vetoed && !j.compared.rejoins());
     let by_key = weighed.is_some_and(|j| j.candidate.link != Link::Hint);
     // A node that only a boot made knows little: any value of the machine's shows that it was this boot.
     let by_boot = !own.registered && own.shares;
-    (own.proven || (!vetoed && (by_key || by_boot))).then_some(own)
+    ((own.proven && !taken_back) || (!vetoed && (by_key || by_boot))).then_some(own)
 }
 
 /// Everything that the rows look at.
@@ -54,9 +56,15 @@ impl Scene<'_, '_> {
             Some(own) if own.registered => self.registered(own),
             own => {
                 let (row, verdict) = self.unregistered(own);
-                (if lost_own && row == 6 { 8 } else { row }, verdict)
+                let new = self.is_taken_back() && matches!(verdict, Verdict::Create { .. });
+                (if lost_own && (row == 6 || new) { 8 } else { row }, verdict)
             }
         }
+    }
+
+    /// True when the boot that speaks was recognised as its own node, wrongly.
+    fn is_taken_back(&self) -> bool {
+        self.own.is_none() && self.arrival.own.is_some_and(|own| own.proven)
     }
 
     /// Row 7: the own node is registered, and stays what it is.
@@ -70,7 +78,7 @@ impl Scene<'_, '_> {
         if !own.proven && self.candidate(own.id).is_some_and(|c| self.arrival.speaks_elsewhere(c)) {
             return self.two_machines(own.id, None);
         }
-        let disputed = if own.held { self.with_parts(own.id) } else { Vec::new() };
+        let disputed = if own.held { self.disputed(own.id) } else { Vec::new() };
         let held = own.held && !(conflict.is_empty() && disputed.is_empty());
         let conflict = if held && conflict.is_empty() { disputed } else { conflict };
         (7, Verdict::Node { id: own.id, merge: self.duplicates(own.id, None), conflict, held })
@@ -78,17 +86,41 @@ impl Scene<'_, '_> {
 
     /// A node of this boot's own that turns out to be another one.
     fn settled_late(&self, own: Own) -> Option<(u8, Verdict)> {
-        let (row, id) = match (self.rivals(Some(own)).as_slice(), self.relatives().as_slice()) {
+        let rivals = self.rivals(Some(own));
+        if let Some(id) = self.silent_one(&rivals) {
+            return Some((9, self.survives(id, Some(own), Vec::new())));
+        }
+        let (row, id) = match (rivals.as_slice(), self.relatives().as_slice()) {
             ([one], _) if own.newborn && !own.held => (6, *one),
+            ([one], [kin]) if own.newborn && one == kin => (9, *one),
             ([], [one]) => (9, *one),
+            ([one], _) if own.held && self.has_ended(own, *one) => (9, *one),
             _ => return None,
         };
-        self.is_free(id).then(|| (row, self.survives(id, Some(own), Vec::new())))
+        let free = self.is_free(id) || self.own.is_some_and(|own| self.has_ended(own, id));
+        free.then(|| (row, self.survives(id, Some(own), Vec::new())))
+    }
+
+    /// True when nothing was heard of this rival since before the boot that speaks was heard first, and for long: a reboot that
+    /// was held for a second machine, since the server's clock had been put back a little.
+    fn has_ended(&self, own: Own, rival: i64) -> bool {
+        self.judged.iter().find(|j| j.candidate.id == rival).is_some_and(|j| {
+            let before = j
+                .candidate
+                .silence_ms
+                .zip(own.heard_ms)
+                .is_some_and(|(silence, heard)| silence > heard.max(j.candidate.alive_ms));
+            before && j.candidate.evidence == *self.arrival.evidence
+        })
     }
 
     /// Rows 6, 9 and 11: there is no own node, or only a boot knows it.
     fn unregistered(&self, own: Option<Own>) -> (u8, Verdict) {
-        match self.rivals(own).as_slice() {
+        let rivals = self.rivals(own);
+        if let Some(id) = self.silent_one(&rivals) {
+            return (9, self.survives(id, own, Vec::new()));
+        }
+        match rivals.as_slice() {
             [] => self.unknown(own),
             [one] => match self.candidate(*one) {
                 Some(node) if self.arrival.speaks_elsewhere(node) => self.two_machines(*one, own),
@@ -106,7 +138,11 @@ impl Scene<'_, '_> {
         {
             return (9, self.survives(*one, own, Vec::new()));
         }
-        let conflict = if relatives.is_empty() { self.with_parts(own.map_or(0, |o| o.id)) } else { relatives };
+        let conflict = self.disputed(own.map_or(0, |o| o.id));
+        // Held before, and its rivals are gone.
+        if let [held] = self.held_before().as_slice() {
+            return (6, self.survives(*held, own, conflict));
+        }
         let idle = self.open.iter().filter(|j| !j.candidate.registered && !self.arrival.is_alive(j.candidate));
         match idle.map(|j| j.candidate.id).chain(own.map(|o| o.id)).min() {
             Some(id) => (6, self.survives(id, own, conflict)),
@@ -141,6 +177,20 @@ impl Scene<'_, '_> {
         self.open.iter().map(|j| j.candidate).filter(rival).map(|c| c.id).collect()
     }
 
+    /// Of several rivals that an operator told apart, the only one that did not speak since this kernel started: the machine is
+    /// none of the others.
+    fn silent_one(&self, rivals: &[i64]) -> Option<i64> {
+        let rivals: Vec<&Candidate> = rivals.iter().filter_map(|id| self.candidate(*id)).collect();
+        let apart = |one: &Candidate| rivals.iter().all(|c| c.id == one.id || one.told_apart.contains(&c.id));
+        if rivals.len() < 2 || !rivals.iter().all(|c| apart(c)) {
+            return None;
+        }
+        match rivals.iter().filter(|c| !self.arrival.speaks_elsewhere(c)).collect::<Vec<_>>().as_slice() {
+            [one] => Some(one.id),
+            _ => None,
+        }
+    }
+
     /// E: registered nodes whose parts and numbers the machine has, whatever its match keys are now.
     fn relatives(&self) -> Vec<i64> {
         let fits = |j: &&Judged| {
@@ -148,6 +198,12 @@ impl Scene<'_, '_> {
             c.registered && !c.held && !c.ruled_out && self.own.is_none_or(|o| o.id != c.id) && j.compared.rejoins()
         };
         self.judged.iter().filter(fits).map(|j| j.candidate.id).collect()
+    }
+
+    /// Whose parts the machine has, although it is not to be taken for them, or not yet.
+    fn disputed(&self, own: i64) -> Vec<i64> {
+        let relatives = self.relatives();
+        if relatives.is_empty() { self.with_parts(own) } else { relatives }
     }
 
     /// Nodes that share a match key and are vetoed, but whose memory or disks are in the machine.
@@ -171,9 +227,13 @@ impl Scene<'_, '_> {
 
     /// The node that the machine is held as: its own, or the one that it was held as before, whatever it boots from.
     fn held_as(&self, own: Option<Own>) -> Option<i64> {
+        own.map(|o| o.id).or(self.held_before().first().copied())
+    }
+
+    /// Held nodes that nobody else speaks as.
+    fn held_before(&self) -> Vec<i64> {
         let was_held = |c: &&Candidate| c.held && !self.arrival.speaks_elsewhere(c);
-        let held = self.open.iter().map(|j| j.candidate).find(was_held).map(|c| c.id);
-        own.map(|o| o.id).or(held)
+        self.open.iter().map(|j| j.candidate).filter(was_held).map(|c| c.id).collect()
     }
 
     fn candidate(&self, id: i64) -> Option<&Candidate> {

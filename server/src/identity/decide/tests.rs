@@ -1,5 +1,8 @@
 //! Each row of the table with the least that leads to it.
 
+use proptest::prelude::{Strategy, any};
+use proptest::prop_assert;
+
 use super::*;
 
 fn key(kind: &str, value: &str) -> Key {
@@ -18,7 +21,9 @@ fn candidate(id: i64, registered: bool) -> Candidate {
         shared: vec![key("serial", "s")],
         lost: Vec::new(),
         evidence: Evidence::default(),
+        reopened: false,
         ruled_out: false,
+        told_apart: Vec::new(),
     }
 }
 
@@ -47,7 +52,7 @@ fn other_machine(id: i64) -> Candidate {
 }
 
 fn own(id: i64, registered: bool) -> Option<Own> {
-    Some(Own { id, registered, held: false, proven: false, newborn: false, shares: false })
+    Some(Own { id, registered, held: false, proven: false, newborn: false, shares: false, heard_ms: None })
 }
 
 fn node(id: i64, merge: &[i64], conflict: &[i64]) -> Verdict {
@@ -183,6 +188,39 @@ fn a_held_machine_stays_the_same_node() {
 }
 
 #[test]
+fn a_held_machine_stays_the_same_node_when_its_rival_is_gone() {
+    let held = Candidate { held: true, silence_ms: Some(MINUTE), ..candidate(9, true) };
+    assert_eq!(after(None, std::slice::from_ref(&held)), (6, node(9, &[], &[])), "from a medium, without an id");
+    assert_eq!(after(own(10, false), &[held.clone(), candidate(10, false)]), (6, node(9, &[10], &[])));
+    let speaking = Candidate { silence_ms: Some(1), ..held.clone() };
+    assert_eq!(after(None, &[speaking]), (9, created(&[])), "that is another machine");
+    let twin = Candidate { id: 11, ..held.clone() };
+    assert_eq!(after(None, &[held, twin]), (9, created(&[])), "nothing tells which");
+}
+
+#[test]
+fn row_9_a_machine_that_an_operator_told_from_its_copy_is_the_node_that_is_silent() {
+    let one = |id, other, silence_ms| Candidate {
+        told_apart: vec![other],
+        silence_ms: Some(silence_ms),
+        ..candidate(id, true)
+    };
+    let both = |first, second| [one(2, 3, first), one(3, 2, second)];
+    let ambiguous = |held_as| Verdict::Ambiguous { nodes: vec![2, 3], held_as };
+    assert_eq!(after(None, &both(MINUTE, 5_000)), (9, node(2, &[], &[])), "node3 spoke while this machine was up");
+    assert_eq!(after(None, &both(5_000, MINUTE)), (9, node(3, &[], &[])));
+    assert_eq!(after(None, &both(MINUTE, MINUTE)), (6, ambiguous(None)), "neither has spoken yet");
+    assert_eq!(after(None, &both(5_000, 5_000)), (6, ambiguous(None)), "both speak, so it is a third");
+    let held = Own { held: true, proven: true, ..own(9, true).unwrap() };
+    let [first, second] = both(2 * MINUTE, 5_000);
+    let own_node = Candidate { held: true, ..candidate(9, true) };
+    let three = [first.clone(), second.clone(), own_node];
+    assert_eq!(after(Some(held), &three), (9, node(2, &[9], &[])), "held until the other one spoke");
+    let nobody_said_so = [Candidate { told_apart: Vec::new(), ..first }, second];
+    assert_eq!(after(None, &nobody_said_so), (6, ambiguous(None)));
+}
+
+#[test]
 fn row_7_own_registered_stays_and_names_the_conflict() {
     let three = [candidate(2, true), candidate(3, true), candidate(4, false)];
     assert_eq!(after(own(3, true), &three), (7, node(3, &[4], &[2])));
@@ -199,6 +237,16 @@ fn row_7_a_node_of_this_boot_gives_way_to_the_one_it_was_all_along() {
     };
     let both = [rebuilt.clone(), candidate(3, true)];
     assert_eq!(after(Some(newborn), &both), (9, node(2, &[3], &[])));
+    let held = Some(Own { held: true, ..newborn });
+    let with_key = [
+        Candidate {
+            link: Link::Holds,
+            evidence: same_in(&[Group::Chassis, Group::Dimm, Group::Disk, Group::Serial, Group::Nic]),
+            ..rebuilt.clone()
+        },
+        candidate(3, true),
+    ];
+    assert_eq!(after(held, &with_key), (9, node(2, &[3], &[])), "and was held for too little");
     assert_eq!(after(Some(Own { newborn: false, ..newborn }), &both), (7, node(3, &[], &[])), "long known");
     let speaking = Candidate { silence_ms: Some(0), ..rebuilt };
     assert_eq!(after(Some(newborn), &[speaking, candidate(3, true)]).0, 7, "it is elsewhere");
@@ -209,6 +257,16 @@ fn row_8_a_vetoed_own_node_is_left_alone() {
     assert_eq!(after(own(2, true), &[other_machine(2), candidate(3, true)]), (8, node(3, &[], &[])));
     let proven = Own { proven: true, ..own(2, true).unwrap() };
     assert_eq!(after(Some(proven), &[other_machine(2)]), (7, node(2, &[], &[])), "its own boot is proof");
+}
+
+#[test]
+fn row_8_parts_that_come_late_take_back_what_the_first_report_seemed_to_be() {
+    let proven = Some(Own { proven: true, ..own(2, true).unwrap() });
+    let before = |evidence| Candidate { reopened: true, evidence, ..candidate(2, true) };
+    assert_eq!(after(proven, &[before(same_in(&[]))]), (8, created(&[])), "its disks are not that node's");
+    assert_eq!(after(proven, &[before(machine())]), (7, node(2, &[], &[])));
+    let rebuilt = same_in(&[Group::Chassis, Group::Dimm, Group::Disk]);
+    assert_eq!(after(proven, &[before(rebuilt)]), (7, node(2, &[], &[])), "with another board");
 }
 
 #[test]
@@ -236,6 +294,11 @@ fn row_9_a_replaced_board_rejoins_once_its_node_is_silent() {
     let long_ago = Candidate { silence_ms: Some(4 * MINUTE), ..hint.clone() };
     assert_eq!(after(None, std::slice::from_ref(&long_ago)), (9, node(2, &[], &[])));
     assert_eq!(at(5 * MINUTE, None, &[long_ago]), (9, created(&[2])), "it spoke while this machine was up");
+    let speaks = Candidate { silence_ms: Some(MINUTE), ..hint.clone() };
+    let held = Own { held: true, proven: true, ..own(5, true).unwrap() };
+    let still = Verdict::Node { id: 5, merge: vec![], conflict: vec![2], held: true };
+    let mine = Candidate { held: true, ..candidate(5, true) };
+    assert_eq!(after(Some(held), &[speaks, mine]), (7, still), "and at each later report until then");
     let twin = Candidate { id: 3, ..hint.clone() };
     assert_eq!(after(None, &[hint, twin]), (9, created(&[2, 3])), "two of them");
 }
@@ -274,6 +337,23 @@ fn row_11_who_spoke_while_this_machine_was_up_is_another() {
 }
 
 #[test]
+fn row_9_a_reboot_that_a_step_of_the_clock_made_two_machines_ends_by_itself() {
+    let held = Own { held: true, proven: true, heard_ms: Some(4 * MINUTE), ..own(9, true).unwrap() };
+    let both = |silence_ms, evidence| {
+        let incumbent = Candidate { silence_ms: Some(silence_ms), evidence, ..candidate(2, true) };
+        [incumbent, Candidate { held: true, ..candidate(9, true) }]
+    };
+    let uptime = 5 * MINUTE;
+    assert_eq!(at(uptime, Some(held), &both(4 * MINUTE + 1, machine())), (9, node(2, &[9], &[])));
+    assert_eq!(at(uptime, Some(held), &both(4 * MINUTE - 1, machine())).0, 7, "it was heard after this boot was");
+    let lately = Own { heard_ms: Some(MINUTE), ..held };
+    assert_eq!(at(uptime, Some(lately), &both(2 * MINUTE, machine())).0, 7, "not silent for long enough");
+    let other =
+        same_in(&[Group::Uuid, Group::Serial, Group::Board, Group::Chassis, Group::Dimm, Group::Disk, Group::Nic]);
+    assert_eq!(at(uptime, Some(held), &both(9 * MINUTE, other)).0, 7, "something is another one");
+}
+
+#[test]
 fn nodes_that_are_alive_are_not_merged() {
     let alive = Candidate { silence_ms: Some(MINUTE), ..candidate(5, false) };
     assert_eq!(after(own(6, false), &[alive.clone(), candidate(6, false)]).1, node(6, &[], &[]));
@@ -287,31 +367,64 @@ fn weak_links_count_only_where_nothing_better_is() {
     assert_eq!(boot(&[other_machine(4), weak], &machine()).verdict, node(5, &[], &[]));
 }
 
+/// A candidate that says anything about its machine.
+fn any_candidate() -> impl Strategy<Value = Candidate> {
+    let groups = proptest::sample::subsequence(Group::ALL.to_vec(), 0..=Group::ALL.len());
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let silence = proptest::option::of(0..10 * MINUTE);
+    (0usize..4, groups.clone(), groups, flags, silence).prop_map(|(link, same, known, flags, silence_ms)| {
+        let (registered, held, ruled_out, reopened) = flags;
+        let value = |group| (group, if same.contains(&group) { "mine" } else { "other" });
+        Candidate {
+            registered,
+            held: held && registered,
+            // The rarer ones, so that most cases are about something else.
+            ruled_out: ruled_out && same.len() == 3,
+            reopened: reopened && known.len() > 5,
+            silence_ms,
+            link: [Link::Holds, Link::Had, Link::Weak, Link::Hint][link],
+            evidence: evidence(&known.into_iter().map(value).collect::<Vec<_>>()),
+            ..candidate(0, registered)
+        }
+    })
+}
+
 proptest::proptest! {
-    /// Whatever comes: nothing vetoed is chosen, and registered nodes are merged by nothing but row 9's kinship.
+    /// Whatever comes: nothing vetoed is chosen but by kinship or by the boot's own word; of registered nodes only the
+    /// machine's own is merged, and only where it is held or this boot made it; and what another boot speaks as is neither
+    /// merged nor chosen anew.
     #[test]
     fn a_decision_never_takes_a_vetoed_node(
-        kinds in proptest::collection::vec((0u8..4, proptest::bool::ANY, proptest::bool::ANY, 0u8..8), 0..5),
+        mut candidates in proptest::collection::vec(any_candidate(), 0..5),
+        speaks_as in proptest::option::of(0usize..5),
+        (proven, newborn, shares) in any::<(bool, bool, bool)>(),
+        uptime_ms in proptest::option::of(0..10 * MINUTE),
+        heard_ms in proptest::option::of(0..10 * MINUTE),
+        common in proptest::sample::subsequence(Group::ALL.to_vec(), 0..3),
     ) {
-        let links = [Link::Holds, Link::Had, Link::Weak, Link::Hint];
-        let candidates: Vec<Candidate> = kinds
-            .iter()
-            .zip(1..)
-            .map(|((link, registered, held, same), id)| Candidate {
-                link: links[usize::from(*link)],
-                held: *held,
-                evidence: same_in(&Group::ALL[..usize::from(*same)]),
-                ..candidate(id, *registered)
-            })
-            .collect();
+        for (candidate, id) in candidates.iter_mut().zip(1..) {
+            candidate.id = id;
+        }
+        let own = speaks_as.and_then(|at| candidates.get(at)).map(|c| Own {
+            id: c.id, registered: c.registered, held: c.held, proven, newborn: newborn && c.registered, shares, heard_ms,
+        });
         let machine = machine();
-        let arrival = Arrival { own: None, evidence: &machine, uptime_ms: Some(1), candidates: &candidates, common: &[] };
+        let arrival = Arrival { own, evidence: &machine, uptime_ms, candidates: &candidates, common: &common };
         let decision = checkin(&arrival);
+        let of = |id: i64| decision.evidence.iter().find(|w| w.node == id).unwrap();
+        let candidate = |id: i64| candidates.iter().find(|c| c.id == id).unwrap();
+        let is_own = |id: i64| own.is_some_and(|own| own.id == id);
         if let Verdict::Node { id, merge, .. } = &decision.verdict {
-            let of = |id: &i64| decision.evidence.iter().find(|w| w.node == *id).unwrap();
-            proptest::prop_assert!(decision.row == 9 || !of(id).vetoed);
-            let unregistered = |id: &i64| candidates.iter().any(|c| c.id == *id && !c.registered);
-            proptest::prop_assert!(merge.iter().all(|m| !of(m).vetoed && unregistered(m)));
+            prop_assert!(decision.row == 9 || (proven && is_own(*id)) || !of(*id).vetoed);
+            prop_assert!(is_own(*id) || !candidate(*id).ruled_out);
+            prop_assert!(is_own(*id) || !arrival.speaks_elsewhere(candidate(*id)));
+            prop_assert!(!merge.contains(id));
+            for merged in merge.iter().map(|id| candidate(*id)) {
+                let gives_way = is_own(merged.id) && (merged.held || newborn);
+                prop_assert!(!merged.registered || gives_way, "{merged:?}");
+                prop_assert!(is_own(merged.id) || !of(merged.id).vetoed);
+                prop_assert!(is_own(merged.id) || !arrival.is_alive(merged));
+            }
         }
     }
 }

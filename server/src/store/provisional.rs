@@ -1,0 +1,150 @@
+//! A node as it was before a report that lacked a group of its parts. The first check-in does not wait for slow disks; once
+//! they are reported, what the node had before says whether the machine is that node, and is put back where it is not.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlx::{FromRow, SqliteConnection};
+
+use crate::identity::evidence::{Evidence, Group};
+use crate::identity::keys::{Claim, Key};
+use crate::limits::PROVISIONAL_MS;
+use crate::store::{candidates, claims};
+
+/// The node then.
+#[derive(Debug, Serialize, Deserialize)]
+struct Before {
+    evidence: Vec<(Group, String)>,
+    /// Values that it had, and whether they decide.
+    claims: Vec<Claim>,
+    /// Values that it had had once.
+    former: Vec<Claim>,
+    row: Row,
+}
+
+/// What its row had.
+#[derive(Debug, Serialize, Deserialize, FromRow)]
+struct Row {
+    hw_info: String,
+    facts: Option<String>,
+    facts_digest: Option<String>,
+    report: Option<i64>,
+}
+
+impl Before {
+    fn evidence(&self) -> Evidence {
+        let mut evidence = Evidence::default();
+        for (group, value) in &self.evidence {
+            evidence.add(*group, [value.clone()]);
+        }
+        evidence
+    }
+}
+
+/// Keeps the node as it is, where `machine` shows other values than it has, but not all groups that it has. What was kept
+/// lately stays.
+///
+/// # Errors
+/// When the database fails.
+pub async fn keep(db: &mut SqliteConnection, now: i64, node: i64, machine: &Evidence) -> anyhow::Result<()> {
+    let known = candidates::evidence_of(&mut *db, &json!([node]).to_string()).await?.remove(&node).unwrap_or_default();
+    let changes =
+        Group::ALL.iter().any(|g| machine.values(*g).is_some_and(|new| known.values(*g).is_some_and(|old| old != new)));
+    if machine.has_groups_of(&known) || !changes {
+        return Ok(());
+    }
+    let row: Row = sqlx::query_as("SELECT hw_info, facts, facts_digest, report FROM nodes WHERE id = ?1")
+        .bind(node)
+        .fetch_one(&mut *db)
+        .await?;
+    let (former, current) = claims::of_node(&mut *db, node).await?.into_iter().partition(|c| c.state == "former");
+    let claims = |list: Vec<claims::Stored>| {
+        list.into_iter().map(|c| Claim { key: Key { kind: c.kind, value: c.value }, matching: c.matching }).collect()
+    };
+    let evidence = known.iter().map(|(group, value)| (group, value.to_owned())).collect();
+    let before = Before { evidence, claims: claims(current), former: claims(former), row };
+    let upsert = "INSERT INTO provisional (node, at, before) VALUES (?1, ?2, ?3)
+                  ON CONFLICT (node) DO UPDATE SET at = ?2, before = ?3 WHERE at < ?4";
+    let upsert = sqlx::query(upsert).bind(node).bind(now).bind(serde_json::to_string(&before)?);
+    upsert.bind(now - PROVISIONAL_MS).execute(db).await?;
+    Ok(())
+}
+
+/// What the nodes in this JSON list had before, of those whose groups `machine` shows all by now.
+///
+/// # Errors
+/// When the database fails or holds something damaged.
+pub async fn completed(
+    db: &mut SqliteConnection,
+    now: i64,
+    ids: &str,
+    machine: &Evidence,
+) -> anyhow::Result<BTreeMap<i64, Evidence>> {
+    let select = "SELECT p.node, p.before FROM json_each(?1) k JOIN provisional p ON p.node = k.value WHERE p.at >= ?2";
+    let rows: Vec<(i64, String)> = sqlx::query_as(select).bind(ids).bind(now - PROVISIONAL_MS).fetch_all(db).await?;
+    let mut found = BTreeMap::new();
+    for (node, before) in rows {
+        let evidence = serde_json::from_str::<Before>(&before)?.evidence();
+        if machine.has_groups_of(&evidence) {
+            found.insert(node, evidence);
+        }
+    }
+    Ok(found)
+}
+
+/// True when what the node's evidence became since is what `machine` shows: it was this machine that was taken for the node.
+///
+/// # Errors
+/// When the database fails or holds something damaged.
+pub async fn is_from(db: &mut SqliteConnection, node: i64, machine: &Evidence) -> anyhow::Result<bool> {
+    let select = "SELECT before FROM provisional WHERE node = ?1";
+    let before: Option<String> = sqlx::query_scalar(select).bind(node).fetch_optional(&mut *db).await?;
+    let Some(before) = before else { return Ok(false) };
+    let before = serde_json::from_str::<Before>(&before)?.evidence();
+    let now = candidates::evidence_of(db, &json!([node]).to_string()).await?.remove(&node).unwrap_or_default();
+    let changed = |group: &Group| now.values(*group) != before.values(*group);
+    Ok(Group::ALL.iter().filter(|g| changed(g)).all(|g| now.values(*g) == machine.values(*g)))
+}
+
+/// The machine is the node after all.
+///
+/// # Errors
+/// When the database fails.
+pub async fn confirm(db: &mut SqliteConnection, node: i64) -> anyhow::Result<()> {
+    sqlx::query("DELETE FROM provisional WHERE node = ?1").bind(node).execute(db).await?;
+    Ok(())
+}
+
+/// The machine is not the node: puts the node's hardware and facts back.
+///
+/// # Errors
+/// When the database fails or holds something damaged.
+pub async fn put_back(db: &mut SqliteConnection, now: i64, node: i64) -> anyhow::Result<()> {
+    let take = "DELETE FROM provisional WHERE node = ?1 RETURNING before";
+    let taken: Option<String> = sqlx::query_scalar(take).bind(node).fetch_optional(&mut *db).await?;
+    let Some(taken) = taken else { return Ok(()) };
+    let before: Before = serde_json::from_str(&taken)?;
+    for table in ["DELETE FROM evidence WHERE node = ?1", "DELETE FROM claims WHERE node = ?1"] {
+        sqlx::query(table).bind(node).execute(&mut *db).await?;
+    }
+    candidates::learn(&mut *db, node, &before.evidence(), false).await?;
+    claims::add(&mut *db, now, node, &before.claims).await?;
+    claims::add_former(&mut *db, now, node, &before.former).await?;
+    let Row { hw_info, facts, facts_digest, report } = before.row;
+    let update = "UPDATE nodes SET hw_info = ?2, facts = ?3, facts_digest = ?4, report = ?5 WHERE id = ?1";
+    let update = sqlx::query(update).bind(node).bind(hw_info).bind(facts).bind(facts_digest).bind(report);
+    update.execute(db).await?;
+    Ok(())
+}
+
+/// Reports that came for `node` since it had the report that it has are those of the machine that is `other`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn hand_over(db: &mut SqliteConnection, node: i64, other: i64) -> anyhow::Result<()> {
+    let update = "UPDATE reports SET node = ?2
+                  WHERE node = ?1 AND id > coalesce((SELECT report FROM nodes WHERE id = ?1), 0)";
+    sqlx::query(update).bind(node).bind(other).execute(db).await?;
+    Ok(())
+}
