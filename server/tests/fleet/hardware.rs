@@ -49,6 +49,8 @@ pub(crate) struct Model {
     pub(crate) uuid: Option<String>,
     /// Value of all board serials.
     pub(crate) board: Option<String>,
+    /// Value of all chassis serials.
+    pub(crate) chassis: Option<String>,
     /// Machines per chassis; all of them show its serial.
     pub(crate) per_chassis: usize,
     /// Machines of one chassis show one system serial.
@@ -107,8 +109,9 @@ impl Factory {
 }
 
 impl Model {
-    /// A model with the faults that vendors make, each on its own.
-    pub(crate) fn any(random: &mut Random, factory: &mut Factory) -> Self {
+    /// A model with the faults that vendors make: each on its own, or all of them, as of boards that are sold without a
+    /// system. `tpm`: half of all models show a TPM key.
+    pub(crate) fn any(random: &mut Random, factory: &mut Factory, tpm: bool) -> Self {
         let junk = |random: &mut Random| {
             let words =
                 ["", "To Be Filled By O.E.M.", "0123456789", "Default string", "Not Specified", "........", "None"];
@@ -126,21 +129,24 @@ impl Model {
             1 => Some(factory.uuid()),
             _ => None,
         };
+        let bare = !virtual_one && random.percent(10);
+        let or_bare = |value: Option<String>, junk: &str| if bare { Some(junk.to_owned()) } else { value };
         if virtual_one && random.percent(60) {
             factory.mac_prefix = MADE_UP;
         }
         Self {
             virtual_one,
-            serial,
-            uuid,
-            board: random.percent(20).then(|| junk(random)),
+            serial: or_bare(serial, "Default string"),
+            uuid: or_bare(uuid, "03000200-0400-0500-0006-000700080009"),
+            board: or_bare(random.percent(20).then(|| junk(random)), "Default string"),
+            chassis: or_bare((!virtual_one && random.percent(30)).then(|| junk(random)), "Default string"),
             per_chassis: if virtual_one || random.percent(25) { 4 } else { 1 },
             serial_of_chassis: random.percent(30),
             dimm_serials: random.percent(85),
             disks: *random.pick(&[0, 1, 2, 2, 4, 8]),
             onboard: *random.pick(&[1, 2, 2, 4]),
             cards: *random.pick(&[0, 0, 1, 2]),
-            tpm: random.percent(50),
+            tpm: tpm && !bare && random.percent(50),
         }
     }
 
@@ -156,7 +162,7 @@ impl Model {
             uuid: self.uuid.clone().unwrap_or_else(|| factory.uuid()),
             serial: self.serial.clone().unwrap_or(own_serial),
             board: self.board.clone().unwrap_or_else(|| factory.number("BRD")),
-            chassis: chassis.to_owned(),
+            chassis: self.chassis.clone().unwrap_or_else(|| chassis.to_owned()),
             chassis_kind: if shared && random.percent(50) { BLADE } else { RACK },
             tpm: self.tpm.then(|| factory.number("ek")),
             dimms: if self.dimm_serials { factory.list("DIMM", dimms) } else { vec!["00000000".to_owned(); dimms] },
@@ -209,7 +215,7 @@ impl Hardware {
             "disks": keyed(&self.disks, "key"),
             "nics": nics,
             "bmc": has_bmc.then(|| json!({"mac": self.bmc})),
-            "tpm": {"ek_sha256": self.tpm},
+            "tpm": self.tpm.as_ref().map(|key| json!({"ek_sha256": key})),
             "virtualization": {"is_virtual": self.virtual_one},
         });
         serde_json::from_value(stable).unwrap()
@@ -256,9 +262,9 @@ impl Hardware {
         !is_junk(&self.serial)
     }
 
-    /// Its chassis has a serial number that is not one of many machines by its very kind.
+    /// Its chassis has a serial number, and not one of many machines by its very kind.
     pub(crate) fn shows_chassis(&self) -> bool {
-        self.chassis_kind != BLADE
+        self.chassis_kind != BLADE && !is_junk(&self.chassis)
     }
 
     /// What can be seen of it and is its own, by kind.

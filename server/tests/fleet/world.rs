@@ -49,7 +49,7 @@ pub(crate) struct Outcome {
     pub(crate) wrong: bool,
     /// A known machine got a new node.
     pub(crate) lost: bool,
-    /// And no event says so.
+    /// And nothing in the log of the lost node says so.
     pub(crate) silent: bool,
     /// A machine was held.
     pub(crate) held: bool,
@@ -77,6 +77,8 @@ struct Boot {
     started: i64,
     seq: u64,
     legacy: bool,
+    /// Its disks come up after the first report.
+    slow_disks: bool,
 }
 
 /// A fleet of one model.
@@ -97,10 +99,10 @@ pub(crate) struct World {
 
 impl World {
     /// Fleet number `fleet`, not yet booted.
-    pub(crate) fn new(store: Store, fleet: u64, size: usize) -> Self {
+    pub(crate) fn new(store: Store, fleet: u64, size: usize, tpm: bool) -> Self {
         let mut random = Random::new(fleet);
         let mut factory = Factory::new(fleet);
-        let mut model = Model::any(&mut random, &mut factory);
+        let mut model = Model::any(&mut random, &mut factory, tpm);
         let keys = match random.below(10) {
             0..=4 => "\"mac\"",
             5 | 6 => "\"mac\", \"serial\", \"asset\", \"uuid\"",
@@ -274,6 +276,7 @@ impl World {
             started: 0,
             seq: 0,
             legacy,
+            slow_disks: !legacy && self.random.percent(33),
         };
         if legacy || self.random.percent(70) {
             let pairs = self.machines[machine].hardware.query(&mut self.random);
@@ -304,30 +307,38 @@ impl World {
         for round in 0..2 {
             boot.seq += 1 + u64::from(change == Change::LostReplies);
             // Mostly the second one has no news, as agents send it.
-            let whole = boot.legacy || round == 0 || self.random.percent(25);
-            let request = self.request(&boot, whole);
+            let complete = !boot.slow_disks || round > 0;
+            let whole = boot.legacy || boot.slow_disks || round == 0 || self.random.percent(25);
+            let request = self.request(&boot, whole, complete);
             let answer = self.send(&boot, &request).await;
             if change == Change::LostReplies && answer.is_ok() {
                 assert_eq!(self.send(&boot, &request).await, answer, "a repeat is answered alike");
             }
-            self.judge(&boot, &answer, outcome).await;
+            if complete {
+                self.judge(&boot, &answer, outcome).await;
+            } else {
+                outcome.story.push(format!("machine {} checks in without its disks: {answer:?}", boot.machine));
+            }
             self.now += 60 * SECOND;
         }
         if change == Change::LostReplies {
             boot.seq -= 1;
-            let late = self.request(&boot, false);
+            let late = self.request(&boot, false, true);
             let refused = self.send(&boot, &late).await;
             assert_eq!(refused.map_err(|r| r.status), Err(409), "what comes late is refused");
         }
     }
 
-    fn request(&self, boot: &Boot, whole: bool) -> CheckinRequest {
+    fn request(&self, boot: &Boot, whole: bool, complete: bool) -> CheckinRequest {
         let hardware = &self.machines[boot.machine].hardware;
         if boot.legacy {
             let facts = hardware.facts().into_iter().collect();
             return CheckinRequest { hw_id: hardware.ports[0].mac.clone(), facts: Some(facts), ..Default::default() };
         }
-        let stable = hardware.inventory();
+        let mut stable = hardware.inventory();
+        if !complete {
+            stable.disks.clear();
+        }
         CheckinRequest {
             hw_id: wire::facts::hw_id(&stable),
             inventory_digest: Some(wire::digest::stable(&stable)),
@@ -352,6 +363,16 @@ impl World {
         self.store.writer.write(work).await.unwrap()
     }
 
+    /// True when the log of a node, which is part of the feed, says that the machine became node `new`, or that it was refused
+    /// just now.
+    async fn is_told(&self, db: &mut sqlx::SqliteConnection, lost: i64, new: Option<i64>) -> bool {
+        let select = "SELECT EXISTS (SELECT 1 FROM node_log WHERE node = ?1 AND CASE WHEN ?2 IS NULL
+                      THEN at = ?3 AND entry ->> '$.error' = 'duplicate_node'
+                      ELSE at >= ?4 AND entry ->> '$.event' = 'identity' AND entry ->> '$.node' = 'node' || ?2 END)";
+        let select = sqlx::query_scalar(select).bind(lost).bind(new).bind(self.now).bind(self.now - 2 * MINUTE);
+        select.fetch_one(db).await.unwrap()
+    }
+
     /// Compares the answer with the truth, and takes it for the truth where the machine is new.
     async fn judge(&mut self, boot: &Boot, answer: &Result<CheckinReply, Refusal>, outcome: &mut Outcome) {
         let machine = boot.machine;
@@ -365,8 +386,13 @@ impl World {
             .unwrap();
         let Some(id) = heard else {
             // No answer: nothing was decided, so a known machine is without its node.
-            outcome.lost |= self.machines[machine].node.is_some();
-            outcome.held |= self.machines[machine].node.is_none();
+            match self.machines[machine].node {
+                Some(lost) => {
+                    outcome.lost = true;
+                    outcome.silent |= !self.is_told(&mut db, lost, None).await;
+                }
+                None => outcome.held = true,
+            }
             return;
         };
         if let Ok(reply) = answer {
@@ -384,10 +410,16 @@ impl World {
                 outcome.wrong |= node == id;
             } else if node != id {
                 outcome.lost = true;
-                let select = "SELECT count(*) FROM events WHERE node = ?1";
-                let told: i64 = sqlx::query_scalar(select).bind(id).fetch_one(&mut *db).await.unwrap();
-                outcome.silent |= told == 0;
+                outcome.silent |= !self.is_told(&mut db, node, Some(id)).await;
             }
+        }
+        if outcome.lost || outcome.wrong {
+            let select = "SELECT n.decision || ' ' || (SELECT group_concat(e.node || ' ' || e.kind || '=' || e.value, ', ')
+                          FROM evidence e WHERE e.node IN (SELECT value FROM json_each(?2))) FROM nodes n WHERE n.id = ?1";
+            let mine: Vec<i64> = self.machines[machine].node.into_iter().collect();
+            let why = sqlx::query_scalar(select).bind(id).bind(serde_json::json!(mine).to_string());
+            let why: Option<String> = why.fetch_one(&mut *db).await.unwrap();
+            outcome.story.push(format!("decided: {}", why.unwrap_or_default()));
         }
         let it = &mut self.machines[machine];
         it.node = Some(id);

@@ -1,0 +1,239 @@
+//! Single stories in virtual time, where the order and the distance of what is heard decide.
+
+use std::sync::Arc;
+
+use mk_server::config::Config;
+use mk_server::registry::Refusal;
+use mk_server::registry::checkin::Checkin;
+use mk_server::registry::operate::{Operate, Operation, Sameness};
+use mk_server::registry::said::Said;
+use mk_server::store::Store;
+use serde_json::{Value, json};
+use wire::checkin::{CheckinReply, CheckinRequest, NodeState};
+use wire::inventory::{Inventory, Stable};
+
+const SECOND: i64 = 1000;
+/// Before anything happens, in milliseconds since 1970.
+const BEGIN: i64 = 1_000_000 * SECOND;
+
+struct Server {
+    store: Store,
+    config: Arc<Config>,
+    now: i64,
+    _folder: tempfile::TempDir,
+}
+
+/// A boot of a machine.
+struct Boot {
+    id: String,
+    started: i64,
+    seq: u64,
+    /// The key that signs.
+    key: Option<Vec<u8>>,
+    /// The id in its URL.
+    url_id: Option<i64>,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(folder.path()).await.unwrap();
+        Self { store, config: Arc::new(Config::parse("").unwrap()), now: BEGIN, _folder: folder }
+    }
+
+    /// A machine starts `seconds` from now.
+    fn boot(&mut self, name: &str, seconds: i64) -> Boot {
+        self.now += seconds * SECOND;
+        Boot { id: name.to_owned(), started: self.now, seq: 0, key: None, url_id: None }
+    }
+
+    /// The machine reports all of its hardware, `seconds` from now.
+    async fn report(&mut self, boot: &mut Boot, seconds: i64, stable: &Stable) -> CheckinReply {
+        self.say(boot, seconds, stable).await.unwrap()
+    }
+
+    async fn say(&mut self, boot: &mut Boot, seconds: i64, stable: &Stable) -> Result<CheckinReply, Refusal> {
+        self.now += seconds * SECOND;
+        boot.seq += 1;
+        let request = CheckinRequest {
+            hw_id: "x".to_owned(),
+            inventory_digest: Some(wire::digest::stable(stable)),
+            inventory: Some(Inventory { stable: stable.clone(), volatile: None }),
+            boot_id: Some(boot.id.clone()),
+            seq: Some(boot.seq),
+            uptime_s: u64::try_from((self.now - boot.started) / SECOND).ok(),
+            ..Default::default()
+        };
+        let work = Checkin {
+            config: Arc::clone(&self.config),
+            now: self.now,
+            url_id: boot.url_id,
+            body: format!("{} {}", boot.id, boot.seq),
+            key: boot.key.clone(),
+            said: Said::of(&request, &self.config).unwrap(),
+            request,
+        };
+        self.store.writer.write(work).await.unwrap()
+    }
+
+    /// A machine starts now and reports once, `seconds` later.
+    async fn once(&mut self, name: &str, seconds: i64, stable: &Stable) -> CheckinReply {
+        let mut boot = self.boot(name, 0);
+        self.report(&mut boot, seconds, stable).await
+    }
+
+    /// MACs that count for no machine.
+    async fn foreign(&self) -> Vec<String> {
+        let mut db = self.store.readers.acquire().await.unwrap();
+        sqlx::query_scalar("SELECT value FROM foreign_macs").fetch_all(&mut *db).await.unwrap()
+    }
+
+    async fn operator(&mut self, operation: Operation) {
+        let work = Operate { config: Arc::clone(&self.config), now: self.now, operation, dry_run: false };
+        self.store.writer.write(work).await.unwrap().unwrap();
+    }
+}
+
+/// A machine with two disks and these ports.
+fn machine(n: u8, ports: &[&str]) -> Stable {
+    let nics: Vec<Value> = ports.iter().map(|m| json!({"key": m, "mac": m, "bus": "pci"})).collect();
+    serde_json::from_value(json!({
+        "system": {"serial": format!("SYS{n}"), "uuid": format!("{n:08}-0000-4000-8000-1122334455{n:02}")},
+        "board": {"serial": format!("BRD{n}")},
+        "disks": [{"key": "1", "serial": format!("DISK{n}A")}, {"key": "2", "serial": format!("DISK{n}B")}],
+        "nics": nics,
+    }))
+    .unwrap()
+}
+
+const A: &str = "00:11:22:33:44:aa";
+const B: &str = "00:11:22:33:44:bb";
+const C: &str = "00:11:22:33:44:cc";
+const D: &str = "00:11:22:33:44:dd";
+
+fn is(reply: &CheckinReply, id: u64, state: NodeState) {
+    assert_eq!((reply.id, reply.state), (Some(id), Some(state)), "{reply:?}");
+}
+
+#[tokio::test]
+async fn copies_that_were_told_apart_keep_their_nodes_when_each_boots_anew() {
+    let mut server = Server::start().await;
+    let it = machine(1, &[A]);
+    let (mut original, mut copy) = (server.boot("original", 0), server.boot("copy", 0));
+    is(&server.report(&mut original, 60, &it).await, 1, NodeState::Normal);
+    is(&server.report(&mut copy, 10, &it).await, 2, NodeState::Held);
+    let (node, with) = ("node2".to_owned(), "node1".to_owned());
+    server.operator(Operation::Resolve { node, with, verdict: Sameness::Different }).await;
+    is(&server.report(&mut original, 50, &it).await, 1, NodeState::Normal);
+    is(&server.report(&mut copy, 10, &it).await, 2, NodeState::Normal);
+
+    let mut original = server.boot("original again", 20);
+    is(&server.report(&mut original, 12, &it).await, 3, NodeState::Held);
+    is(&server.report(&mut copy, 28, &it).await, 2, NodeState::Normal);
+    is(&server.report(&mut original, 32, &it).await, 1, NodeState::Normal);
+
+    let mut copy = server.boot("copy again", 55);
+    is(&server.report(&mut original, 5, &it).await, 1, NodeState::Normal);
+    is(&server.report(&mut copy, 7, &it).await, 2, NodeState::Normal);
+}
+
+#[tokio::test]
+async fn a_reboot_just_after_the_servers_clock_was_put_back_is_held_for_three_intervals_only() {
+    let mut server = Server::start().await;
+    let it = machine(1, &[A]);
+    let mut boot = server.boot("first", 0);
+    is(&server.report(&mut boot, 60, &it).await, 1, NodeState::Normal);
+    let mut boot = server.boot("second", 20);
+    let step = 30 * SECOND;
+    server.now -= step;
+    boot.started -= step;
+    is(&server.report(&mut boot, 40, &it).await, 2, NodeState::Held);
+    is(&server.report(&mut boot, 60, &it).await, 2, NodeState::Held);
+    is(&server.report(&mut boot, 60, &it).await, 2, NodeState::Held);
+    is(&server.report(&mut boot, 60, &it).await, 1, NodeState::Normal);
+}
+
+#[tokio::test]
+async fn a_copy_stays_held_when_the_original_is_switched_off() {
+    let mut server = Server::start().await;
+    let it = machine(1, &[A]);
+    let (mut original, mut copy) = (server.boot("original", 0), server.boot("copy", 0));
+    is(&server.report(&mut original, 60, &it).await, 1, NodeState::Normal);
+    is(&server.report(&mut copy, 10, &it).await, 2, NodeState::Held);
+    is(&server.report(&mut original, 50, &it).await, 1, NodeState::Normal);
+    is(&server.report(&mut copy, 3600, &it).await, 2, NodeState::Held);
+}
+
+#[tokio::test]
+async fn a_copy_is_not_held_as_another_machine_that_is_held() {
+    let mut server = Server::start().await;
+    let (first, between) = (machine(1, &[A, B]), machine(3, &[B, C]));
+    let mut original = server.boot("original", 0);
+    is(&server.report(&mut original, 10, &first).await, 1, NodeState::Normal);
+    is(&server.once("second", 10, &machine(2, &[C, D])).await, 2, NodeState::Normal);
+    // It has ports of both, and too little is known of it for either to be left out.
+    let mut bare = between.clone();
+    bare.system = None;
+    bare.board = None;
+    bare.disks.clear();
+    is(&server.once("third", 10, &bare).await, 3, NodeState::Held);
+    let mut copy = server.boot("copy", 30);
+    is(&server.report(&mut copy, 5, &first).await, 1, NodeState::Normal);
+    is(&server.report(&mut original, 5, &first).await, 1, NodeState::Normal);
+    is(&server.report(&mut copy, 5, &first).await, 4, NodeState::Held);
+}
+
+#[tokio::test]
+async fn nobody_makes_the_ports_of_a_machine_foreign_by_saying_so() {
+    let mut server = Server::start().await;
+    is(&server.once("first", 10, &machine(1, &[A])).await, 1, NodeState::Normal);
+    let mut liar = machine(2, &[B]);
+    let usb = json!({"key": "1-2", "mac": A, "bus": "usb"});
+    liar.nics.push(serde_json::from_value(usb).unwrap());
+    is(&server.once("liar", 10, &liar).await, 2, NodeState::Normal);
+    assert_eq!(server.foreign().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn who_does_not_sign_ends_no_node_whose_agent_does() {
+    let mut server = Server::start().await;
+    let mut gone = machine(1, &[A]);
+    let memory = json!({"dimms": [{"slot": "1", "serial": "DIMM1A"}]});
+    gone.memory = serde_json::from_value(memory).unwrap();
+    is(&server.once("gone", 10, &gone).await, 1, NodeState::Normal);
+    // A copy of a machine of which only ports are known, whose original was deleted.
+    let mut bare = machine(2, &[B, C]);
+    (bare.system, bare.board) = (None, None);
+    bare.disks.clear();
+    let (mut original, mut copy) = (server.boot("original", 3600), server.boot("copy", 0));
+    copy.key = Some(vec![1; 32]);
+    is(&server.report(&mut original, 60, &bare).await, 2, NodeState::Normal);
+    is(&server.report(&mut copy, 10, &bare).await, 3, NodeState::Held);
+    server.operator(Operation::DeleteNode { name: "node2".to_owned() }).await;
+
+    let mut forged = gone.clone();
+    forged.nics.clone_from(&bare.nics);
+    let mut stranger = server.boot("stranger", 0);
+    stranger.url_id = Some(3);
+    let refusal = server.say(&mut stranger, 10, &forged).await.unwrap_err();
+    assert_eq!(refusal.problem.code, "spoken_for", "{refusal:?}");
+    is(&server.report(&mut copy, 10, &bare).await, 3, NodeState::Normal);
+}
+
+#[tokio::test]
+async fn a_replaced_board_stays_held_until_its_node_has_been_silent_for_long() {
+    let mut server = Server::start().await;
+    let memory = json!({"dimms": [{"slot": "1", "serial": "DIMM1A"}, {"slot": "2", "serial": "DIMM1B"}]});
+    let mut it = machine(1, &[A]);
+    it.memory = serde_json::from_value(memory).unwrap();
+    is(&server.once("before", 60, &it).await, 1, NodeState::Normal);
+    let other = machine(2, &[B]);
+    it.nics.clone_from(&other.nics);
+    it.board.clone_from(&other.board);
+    it.system.as_mut().unwrap().uuid = other.system.unwrap().uuid;
+    let mut rebuilt = server.boot("rebuilt", 0);
+    for _ in 0..3 {
+        is(&server.report(&mut rebuilt, 55, &it).await, 2, NodeState::Held);
+    }
+    is(&server.report(&mut rebuilt, 55, &it).await, 1, NodeState::Normal);
+}
