@@ -132,6 +132,10 @@ fn extensions_are_squashfs_with_their_checksums() {
     }
     let firmware = base.run("unsquashfs -l -d '' iso/cde/optional/firmware-server.tcz");
     assert!(firmware.contains("/usr/lib/firmware/bnx2/bnx2-mips-09-6.2.1b.fw"), "{firmware}");
+    for (name, packing) in [("bash", "zstd"), ("open-vm-tools", "xz")] {
+        let said = base.run(&format!("unsquashfs -s iso/cde/optional/{name}.tcz"));
+        assert!(said.contains(&format!("Compression {packing}")), "{name}: {said}");
+    }
 }
 
 #[test]
@@ -142,9 +146,13 @@ fn programs_of_the_extensions_find_all_their_libraries() {
         ("dmidecode", "/usr/sbin/dmidecode --version"),
         ("lshw", "/usr/bin/lshw -version"),
         ("openssh", "/usr/bin/ssh-keygen -A -f /tmp"),
+        ("open-vm-tools", "/usr/bin/vmtoolsd --version"),
+        ("open-vm-tools", "/usr/lib/x86_64-linux-gnu/open-vm-tools/plugins/vmsvc/libguestInfo.so"),
     ] {
         let root = format!("root-{name}");
-        base.run(&format!("cp -a core {root} && unsquashfs -q -n -f -d {root} iso/cde/optional/{name}.tcz"));
+        base.run(&format!(
+            "rm -rf {root} && cp -a core {root} && unsquashfs -q -n -f -d {root} iso/cde/optional/{name}.tcz"
+        ));
         let binary = program.split(' ').next().unwrap();
         let said = base.run(&format!(
             "{root}/usr/lib64/ld-linux-x86-64.so.2 --library-path {root}/usr/lib/x86_64-linux-gnu --list {root}{binary}"

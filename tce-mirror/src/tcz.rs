@@ -4,7 +4,8 @@
 use std::io::Cursor;
 
 use anyhow::{Context as _, Result, ensure};
-use backhand::compression::{CompressionOptions, Compressor, Gzip, Zstd};
+use backhand::compression::{CompressionOptions, Compressor, Gzip, Xz, Zstd};
+use backhand::v4::compressor::XzFilter;
 use backhand::{FilesystemCompressor, FilesystemWriter, NodeHeader};
 
 use crate::checksum;
@@ -20,6 +21,9 @@ const TINY_CORE_BLOCK: u32 = 4096;
 /// Level and window of gzip as `mksquashfs` has them.
 const GZIP: Gzip = Gzip { compression_level: 9, window_size: 15, strategies: 0 };
 
+/// Number of the filter for x86 code.
+const XZ_X86: u32 = 1;
+
 /// How an extension is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
@@ -28,6 +32,11 @@ pub enum Packing {
     /// Smaller and faster to read, for a kernel that has zstd.
     Zstd {
         /// Block size in bytes, a power of two from 4 KiB to 1 MiB.
+        block: u32,
+    },
+    /// Smallest, and slow to read, for a kernel that has xz with its filter for x86 code.
+    Xz {
+        /// As for zstd.
         block: u32,
     },
 }
@@ -41,6 +50,7 @@ pub fn write(tree: &Tree, packing: Packing, mtime: u32) -> Result<Vec<u8>> {
     let (block, compressor, options) = match packing {
         Packing::TinyCore => (TINY_CORE_BLOCK, Compressor::Gzip, CompressionOptions::Gzip(GZIP)),
         Packing::Zstd { block } => (block, Compressor::Zstd, CompressionOptions::Zstd(zstd)),
+        Packing::Xz { block } => (block, Compressor::Xz, CompressionOptions::Xz(xz(block))),
     };
     ensure!(BLOCKS.contains(&block) && block.is_power_of_two(), "squashfs has no blocks of {block} bytes");
     let mut image = FilesystemWriter::default();
@@ -61,6 +71,11 @@ pub fn write(tree: &Tree, packing: Packing, mtime: u32) -> Result<Vec<u8>> {
     let mut out = Cursor::new(Vec::new());
     image.write(&mut out).context("cannot write the squashfs image")?;
     Ok(out.into_inner())
+}
+
+/// The kernel takes no dictionary that is smaller than a block, and has no use for a larger one.
+fn xz(block: u32) -> Xz {
+    Xz { dictionary_size: block, filters: XzFilter::new(XZ_X86), bit_opts: None, fb: None }
 }
 
 /// What stands beside an extension.
@@ -121,7 +136,8 @@ mod tests {
 
     use super::*;
 
-    const PACKINGS: [Packing; 2] = [Packing::TinyCore, Packing::Zstd { block: 1 << 17 }];
+    const PACKINGS: [Packing; 3] =
+        [Packing::TinyCore, Packing::Zstd { block: 1 << 17 }, Packing::Xz { block: 1 << 17 }];
 
     fn tree() -> Tree {
         let mut tree = Tree::default();

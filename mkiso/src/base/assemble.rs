@@ -152,7 +152,7 @@ impl Parts<'_> {
             ..Info::default()
         };
         let mut extensions = for_hardware(drivers, firmware, lock, release);
-        extensions.push(Extension { tree: shared, info: about, block: compress::BLOCK });
+        extensions.push(Extension { tree: shared, info: about, packing: compress::ORDINARY });
         extensions.extend(programs);
         // Its own are of no use to Debian's programs.
         Ok((initrd::gzip_stored(&archive, packed)?, extensions, Vec::new()))
@@ -164,8 +164,8 @@ fn for_hardware(drivers: Tree, firmware: Tree, lock: &lock::Debian, release: &st
     let drivers_info = info(&format!("drivers-{release}"), "Server drivers", lock);
     let firmware_info = info(FIRMWARE, "Firmware that the drivers ask for", lock);
     vec![
-        Extension { tree: drivers, info: drivers_info, block: compress::DRIVERS_BLOCK },
-        Extension { tree: firmware, info: firmware_info, block: compress::BLOCK },
+        Extension { tree: drivers, info: drivers_info, packing: compress::DRIVERS },
+        Extension { tree: firmware, info: firmware_info, packing: compress::ORDINARY },
     ]
 }
 
@@ -174,7 +174,8 @@ fn from_packages(packages: &Packages<'_>, config: &Config, present: &Present) ->
     let mut extensions = Vec::new();
     for (name, recipe) in &config.extensions {
         let (tree, info) = recipe::build(name, recipe, packages, present)?;
-        extensions.push(Extension { tree, info, block: compress::BLOCK });
+        let packing = if config.image.only_in_mirror(name) { compress::SELDOM } else { compress::ORDINARY };
+        extensions.push(Extension { tree, info, packing });
     }
     Ok(extensions)
 }

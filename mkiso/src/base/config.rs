@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use tce_mirror::apt::{Archive, Sources};
+use tce_mirror::plan::SUFFIX;
 use tce_mirror::recipe::Recipe;
 
 /// What `image.toml` says of the base.
@@ -19,6 +20,25 @@ pub struct Config {
     pub extensions: BTreeMap<String, Recipe>,
     /// Kernel modules.
     pub modules: Modules,
+    /// The image.
+    #[serde(default)]
+    pub image: Image,
+}
+
+/// Of `[image]`, what decides on the base.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Image {
+    /// Extensions that only the internal mirror has.
+    #[serde(default)]
+    mirror: Vec<String>,
+}
+
+impl Image {
+    /// Whether an extension, by its name without `.tcz`, is in the internal mirror and not loaded at boot.
+    #[must_use]
+    pub fn only_in_mirror(&self, name: &str) -> bool {
+        self.mirror.iter().any(|listed| listed.strip_suffix(SUFFIX).unwrap_or(listed) == name)
+    }
 }
 
 /// `[debian]`: where packages come from and which ones are taken.
@@ -117,6 +137,7 @@ mod tests {
         assert!(config.debian.firmware.iter().any(|p| p == "firmware-bnx2"));
         assert!(config.modules.early.iter().any(|m| m.ends_with("squashfs")));
         assert!(config.modules.deny.values().all(|reason| !reason.is_empty()));
+        assert!(config.image.only_in_mirror("open-vm-tools") && !config.image.only_in_mirror("bash"));
     }
 
     #[test]

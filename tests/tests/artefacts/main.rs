@@ -247,6 +247,9 @@ fn built_in_extensions_are_there_with_drivers_and_firmware_first() {
         for name in ["bash.tcz", "dmidecode.tcz", "lshw.tcz"] {
             assert!(extensions.iter().any(|have| have == name), "{name} in {extensions:?}");
         }
+        let only_in_mirror = "open-vm-tools.tcz";
+        assert!(!extensions.iter().any(|name| name == only_in_mirror), "{extensions:?}");
+        assert!(image.path(&format!("root/tmp/builtin/optional/{only_in_mirror}")).is_file());
         let early = image.json("root/etc/razor-mk/image.json")["early"].as_array().unwrap().len();
         let all = image.everything();
         let early_firmware = all.iter().find(|path| path.contains("bnx2") && path.ends_with(".fw")).unwrap();
@@ -255,6 +258,26 @@ fn built_in_extensions_are_there_with_drivers_and_firmware_first() {
             assert!(all.iter().any(|path| path.contains(module)), "{module}");
         }
     }
+}
+
+/// Open VM Tools call it when vSphere asks for it.
+#[test]
+fn shutdown_does_what_it_is_told_and_nothing_else() {
+    let image = Image::open("production");
+    let entry = image.members("first").into_iter().find(|entry| entry.path.ends_with("sbin/shutdown")).unwrap();
+    assert_eq!(entry.mode, "-rwxr-xr-x");
+    let (script, stubs) = (image.path("root").join(&entry.path), image.path("stubs"));
+    std::fs::create_dir_all(&stubs).unwrap();
+    for name in ["reboot", "poweroff"] {
+        std::fs::write(stubs.join(name), format!("#!/bin/sh\necho {name}\n")).unwrap();
+        cmd!("chmod", "755", stubs.join(name)).run().unwrap();
+    }
+    let run = |word: &str| {
+        let command = cmd!("/bin/sh", &script, word, "now").env("PATH", &stubs);
+        command.unchecked().stderr_null().read().unwrap()
+    };
+    let said = ["-r", "-h", "-P", "-c", ""].map(run);
+    assert_eq!(said, ["reboot", "poweroff", "poweroff", "", ""]);
 }
 
 #[test]

@@ -63,6 +63,7 @@ fn each_killed_unit_comes_back_and_the_node_goes_on_checking_in() {
     });
     has_its_consoles(&shell, &units);
     print_costs(&shell);
+    loads_from_the_image(&shell);
     loads_from_a_mirror(&lab, &server, &guest, &shell);
     let victims = units.0.iter().filter(|(name, _)| *name != OURS);
     for (name, (pid, restarts)) in victims.clone() {
@@ -115,6 +116,14 @@ fn switches_itself_off_when_told(server: &Server, guest: &Guest) {
     let log = server.ask(&["nodes", "log", "node1"]);
     assert!(log.contains("(poweroff) is accepted"), "{log}");
     assert_eq!(server.show()["command"], Value::Null, "the command is over");
+}
+
+/// What only the image's own mirror has is loaded by its name, and its programs run; they see that this is no VMware.
+fn loads_from_the_image(shell: &Shell) {
+    let said = shell.run("mk-agent tce load open-vm-tools 2>&1");
+    assert!(shell.run("ls /usr/local/tce.installed").contains("open-vm-tools"), "{said}");
+    let checked = shell.run("vmware-checkvm 2>&1");
+    assert!(checked.contains("must be run inside a virtual machine on a VMware hypervisor"), "{checked}");
 }
 
 /// An extension that is put on the server is loaded by the running machine once its mirror is pushed, and its program runs there.
