@@ -1,6 +1,7 @@
 //! The hardware that QEMU was given is the hardware that the server shows, part by part; no disk was written to, and the
 //! production image offers no way in.
 
+use duct::cmd;
 use mk_tests::limits;
 use mk_tests::vm::spec::{Bus, Dimm, Disk, Nic, NicModel};
 use mk_tests::vm::{Firmware, Guest, Machine};
@@ -40,8 +41,17 @@ fn server(seed: u32) -> Machine {
         disk(Bus::Virtio, 64 << 30, "VDA-77", None),
         disk(Bus::Scsi, 1_200_243_695_616, "WFK0ABCD", Some("5000c500a1b2c3d7")),
         disk(Bus::Sata, 480_103_981_056, "PHYG1234480", Some("55cd2e4150123456")),
+        disk(Bus::Sas, 600_127_266_816, "S0M1ABCD", Some("5000c5008b2c3d47")),
+        disk(Bus::Usb, 15_502_147_584, "AA00000000000489", None),
     ];
-    machine.nics.push(Nic { model: NicModel::Vmxnet3, mac: format!("52:54:01:00:00:{seed:02x}"), plugged: true });
+    let mut port = |model, number: u32| {
+        machine.nics.push(Nic { model, mac: format!("52:54:01:00:{number:02x}:{seed:02x}"), plugged: true });
+    };
+    port(NicModel::Vmxnet3, 0);
+    // This machine's QEMU may be older than it.
+    if cmd!("qemu-system-x86_64", "-device", "help").read().unwrap().contains("name \"igb\"") {
+        port(NicModel::Igb, 1);
+    }
     machine
 }
 
