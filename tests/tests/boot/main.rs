@@ -13,6 +13,7 @@ mod lure;
 mod media;
 mod pauses;
 mod rubbish;
+mod ruby;
 mod shell;
 mod ssh;
 mod tinycore;
