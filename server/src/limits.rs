@@ -93,6 +93,11 @@ pub const ALIVE_INTERVALS: i64 = 3;
 /// Time, in milliseconds, for which a report that lacked parts may be completed by a later one: the slowest of disks are up,
 /// and a machine that was started anew meanwhile has reported.
 pub const PROVISIONAL_MS: i64 = 60 * 60 * 1000;
+/// Most claims on a match key for it to lead to nodes where another key does: a number that a whole delivery shares tells
+/// little, and each node that it leads to is weighed.
+pub const MAX_HOLDERS: i64 = 64;
+/// Most nodes that a stored decision names; a log entry about a refusal goes to each of them.
+pub const MAX_NAMED: usize = 32;
 /// Most nodes that may have a part in common for it to say anything.
 pub const MAX_RELATIVES: i64 = 16;
 

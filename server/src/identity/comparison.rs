@@ -101,7 +101,10 @@ impl Comparison {
         let kept = [Group::Dimm, Group::Disk].iter().any(|g| self.agree.contains(g));
         // Numbers may all be copies of the vendor's; two parts are not replaced at once along with the ports.
         let outweighed = self.differ.len() >= 2 && self.differ.len() > self.agree.len() - self.copied.len();
-        (outweighed && !self.is_but_for_board()) || (parts >= 2 && !kept && nics_changed)
+        // All that is known beside the ports may be one set: memory or disks, of firmware without any number.
+        let proved = self.agree.iter().any(|g| !self.copied.contains(g));
+        let parts_alone = parts > usize::from(board) && !proved && nics_changed;
+        (outweighed && !self.is_but_for_board()) || (parts >= 2 && !kept && nics_changed) || parts_alone
     }
 
     /// True when all that speaks for this node speaks for the other one too, and more speaks against it, not ports alone.
@@ -128,13 +131,14 @@ impl Comparison {
     }
 
     /// True when two groups beside the ports agree, and more agree than differ. Of a virtual machine little more than uuid
-    /// and ports is known: these two are enough where nothing differs.
+    /// and ports is known, and of one whose firmware has no number ports and memory or disks: these are enough where nothing
+    /// differs.
     #[must_use]
     pub fn is_clear(&self) -> bool {
         let beside_ports = self.agree.iter().filter(|g| **g != Group::Nic).count();
-        let all_that_is_virtual =
-            self.differ.is_empty() && [Group::Uuid, Group::Nic].iter().all(|g| self.agree.contains(g));
-        (beside_ports >= 2 && self.agree.len() > self.differ.len()) || all_that_is_virtual
+        let ports_and = [Group::Uuid, Group::Dimm, Group::Disk].iter().any(|g| self.agree.contains(g));
+        let all_that_is_known = self.differ.is_empty() && self.agree.contains(&Group::Nic) && ports_and;
+        (beside_ports >= 2 && self.agree.len() > self.differ.len()) || all_that_is_known
     }
 
     /// True when the machine is the node with a part replaced: its parts are there, and its enclosure or its numbers say
@@ -219,6 +223,10 @@ mod tests {
     fn uuid_and_ports_are_clear_only_where_nothing_differs() {
         let (own, donor) = (compared(&[Uuid, Nic], &[]), compared(&[Nic], &[Uuid]));
         assert!(own.is_clear() && donor.is_outdone_by(&own), "a port of another virtual machine");
+        let (own, donor) = (compared(&[Disk, Nic], &[]), Comparison { partly: vec![Nic], ..compared(&[], &[Disk]) });
+        assert!(own.is_clear() && donor.is_outdone_by(&own), "a port of another machine without any number");
+        assert!(donor.vetoes(true), "also where it comes into one that is new");
+        assert!(!donor.vetoes(false) && !compared(&[Nic], &[Disk]).vetoes(true), "other disks alone");
         assert!(!compared(&[Uuid, Nic], &[Serial]).is_clear());
         assert!(!compared(&[Nic], &[]).is_clear());
     }

@@ -15,6 +15,7 @@ pub use checkin::checkin;
 use crate::identity::comparison::Comparison;
 use crate::identity::evidence::{Evidence, Group};
 use crate::identity::keys::Key;
+use crate::limits::MAX_NAMED;
 
 /// How a node came to be in question; the first is the strongest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,6 +113,22 @@ impl Decision {
             Verdict::Node { merge, conflict, .. } => !merge.is_empty() || !conflict.is_empty(),
             Verdict::Ambiguous { .. } => true,
         }
+    }
+
+    /// The same with no more nodes named than a log can hold: those of the verdict, then those that it might be.
+    fn bounded(mut self) -> Self {
+        match &mut self.verdict {
+            Verdict::Create { conflict } | Verdict::Node { conflict, .. } => conflict.truncate(MAX_NAMED),
+            Verdict::Ambiguous { nodes, .. } => nodes.truncate(MAX_NAMED),
+        }
+        if self.evidence.len() > MAX_NAMED {
+            let mut named = self.others().to_vec();
+            named.extend(self.verdict.taken());
+            self.evidence.sort_by_key(|w| (!named.contains(&w.node), w.vetoed, w.differ.len(), w.node));
+            self.evidence.truncate(MAX_NAMED);
+            self.evidence.sort_by_key(|w| w.node);
+        }
+        self
     }
 
     /// The same with only these nodes in dispute.
@@ -286,7 +303,7 @@ pub fn boot(candidates: &[Candidate], machine: &Evidence) -> Decision {
             None => (5, Verdict::Ambiguous { nodes: ids(many), held_as: None }),
         },
     };
-    Decision { row, verdict, evidence: weigh(&judged, |_| false) }
+    Decision { row, verdict, evidence: weigh(&judged, |_| false) }.bounded()
 }
 
 /// The one node that has reported every key that the others share with the machine, and more: the others have lost theirs

@@ -9,7 +9,7 @@ use sqlx::{FromRow, SqliteConnection};
 use crate::identity::decide::{Candidate, Link};
 use crate::identity::evidence::{Evidence, Group};
 use crate::identity::keys::Key;
-use crate::limits::MAX_RELATIVES;
+use crate::limits::{MAX_HOLDERS, MAX_RELATIVES};
 use crate::store::nodes::alive_ms;
 use crate::store::provisional;
 
@@ -120,21 +120,31 @@ pub async fn find(db: &mut SqliteConnection, search: &Search<'_>) -> anyhow::Res
     Ok(candidates.collect())
 }
 
-/// Claims on the keys. One counts where it decides for its node, or where that is not settled since only a boot spoke.
+/// Claims on the keys, without those on a key that very many have, unless no other leads anywhere. One counts where it decides
+/// for its node, or where that is not settled since only a boot spoke.
 async fn by_key(db: &mut SqliteConnection, search: &Search<'_>) -> anyhow::Result<Vec<KeyRow>> {
+    let rows = claimed(&mut *db, search, MAX_HOLDERS).await?;
+    if rows.is_empty() { claimed(db, search, i64::MAX - 1).await } else { Ok(rows) }
+}
+
+async fn claimed(db: &mut SqliteConnection, search: &Search<'_>, most: i64) -> anyhow::Result<Vec<KeyRow>> {
     let plain = search.keys.iter().map(|k| (k, false));
     let keys: Vec<_> = plain
         .chain(search.weak.iter().map(|k| (k, true)))
         .map(|(key, weak)| json!({"kind": key.kind, "value": key.value, "weak": weak}))
         .collect();
     let select = sqlx::query_as(
-        "SELECT c.node, c.kind, c.value, c.state, k.value ->> 'weak' AS weak FROM json_each(?1) k
-         JOIN claims c ON c.kind = k.value ->> 'kind' AND c.value = k.value ->> 'value'
+        "WITH key AS MATERIALIZED (
+            SELECT k.value ->> 'kind' AS kind, k.value ->> 'value' AS value, k.value ->> 'weak' AS weak FROM json_each(?1) k
+            WHERE (SELECT count(*) FROM (SELECT 1 FROM claims x
+                   WHERE x.kind = k.value ->> 'kind' AND x.value = k.value ->> 'value' LIMIT ?2 + 1)) <= ?2)
+         SELECT c.node, c.kind, c.value, c.state, key.weak FROM key
+         JOIN claims c ON c.kind = key.kind AND c.value = key.value
          JOIN nodes n ON n.id = c.node
          WHERE c.matching = 1 OR n.facts_digest IS NULL
          ORDER BY c.node, c.kind, c.value",
     );
-    Ok(select.bind(json!(keys).to_string()).fetch_all(db).await?)
+    Ok(select.bind(json!(keys).to_string()).bind(most).fetch_all(db).await?)
 }
 
 /// Nodes that have the board, the TPM, or one of the modules, disks or ports. A value that many have tells nothing.

@@ -11,7 +11,7 @@ pub fn checkin(arrival: &Arrival) -> Decision {
     let scene = Scene { arrival, own: own(arrival, &judged), open: possible(&judged), judged: &judged };
     let (row, verdict) = scene.decide();
     let evidence = weigh(&judged, |c| arrival.is_alive(c));
-    Decision { row, verdict, evidence }
+    Decision { row, verdict, evidence }.bounded()
 }
 
 impl Arrival<'_> {

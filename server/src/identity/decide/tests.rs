@@ -120,6 +120,17 @@ fn row_3_takes_the_node_that_reported_all_that_the_others_share() {
 }
 
 #[test]
+fn a_number_of_a_whole_delivery_makes_no_decision_of_thousands() {
+    let mut crowd: Vec<Candidate> = (1..=5000).map(other_machine).collect();
+    let refused = boot(&crowd, &machine());
+    assert_eq!((refused.row, refused.evidence.len(), refused.others().len()), (4, MAX_NAMED, MAX_NAMED));
+    crowd[4000] = Candidate { evidence: machine(), ..candidate(4001, true) };
+    let found = boot(&crowd, &machine());
+    assert_eq!(found.verdict, node(4001, &[], &[]));
+    assert!(found.evidence.iter().any(|w| w.node == 4001) && found.evidence.len() == MAX_NAMED);
+}
+
+#[test]
 fn row_4_a_boot_that_none_of_the_key_holders_can_be() {
     let got = boot(&[other_machine(5)], &machine());
     assert_eq!((got.row, got.verdict), (4, created(&[5])));
