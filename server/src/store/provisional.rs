@@ -42,7 +42,7 @@ impl Before {
     }
 }
 
-/// Keeps the node as it is, where `machine` shows other values than it has, but not all groups that it has. What was kept
+/// Keeps the node as it is, where `machine` shows other values than it has, but not memory or disks that it has. What was kept
 /// lately stays.
 ///
 /// # Errors
@@ -51,7 +51,7 @@ pub async fn keep(db: &mut SqliteConnection, now: i64, node: i64, machine: &Evid
     let known = candidates::evidence_of(&mut *db, &json!([node]).to_string()).await?.remove(&node).unwrap_or_default();
     let changes =
         Group::ALL.iter().any(|g| machine.values(*g).is_some_and(|new| known.values(*g).is_some_and(|old| old != new)));
-    if machine.has_groups_of(&known) || !changes {
+    if machine.has_parts_of(&known) || !changes {
         return Ok(());
     }
     let row: Row = sqlx::query_as("SELECT hw_info, facts, facts_digest, report FROM nodes WHERE id = ?1")
@@ -71,7 +71,7 @@ pub async fn keep(db: &mut SqliteConnection, now: i64, node: i64, machine: &Evid
     Ok(())
 }
 
-/// What the nodes in this JSON list had before, of those whose groups `machine` shows all by now.
+/// What the nodes in this JSON list had before, of those whose memory and disks `machine` shows by now.
 ///
 /// # Errors
 /// When the database fails or holds something damaged.
@@ -86,7 +86,7 @@ pub async fn completed(
     let mut found = BTreeMap::new();
     for (node, before) in rows {
         let evidence = serde_json::from_str::<Before>(&before)?.evidence();
-        if machine.has_groups_of(&evidence) {
+        if machine.has_parts_of(&evidence) {
             found.insert(node, evidence);
         }
     }

@@ -237,3 +237,17 @@ async fn a_replaced_board_stays_held_until_its_node_has_been_silent_for_long() {
     }
     is(&server.report(&mut rebuilt, 55, &it).await, 1, NodeState::Normal);
 }
+
+#[tokio::test]
+async fn a_number_that_was_blanked_and_comes_back_reopens_nothing() {
+    let mut server = Server::start().await;
+    let mut it = machine(1, &[A]);
+    is(&server.once("first", 60, &it).await, 1, NodeState::Normal);
+    let board = it.board.take();
+    it.disks[0].serial = Some("DISK9".to_owned());
+    is(&server.once("blanked", 600, &it).await, 1, NodeState::Normal);
+    it.board = board;
+    it.disks[1].serial = Some("DISK8".to_owned());
+    it.nics.clone_from(&machine(2, &[B]).nics);
+    is(&server.once("third", 600, &it).await, 1, NodeState::Normal);
+}
