@@ -251,3 +251,17 @@ async fn a_number_that_was_blanked_and_comes_back_reopens_nothing() {
     it.nics.clone_from(&machine(2, &[B]).nics);
     is(&server.once("third", 600, &it).await, 1, NodeState::Normal);
 }
+
+#[tokio::test]
+async fn a_machine_without_numbers_that_was_held_for_its_late_disks_is_itself_once_they_are_there() {
+    let mut server = Server::start().await;
+    let bare = |n: u8, ports: &[&str]| Stable { system: None, board: None, ..machine(n, ports) };
+    is(&server.once("first", 10, &bare(1, &[A, B])).await, 1, NodeState::Normal);
+    is(&server.once("second", 10, &bare(2, &[C, D, "00:11:22:33:44:ee"])).await, 2, NodeState::Normal);
+    // It got a card of the second one.
+    let whole = bare(1, &[A, B, C]);
+    let early = Stable { disks: Vec::new(), ..whole.clone() };
+    let mut boot = server.boot("first again", 600);
+    is(&server.report(&mut boot, 10, &early).await, 3, NodeState::Held);
+    is(&server.report(&mut boot, 10, &whole).await, 1, NodeState::Normal);
+}

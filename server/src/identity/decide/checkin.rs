@@ -93,12 +93,19 @@ impl Scene<'_, '_> {
         let (row, id) = match (rivals.as_slice(), self.relatives().as_slice()) {
             ([one], _) if own.newborn && !own.held => (6, *one),
             ([one], [kin]) if own.newborn && one == kin => (9, *one),
+            ([one], _) if own.newborn && self.is_clearly(*one) => (9, *one),
             ([], [one]) => (9, *one),
             ([one], _) if own.held && self.has_ended(own, *one) => (9, *one),
             _ => return None,
         };
         let free = self.is_free(id) || self.own.is_some_and(|own| self.has_ended(own, id));
         free.then(|| (row, self.survives(id, Some(own), Vec::new())))
+    }
+
+    /// True when all that is known of this node is in the machine, and enough to tell it from others.
+    fn is_clearly(&self, id: i64) -> bool {
+        let clear = |j: &&Judged| j.compared.differ.is_empty() && j.compared.unseen.is_empty() && j.compared.is_clear();
+        self.judged.iter().find(|j| j.candidate.id == id).as_ref().is_some_and(clear)
     }
 
     /// True when nothing was heard of this rival since before the boot that speaks was heard first, and for long: a reboot that
