@@ -3,18 +3,22 @@
 //! one-shot commands of the units and never used by the supervisor.
 
 use std::fs::{File, OpenOptions};
-use std::io::PipeReader;
+use std::io::{PipeReader, PipeWriter, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::limits::COMMAND_OUTPUT;
+use crate::limits::{COMMAND_DRAIN, COMMAND_OUTPUT};
 
 /// Where programs are looked for, in children and in the agent itself.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -95,12 +99,13 @@ pub(crate) struct Output {
     pub(crate) text: String,
 }
 
-/// Runs a command to its end, or kills it and all that it started when the time is over.
+/// Runs a command to its end, or kills it and all that it started when the time is over. It does not outlive the thread
+/// that waits for it.
 ///
 /// # Errors
 /// The command cannot be started, or it took too long; both name it. An exit status other than 0 is no error.
 pub(crate) fn run(command: &[&str], timeout: Duration) -> anyhow::Result<Output> {
-    Ok(ended(command, timeout, duct::Expression::stderr_to_stdout)?.0)
+    Ok(ended(command, timeout, None)?.0)
 }
 
 /// The same, with what it wrote to standard error by itself, for a command whose standard output is data.
@@ -108,32 +113,43 @@ pub(crate) fn run(command: &[&str], timeout: Duration) -> anyhow::Result<Output>
 /// # Errors
 /// As for [`run`].
 pub(crate) fn run_apart(command: &[&str], timeout: Duration) -> anyhow::Result<(Output, String)> {
-    ended(command, timeout, duct::Expression::stderr_capture)
+    ended(command, timeout, Some(std::io::pipe().context("cannot make a pipe")?))
 }
 
+/// Standard error goes into the pipe that is given, else where standard output goes.
 fn ended(
     command: &[&str],
     timeout: Duration,
-    errors: fn(&duct::Expression) -> duct::Expression,
+    errors: Option<(PipeReader, PipeWriter)>,
 ) -> anyhow::Result<(Output, String)> {
     let (program, args) = command.split_first().context("an empty command was to be run")?;
     let line = command.join(" ");
+    let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
     #[expect(clippy::disallowed_methods, reason = "this is the place where processes are started")]
     let expression = duct::cmd(*program, args).stdin_null();
-    let handle = errors(&expression)
-        .stdout_capture()
+    let (expression, errors) = match errors {
+        Some((reader, writer)) => (expression.stderr_file(writer), Some(reader)),
+        None => (expression.stderr_to_stdout(), None),
+    };
+    // The expression holds the pipes' other ends, and ends with this statement.
+    let handle = expression
+        .stdout_file(writer)
         .unchecked()
         .full_env(environment())
         .before_spawn(|command| {
             command.process_group(0);
+            // SAFETY: a plain system call, which is safe between fork and exec.
+            unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
             Ok(())
         })
         .start()
         .with_context(|| format!("cannot start `{line}`"))?;
-    let output = handle.wait_timeout(timeout).with_context(|| format!("cannot wait for `{line}`"))?;
-    if let Some(output) = output {
-        let (success, status) = (output.status.success(), output.status.to_string());
-        return Ok((Output { success, status, text: tail(&output.stdout) }, tail(&output.stderr)));
+    let (text, errors) = (Tail::of(reader)?, errors.map(Tail::of).transpose()?);
+    let status = handle.wait_timeout(timeout).with_context(|| format!("cannot wait for `{line}`"))?;
+    if let Some(status) = status.map(|output| output.status) {
+        let errors = errors.map(Tail::text).unwrap_or_default();
+        let output = Output { success: status.success(), status: status.to_string(), text: text.text() };
+        return Ok((output, errors));
     }
     for pid in handle.pids() {
         if let Ok(pid) = i32::try_from(pid) {
@@ -143,13 +159,46 @@ fn ended(
     anyhow::bail!("`{line}` did not end within {} s and was killed", timeout.as_secs())
 }
 
+/// The end of what comes out of a pipe, which is read by a thread of its own: a command that prints without end takes no more
+/// memory than one that prints little.
+struct Tail {
+    kept: Arc<Mutex<Vec<u8>>>,
+    /// Ends with the pipe.
+    ended: Receiver<()>,
+}
+
+impl Tail {
+    fn of(mut pipe: PipeReader) -> anyhow::Result<Self> {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let (sender, ended) = mpsc::channel();
+        let keep = Arc::clone(&kept);
+        let read = move || {
+            let _sender: Sender<()> = sender;
+            let mut bytes = [0; 8192];
+            while let Ok(count @ 1..) = pipe.read(&mut bytes) {
+                let mut kept = keep.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.extend_from_slice(&bytes[..count]);
+                if kept.len() > 2 * COMMAND_OUTPUT {
+                    let excess = kept.len() - COMMAND_OUTPUT;
+                    kept.drain(..excess);
+                }
+            }
+        };
+        thread::Builder::new().name("output".to_owned()).spawn(read).context("cannot start a thread")?;
+        Ok(Self { kept, ended })
+    }
+
+    /// What was read, once the pipe has ended. A command may leave something behind that holds it: that is not waited for.
+    fn text(self) -> String {
+        let _: Result<(), _> = self.ended.recv_timeout(COMMAND_DRAIN);
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&kept[kept.len().saturating_sub(COMMAND_OUTPUT)..]).into_owned()
+    }
+}
+
 /// Variables of every child.
 fn environment() -> [(&'static str, &'static str); 3] {
     [("PATH", PATH), ("HOME", "/root"), ("LANG", "C")]
-}
-
-fn tail(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(COMMAND_OUTPUT)..]).into_owned()
 }
 
 #[cfg(test)]
@@ -171,6 +220,30 @@ mod tests {
         let error = run(&["sh", "-c", "sleep 60 & sleep 60"], Duration::from_millis(200)).unwrap_err();
         assert!(error.to_string().contains("did not end"), "{error}");
         assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_command_that_prints_without_end_takes_no_memory() {
+        let resident = || {
+            let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+            statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+        };
+        let before = resident();
+        // `yes` writes more than a gigabyte in this time.
+        let error = run_apart(&["yes"], Duration::from_secs(2)).unwrap_err();
+        assert!(error.to_string().contains("did not end"), "{error}");
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 64 << 20, "{grown} bytes");
+        let output = run(&["sh", "-c", "yes x | head -c 1000000; echo last"], Duration::from_secs(30)).unwrap();
+        assert!(output.text.len() <= COMMAND_OUTPUT && output.text.ends_with("last\n"));
+    }
+
+    #[test]
+    fn what_a_command_leaves_behind_is_not_waited_for() {
+        let started = Instant::now();
+        let output = run(&["sh", "-c", "sleep 60 & echo done"], Duration::from_secs(30)).unwrap();
+        assert_eq!(output.text, "done\n");
+        assert!(started.elapsed() < Duration::from_secs(20));
     }
 
     #[test]

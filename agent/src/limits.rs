@@ -48,6 +48,8 @@ pub(crate) const SOCKET_REPLY: Duration = Duration::from_secs(10);
 pub(crate) const SETTINGS_FILE: u64 = 1024 * 1024;
 /// Most bytes of an outside program's output that are kept.
 pub(crate) const COMMAND_OUTPUT: usize = 64 * 1024;
+/// Longest that is waited for the rest of a command's output once the command has ended.
+pub(crate) const COMMAND_DRAIN: Duration = Duration::from_secs(1);
 
 /// A collector of facts that has not ended after this time is abandoned; the others' results are used without it.
 pub(crate) const COLLECTOR_DEADLINE: Duration = Duration::from_secs(5);
