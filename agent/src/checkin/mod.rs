@@ -189,12 +189,17 @@ impl Unit {
             if current != seen {
                 seen = current;
                 let settles = self.pushed.candidate.as_ref().is_some_and(|c| seen.applied == Some(c.number));
-                let matters = settles || self.state.failures > 0 || self.view().await.fingerprint != sent.fingerprint;
                 // Without an address nobody is asked: such a round costs the server nothing.
+                let may_hurry = !seen.has_address() || self.hurries.is_left();
+                // The machine is looked at only where something can come of it.
+                let matters = may_hurry
+                    && (settles || self.state.failures > 0 || self.view().await.fingerprint != sent.fingerprint);
                 if matters && (!seen.has_address() || self.hurries.take()) {
                     tokio::time::sleep(CHECKIN_GAP.saturating_sub(begun.elapsed())).await;
                     return Ok(());
                 }
+                // Whoever is on the wire can change what is heard there all the time.
+                tokio::time::sleep_until(end.min(tokio::time::Instant::now() + CHECKIN_GAP)).await;
             }
             tokio::select! {
                 changed = self.watch.next() => changed.context("cannot hear of changes")?,

@@ -62,6 +62,11 @@ impl Hurries {
         left.is_some()
     }
 
+    /// Whether one is left.
+    pub(super) fn is_left(&self) -> bool {
+        self.0 > 0
+    }
+
     /// A wait ran its whole time.
     pub(super) fn waited(&mut self) {
         *self = Self::default();
@@ -116,7 +121,9 @@ mod tests {
         let mut hurries = Hurries::default();
         let taken = |hurries: &mut Hurries| (0..100).filter(|_| hurries.take()).count();
         assert_eq!((taken(&mut hurries), taken(&mut hurries)), (CHECKIN_HURRIES as usize, 0));
+        assert!(!hurries.is_left());
         hurries.waited();
+        assert!(hurries.is_left());
         assert!(hurries.take());
     }
 
