@@ -26,7 +26,7 @@ fn ended_us(version: u64, attempt: &Attempt) -> Problem {
         None => "its extensions were being fetched".to_owned(),
     };
     let text = format!(
-        "configuration {version} ended the unit `ext` {} times, last while {during}, and is not tried again",
+        "the unit `ext` began configuration {version} {} times and never came to its end, last while {during}; it is not tried again",
         attempt.starts
     );
     let remedy = "Look into the extension's script and its size (`mk-agent logs ext`), mend it or take it out of the mirror's \
@@ -46,7 +46,7 @@ mod tests {
             begin(&mut state, &candidate(1)).unwrap();
         }
         let why = begin(&mut state.clone(), &candidate(1)).unwrap_err();
-        assert!(why.error.contains("configuration 7 ended the unit `ext` 2 times"), "{why}");
+        assert!(why.error.contains("began configuration 7 2 times"), "{why}");
         assert!(why.error.contains("being fetched"), "{why}");
         state.attempt.as_mut().unwrap().loading = Some("a.tcz".to_owned());
         assert!(begin(&mut state.clone(), &candidate(1)).unwrap_err().error.contains("while a.tcz was being loaded"));

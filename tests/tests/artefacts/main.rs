@@ -267,9 +267,9 @@ fn shutdown_does_what_it_is_told_and_nothing_else() {
     let entry = image.members("first").into_iter().find(|entry| entry.path.ends_with("sbin/shutdown")).unwrap();
     assert_eq!(entry.mode, "-rwxr-xr-x");
     let (script, stubs) = (image.path("root").join(&entry.path), image.path("stubs"));
-    std::fs::create_dir_all(&stubs).unwrap();
+    fs::create_dir_all(&stubs).unwrap();
     for name in ["reboot", "poweroff"] {
-        std::fs::write(stubs.join(name), format!("#!/bin/sh\necho {name}\n")).unwrap();
+        fs::write(stubs.join(name), format!("#!/bin/sh\necho {name}\n")).unwrap();
         cmd!("chmod", "755", stubs.join(name)).run().unwrap();
     }
     let run = |word: &str| {

@@ -15,6 +15,7 @@ use super::command;
 use super::lab::{Lab, Server, stable, tool, wait, written};
 use super::lure;
 use super::shell::Shell;
+use super::units;
 
 /// Names the root file systems, as `PATH` names folders.
 const ROOTFS: &str = "MK_TINYCORE_ROOTFS";
@@ -95,7 +96,8 @@ impl Base {
         guest.quit().unwrap();
     }
 
-    /// Slow link, a disk that invites to use it, and the programs of the extensions.
+    /// Slow link, a disk that invites to use it, the programs of the extensions, one more from the image's own mirror and one from
+    /// the server's.
     fn own_init_is_pid_1(&self) {
         let mut machine = Machine::example(0x5b, 1024, 2);
         machine.nics.truncate(1);
@@ -109,6 +111,8 @@ impl Base {
         let shell = Shell::open(&guest);
         assert_eq!(shell.run("cat /proc/1/comm"), "init");
         has_its_programs(&shell, &machine);
+        units::loads_from_the_image(&shell);
+        units::loads_from_a_mirror(&self.lab, &self.server, &guest, &shell, "node2");
         self.shows_its_disks(&machine, &guest);
         uses_no_disk(&shell);
         all_is_well(&guest);

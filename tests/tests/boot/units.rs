@@ -64,7 +64,7 @@ fn each_killed_unit_comes_back_and_the_node_goes_on_checking_in() {
     has_its_consoles(&shell, &units);
     print_costs(&shell);
     loads_from_the_image(&shell);
-    loads_from_a_mirror(&lab, &server, &guest, &shell);
+    loads_from_a_mirror(&lab, &server, &guest, &shell, "node1");
     let victims = units.0.iter().filter(|(name, _)| *name != OURS);
     for (name, (pid, restarts)) in victims.clone() {
         shell.run(&format!("kill -9 {pid}"));
@@ -119,7 +119,7 @@ fn switches_itself_off_when_told(server: &Server, guest: &Guest) {
 }
 
 /// What only the image's own mirror has is loaded by its name, and its programs run; they see that this is no VMware.
-fn loads_from_the_image(shell: &Shell) {
+pub(super) fn loads_from_the_image(shell: &Shell) {
     let said = shell.run("mk-agent tce load open-vm-tools 2>&1");
     assert!(shell.run("ls /usr/local/tce.installed").contains("open-vm-tools"), "{said}");
     let checked = shell.run("vmware-checkvm 2>&1");
@@ -127,7 +127,7 @@ fn loads_from_the_image(shell: &Shell) {
 }
 
 /// An extension that is put on the server is loaded by the running machine once its mirror is pushed, and its program runs there.
-fn loads_from_a_mirror(lab: &Lab, server: &Server, guest: &Guest, shell: &Shell) {
+pub(super) fn loads_from_a_mirror(lab: &Lab, server: &Server, guest: &Guest, shell: &Shell, node: &str) {
     let (tree, tcz) = (lab.path("extension"), lab.path("data/tce/17.x/x86_64/tcz"));
     fs::create_dir_all(tree.join("usr/local/bin")).unwrap();
     fs::create_dir_all(&tcz).unwrap();
@@ -147,7 +147,7 @@ fn loads_from_a_mirror(lab: &Lab, server: &Server, guest: &Guest, shell: &Shell)
     assert!(shell.run("ls /usr/local/tce.installed").contains("greet"));
     assert!(shell.run("mk-agent tce load greet").contains("greet.tcz is loaded already"));
     wait("the server is told", limits::REACTION, guest, || {
-        server.ask(&["config", "show", "node1"]).contains("version 1 is in force").then_some(())
+        server.ask(&["config", "show", node]).contains("version 1 is in force").then_some(())
     });
     let mirror = shell.run("cat /opt/tcemirror");
     assert_eq!(mirror, format!("http://10.0.2.2:{}/svc/repo/tce", server.port));
