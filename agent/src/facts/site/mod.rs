@@ -8,6 +8,7 @@ mod program;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -59,9 +60,12 @@ pub(super) fn collect(tree: &Tree) -> anyhow::Result<Found> {
 
 /// The facts of a file with data.
 fn data(path: &Path, read: fn(&str) -> anyhow::Result<Facts>) -> anyhow::Result<Facts> {
-    let length = fs::metadata(path).context("cannot be read")?.len();
-    ensure!(length <= SETTINGS_FILE, "has {length} bytes; {SETTINGS_FILE} are read");
-    let bytes = fs::read(path).context("cannot be read")?;
+    // Asked before it is opened: to open a pipe that nobody writes to never ends.
+    ensure!(fs::metadata(path).context("cannot be read")?.is_file(), "is no file");
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).context("cannot be read")?;
+    file.take(SETTINGS_FILE + 1).read_to_end(&mut bytes).context("cannot be read")?;
+    ensure!(bytes.len() as u64 <= SETTINGS_FILE, "has more than {SETTINGS_FILE} bytes, which are read at most");
     read(std::str::from_utf8(&bytes).context("is not UTF-8")?)
 }
 
@@ -109,5 +113,22 @@ mod tests {
             "{why:?}"
         );
         assert_eq!(found(&Tree::at("/nowhere")), (Facts::new(), BTreeMap::new()));
+    }
+
+    #[test]
+    fn what_is_no_file_or_too_large_holds_up_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join(FOLDER.trim_start_matches('/'));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("10-rack.txt"), "rack=4\n").unwrap();
+        nix::unistd::mkfifo(&folder.join("20-pipe.json"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", folder.join("30-device.txt")).unwrap();
+        fs::File::create(folder.join("40-large.txt")).unwrap().set_len(SETTINGS_FILE + 1).unwrap();
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || send.send(found(&Tree::at(dir.path()))));
+        let (facts, failures) = receive.recv_timeout(std::time::Duration::from_secs(20)).expect("none is waited for");
+        assert_eq!(json!(facts), json!({"rack": "4"}));
+        let why: Vec<_> = failures.values().map(String::as_str).collect();
+        assert!(matches!(why[..], ["is no file", "is no file", large] if large.contains("has more than")), "{why:?}");
     }
 }
