@@ -57,8 +57,9 @@ mod tests {
 
     #[test]
     fn all_else_stays_and_one_value_is_the_same_everywhere() {
-        let (before, after) =
-            (recorded::inventory(recorded::Q35_SERVER), recorded::inventory(&again(recorded::Q35_SERVER)));
+        // The USB controller, whose root hubs have its address as their serial number, is where most chipsets have theirs.
+        let recording = recorded::Q35_SERVER.replace("0000:00:07.0", "0000:00:14.0");
+        let (before, after) = (recorded::inventory(&recording), recorded::inventory(&again(&recording)));
         let shape = |inventory: &wire::inventory::Inventory| {
             let disks = &inventory.stable.disks;
             let disks: Vec<_> = disks

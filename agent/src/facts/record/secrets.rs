@@ -61,6 +61,7 @@ pub(super) fn find(entries: &[Entry], mask: &mut Mask) {
                 let of_the_port = text.trim().strip_prefix(BOOT_LOADERS);
                 of_the_port.iter().for_each(|mac| mask.hide_number(mac, MAKER_OF_A_MAC));
             }
+            "serial" if is_on_path(text.trim(), entry) => {}
             _ if TEXTS.contains(&name) => mask.hide(&text),
             _ => {}
         }
@@ -71,6 +72,11 @@ pub(super) fn find(entries: &[Entry], mask: &mut Mask) {
             mask.hide_number(mac.as_str(), MAKER_OF_A_MAC);
         }
     }
+}
+
+/// A USB root hub gives its controller's address on the PCI bus as its serial number: a folder above it.
+fn is_on_path(serial: &str, entry: &Entry) -> bool {
+    entry.path.split('/').any(|folder| folder == serial)
 }
 
 /// A number with the word of its kind before it, such as `naa.` or `0x`. Names that contain serial numbers are none.
