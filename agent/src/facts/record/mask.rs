@@ -30,13 +30,9 @@ impl Mask {
     /// Hides a serial number or tag, unless it is one that says nothing.
     pub(super) fn hide(&mut self, value: &str) {
         let value = value.trim();
-        if !says_nothing(value) {
-            self.hide_text(value);
+        if says_nothing(value) {
+            return;
         }
-    }
-
-    /// Hides a text, whatever it is.
-    pub(super) fn hide_text(&mut self, value: &str) {
         let other = self.other(value, 0);
         for (from, to) in [(value.to_owned(), other.clone()), (value.to_lowercase(), other.to_lowercase())] {
             self.add(hex(from.as_bytes()).into_bytes(), hex(to.as_bytes()).into_bytes(), false);

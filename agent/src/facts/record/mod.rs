@@ -1,6 +1,7 @@
 //! `mk-agent facts --record`: what the fact readers read of this machine, as text that can be sent to others and read
 //! again (`recorded.rs`). Serial numbers, UUIDs, asset tags and the machine's half of each MAC and WWN are replaced by
-//! others of the same shape, the same one wherever a value stands; nothing else is changed.
+//! others of the same shape, the same one wherever a value stands. What no reader reads of the SMBIOS table is
+//! blank, and of the kernel line only the boot port is left; nothing else is changed.
 //!
 //! Each entry is a header line, `=== file PATH`, `=== base64 PATH` or `=== link PATH -> TARGET`, and the content up to the
 //! next header. What only the running kernel can answer (ioctls, CPUID) is not in it.
@@ -9,6 +10,7 @@ mod entry;
 mod mask;
 mod paths;
 mod secrets;
+mod table;
 
 use sha2::{Digest as _, Sha256};
 
@@ -28,7 +30,11 @@ pub(crate) fn record(tree: &Tree) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::super::recorded;
+    use super::super::smbios::tests::structure;
     use super::*;
 
     /// A recording of a recording.
@@ -98,6 +104,39 @@ mod tests {
         let serials: Vec<_> =
             after.stable.disks.iter().filter(|d| d.transport.as_deref() == Some("nvme")).map(|d| &d.serial).collect();
         assert_eq!((serials.len(), serials[0]), (2, serials[1]));
+    }
+
+    /// A recording of these files, unpacked.
+    fn recorded(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for (path, content) in files {
+            let path = from.path().join(path.trim_start_matches('/'));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        recorded::unpack(&record(&Tree::at(from.path())), to.path());
+        to
+    }
+
+    fn read(root: &Path, path: &str) -> Vec<u8> {
+        fs::read(root.join(path.trim_start_matches('/'))).unwrap()
+    }
+
+    #[test]
+    fn texts_of_makers_change_nothing_and_those_of_owners_are_gone() {
+        let board = structure(2, 1, &[1, 1, 0, 1, 1], &["Default string"]);
+        let texts = structure(11, 2, &[3], &["Default string", "Jane Doe", "abc"]);
+        let bmc = structure(42, 3, &[0x40, 2, 1, 0x3c, 0xec, 0xef, 0x12, 0xab, 0x34], &["bmc-7.example.org"]);
+        let (serial, stick) = ("/sys/class/dmi/id/board_serial", "/sys/bus/usb/devices/1-1/product");
+        let table = [board.clone(), texts, bmc].concat();
+        let root = recorded(&[(serial, b"Default string"), (OF_THE_MACHINE, &table), (stick, b"616263 cba Jane Doe")]);
+        assert_eq!(read(root.path(), serial), b"Default string\n");
+        assert_eq!(read(root.path(), stick), b"616263 cba Jane Doe\n");
+        let table = read(root.path(), OF_THE_MACHINE);
+        assert!(table.starts_with(&board));
+        for gone in [&b"Jane"[..], b"abc", b"example", &[0x12, 0xab, 0x34]] {
+            assert!(!table.windows(gone.len()).any(|part| part == gone), "{gone:?}");
+        }
     }
 
     fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {

@@ -8,9 +8,13 @@ use std::path::{Path, PathBuf};
 use crate::tree::Tree;
 
 use super::entry::{Content, Entry};
+use super::{secrets, table};
 
 /// Words of the kernel line that a recording has; others may be secret.
 const KERNEL_LINE: &str = "BOOTIF=";
+
+/// The SMBIOS table, of which only what is read is recorded.
+const SMBIOS: &str = "DMI";
 
 /// Folders and what is recorded of them; `*` stands for any letters within a name.
 const FILES: [(&str, &[&str]); 26] = [
@@ -104,6 +108,9 @@ impl Walk<'_> {
             let line = String::from_utf8_lossy(&bytes);
             let words: Vec<&str> = line.split_whitespace().filter(|word| word.starts_with(KERNEL_LINE)).collect();
             bytes = format!("{}\n", words.join(" ")).into_bytes();
+        }
+        if path.ends_with(SMBIOS) {
+            bytes = table::blanked(bytes, secrets::is_read);
         }
         self.add(path, Content::File(bytes));
     }

@@ -1,5 +1,4 @@
-//! Which values of a recording tell whose machine it is: serial numbers, UUIDs, asset tags, MACs, WWNs, and the texts that
-//! makers and owners put into SMBIOS.
+//! Which values of a recording tell whose machine it is: serial numbers, UUIDs, asset tags, MACs and WWNs.
 
 use std::sync::LazyLock;
 
@@ -26,24 +25,28 @@ const NUMBERS: [(&str, usize); 6] = [
 const MAKER_OF_A_WWN: usize = 7;
 /// Digits of a MAC that name its maker.
 const MAKER_OF_A_MAC: usize = 6;
-/// Kinds of SMBIOS structure and the places of their serial numbers and asset tags.
-const STRUCTURES: [(u8, &[usize]); 7] = [
+/// Kinds of SMBIOS structure that facts are read from, and the places of their serial numbers and asset tags.
+const STRUCTURES: [(u8, &[usize]); 8] = [
+    (0, &[]),
     (1, &[0x07]),
     (2, &[0x07, 0x08]),
     (3, &[0x07, 0x08]),
     (4, &[0x20, 0x21]),
+    (16, &[]),
     (17, &[0x18, 0x19]),
-    (22, &[0x07]),
-    (39, &[0x08, 0x09]),
+    (38, &[]),
 ];
-/// SMBIOS: texts of the maker, where owners' secrets may stand too.
-const OEM_STRINGS: u8 = 11;
 
 /// What stands before the MAC that a boot loader names: Ethernet's hardware type.
 const BOOT_LOADERS: &str = "BOOTIF=01-";
 
 /// An Ethernet address as the kernel writes it.
 static MAC: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("(?i)\\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\\b").ok());
+
+/// Whether facts are read from SMBIOS structures of this kind.
+pub(super) fn is_read(kind: u8) -> bool {
+    STRUCTURES.iter().any(|(of, _)| *of == kind)
+}
 
 /// Hides what tells machines apart.
 pub(super) fn find(entries: &[Entry], mask: &mut Mask) {
@@ -91,10 +94,6 @@ fn smbios(table: &[u8], mask: &mut Mask) {
     let data = SMBiosData::from_vec_and_version(table.to_vec(), None);
     for structure in data.iter() {
         let kind = structure.header.struct_type();
-        if kind == OEM_STRINGS {
-            let texts = structure.strings.iter().flat_map(|text| text.utf8_chunks());
-            texts.for_each(|chunk| mask.hide_text(chunk.valid()));
-        }
         for place in STRUCTURES.iter().filter(|(of, _)| *of == kind).flat_map(|(_, places)| *places) {
             if let Some(text) = super::super::smbios::text(&structure.get_field_string(*place)) {
                 mask.hide(&text);
