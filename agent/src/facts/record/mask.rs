@@ -6,6 +6,11 @@ use sha2::{Digest as _, Sha256};
 /// Values of at most so many letters and digits stay: they would be found everywhere by chance.
 pub(super) const SHORT: usize = 4;
 
+/// Words of the texts that firmware has where nobody set a number or tag.
+const MAKERS_WORDS: &str = "a applicable asset available base baseboard be board by chassis default e empty fill \
+    filled information invalid m mainboard motherboard n nil no none not null number o oem present processor provided \
+    serial set settable specified string system tag to undefined unknown unspecified";
+
 /// What is replaced by what.
 pub(super) struct Mask {
     key: [u8; 32],
@@ -17,8 +22,18 @@ pub(super) struct Mask {
 struct Pair {
     from: Vec<u8>,
     to: Vec<u8>,
-    /// Replaced only where no letter or digit stands before or after it.
-    whole: bool,
+    place: Place,
+}
+
+/// Where a form of a value is replaced.
+#[derive(Clone, Copy)]
+enum Place {
+    /// Wherever it stands.
+    Anywhere,
+    /// Where no letter or digit stands before or after it.
+    Apart,
+    /// Where it is all of a file, or all of a string of the firmware.
+    Alone,
 }
 
 impl Mask {
@@ -27,19 +42,30 @@ impl Mask {
         Self { key, pairs: Vec::new() }
     }
 
-    /// Hides a serial number or tag, unless it is one that says nothing.
+    /// Hides a serial number, unless it is one that says nothing, or words.
     pub(super) fn hide(&mut self, value: &str) {
         let value = value.trim();
-        if says_nothing(value) {
+        if says_nothing(value) || is_words(value) {
             return;
         }
         let other = self.other(value, 0);
         for (from, to) in [(value.to_owned(), other.clone()), (value.to_lowercase(), other.to_lowercase())] {
-            self.add(hex(from.as_bytes()).into_bytes(), hex(to.as_bytes()).into_bytes(), false);
+            self.add(hex(from.as_bytes()).into_bytes(), hex(to.as_bytes()).into_bytes(), Place::Anywhere);
             for at in [0, 1] {
-                self.add(swapped(&from, at), swapped(&to, at), false);
+                self.add(swapped(&from, at), swapped(&to, at), Place::Anywhere);
             }
-            self.add(from.into_bytes(), to.into_bytes(), true);
+            self.add(from.into_bytes(), to.into_bytes(), Place::Apart);
+        }
+    }
+
+    /// Hides a serial number or asset tag of the firmware. One of words is hidden as well, unless they are a maker's for
+    /// none, but only where it stands alone: such words stand in paths and other texts too.
+    pub(super) fn hide_tag(&mut self, value: &str) {
+        let value = value.trim();
+        if !is_words(value) {
+            self.hide(value);
+        } else if !says_nothing(value) && !is_makers(value) {
+            self.add(value.as_bytes().to_vec(), self.other(value, 0).into_bytes(), Place::Alone);
         }
     }
 
@@ -47,22 +73,26 @@ impl Mask {
     /// and as bytes.
     pub(super) fn hide_number(&mut self, value: &str, keep: usize) {
         let digits: String = value.chars().filter(char::is_ascii_hexdigit).collect::<String>().to_lowercase();
-        if is_filler(&digits) {
+        if is_shared(&digits, keep) {
             return;
         }
         let other = self.other(&digits, keep);
         for [from, to] in [[digits.clone(), other.clone()], [digits.to_uppercase(), other.to_uppercase()]] {
             for separator in [":", "-"] {
-                self.add(pairs_of(&from, separator).into_bytes(), pairs_of(&to, separator).into_bytes(), false);
+                self.add(
+                    pairs_of(&from, separator).into_bytes(),
+                    pairs_of(&to, separator).into_bytes(),
+                    Place::Anywhere,
+                );
             }
-            self.add(like(value, &from).into_bytes(), like(value, &to).into_bytes(), false);
-            self.add(from.into_bytes(), to.into_bytes(), false);
+            self.add(like(value, &from).into_bytes(), like(value, &to).into_bytes(), Place::Anywhere);
+            self.add(from.into_bytes(), to.into_bytes(), Place::Anywhere);
         }
         let (from, to) = (raw(&digits), raw(&other));
         if let (Some(from), Some(to)) = (little_endian_uuid(&from), little_endian_uuid(&to)) {
-            self.add(from, to, false);
+            self.add(from, to, Place::Anywhere);
         }
-        self.add(from, to, false);
+        self.add(from, to, Place::Anywhere);
     }
 
     /// `bytes` with all that is hidden replaced.
@@ -83,23 +113,21 @@ impl Mask {
         let first = bytes[at];
         let from = self.pairs.partition_point(|pair| pair.from[0] < first);
         let candidates = self.pairs[from..].iter().take_while(|pair| pair.from[0] == first);
-        let is_joined =
-            |place: Option<usize>| place.and_then(|place| bytes.get(place)).is_some_and(u8::is_ascii_alphanumeric);
+        let before = &bytes[..at];
         candidates.into_iter().find(|pair| {
-            let alone = || !is_joined(at.checked_sub(1)) && !is_joined(Some(at + pair.from.len()));
-            bytes[at..].starts_with(&pair.from) && (!pair.whole || alone())
+            bytes[at..].strip_prefix(&pair.from[..]).is_some_and(|after| pair.place.is_between(before, after))
         })
     }
 
     /// Both are equally long, since a replacement has the shape of what it replaces.
-    fn add(&mut self, from: Vec<u8>, to: Vec<u8>, whole: bool) {
+    fn add(&mut self, from: Vec<u8>, to: Vec<u8>, place: Place) {
         if from.len() <= SHORT || self.pairs.iter().any(|pair| pair.from == from) {
             return;
         }
         let rank = |pair: &Pair| (pair.from[0], usize::MAX - pair.from.len());
-        let new = Pair { from, to, whole };
-        let place = self.pairs.partition_point(|pair| rank(pair) <= rank(&new));
-        self.pairs.insert(place, new);
+        let new = Pair { from, to, place };
+        let index = self.pairs.partition_point(|pair| rank(pair) <= rank(&new));
+        self.pairs.insert(index, new);
     }
 
     /// What stands for a value, whose first `keep` letters stay.
@@ -112,6 +140,24 @@ impl Mask {
         let letter =
             |(at, (letter, random)): (usize, (char, u8))| if at < keep { letter } else { alike(letter, random) };
         value.chars().zip(stream).enumerate().map(letter).collect()
+    }
+}
+
+impl Place {
+    /// Whether a value between these bytes is in such a place.
+    fn is_between(self, before: &[u8], after: &[u8]) -> bool {
+        let of = |byte: Option<&u8>, kind: fn(&u8) -> bool| byte.is_some_and(kind);
+        match self {
+            Self::Anywhere => true,
+            Self::Apart => {
+                !of(before.last(), u8::is_ascii_alphanumeric) && !of(after.first(), u8::is_ascii_alphanumeric)
+            }
+            // A structure's first string follows a byte of any value, which seldom is that of a letter.
+            Self::Alone => {
+                let is_text = |byte: &u8| byte.is_ascii_graphic();
+                !of(before.trim_ascii_end().last(), is_text) && !of(after.trim_ascii_start().first(), is_text)
+            }
+        }
     }
 }
 
@@ -128,22 +174,44 @@ fn alike(letter: char, random: u8) -> char {
     }
 }
 
-/// A value that is the same on many machines, and that recordings are made for: words, repeats and runs.
+/// A value that is the same on many machines, and that recordings are made for, or too short to be found: repeats and runs.
 fn says_nothing(value: &str) -> bool {
     let letters: Vec<u8> =
         value.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase()).collect();
-    let is_run =
-        letters.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1) || (pair[0], pair[1]) == (b'9', b'0'));
-    let mut distinct = letters.clone();
-    distinct.sort_unstable();
-    distinct.dedup();
-    letters.len() <= SHORT || distinct.len() <= 2 || is_run || !letters.iter().any(u8::is_ascii_digit)
+    letters.len() <= SHORT || has_two_at_most(&letters) || is_run(&letters)
 }
 
-/// A number that is the same on many machines: half of its digits and more are one and the same.
-fn is_filler(digits: &str) -> bool {
-    let times = |digit: u8| digits.bytes().filter(|other| *other == digit).count();
-    says_nothing(digits) || digits.bytes().any(|digit| times(digit) * 2 >= digits.len())
+/// A text without a digit.
+fn is_words(value: &str) -> bool {
+    !value.bytes().any(|byte| byte.is_ascii_digit())
+}
+
+/// Whether all words are those of which makers of boards form a text that stands for none.
+fn is_makers(value: &str) -> bool {
+    let mut words = value.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.all(|word| MAKERS_WORDS.split(' ').any(|of_makers| of_makers.eq_ignore_ascii_case(word)))
+}
+
+/// Whether a hexadecimal number, whose first `keep` digits name its maker, is the same on many machines: of two digits at
+/// most, or for the rest a run, or for three quarters of the rest one digit. Fewer are alike in many a machine's own number.
+fn is_shared(digits: &str, keep: usize) -> bool {
+    let own = digits.as_bytes().get(keep..).unwrap_or_default();
+    let times = |digit: &u8| own.iter().filter(|other| *other == digit).count();
+    let is_filler = own.iter().any(|digit| times(digit) * 4 >= own.len() * 3);
+    digits.len() <= SHORT || own.is_empty() || has_two_at_most(digits.as_bytes()) || is_run(own) || is_filler
+}
+
+/// Whether there are at most two different letters.
+fn has_two_at_most(letters: &[u8]) -> bool {
+    let mut distinct = letters.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    distinct.len() <= 2
+}
+
+/// Whether each letter follows the one before it.
+fn is_run(letters: &[u8]) -> bool {
+    letters.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1) || (pair[0], pair[1]) == (b'9', b'0'))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -250,6 +318,36 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_of_words_is_hidden_where_it_stands_alone() {
+        let mut mask = mask();
+        mask.hide_tag("System-Finance");
+        let file = applied(&mask, "System-Finance\n");
+        assert!(!file.contains("System") && file.as_bytes()[6] == b'-' && file.ends_with('\n'), "{file}");
+        let string = |tag: &str| format!("\u{1}\u{4}ACME\0{tag}\0Box\0\0");
+        assert_eq!(applied(&mask, &string("System-Finance ")), string(&file.replace('\n', " ")));
+        for other in ["/sys/System-Finance", "x System-Finance\n", "System-Finance x", "System-Finances"] {
+            assert_eq!(applied(&mask, other), other);
+        }
+    }
+
+    #[test]
+    fn a_machines_half_is_hidden_though_its_digits_are_much_alike() {
+        for (number, keep) in [
+            ("00:25:90:00:00:a1", 6),
+            ("3c:ec:ef:fa:de:ba", 6),
+            ("3c:ec:ef:11:12:31", 6),
+            ("5000c50000000a1b", 7),
+            ("00000000000000006479a74e7a100131", 6),
+        ] {
+            let mut mask = mask();
+            mask.hide_number(number, keep);
+            let other = applied(&mask, number);
+            let maker = number.len().min(keep + number[..8].matches(':').count());
+            assert!(other != number && other[..maker] == number[..maker], "{number} {other}");
+        }
+    }
+
+    #[test]
     fn what_many_machines_have_stays() {
         for value in [
             "To be filled by O.E.M.",
@@ -259,15 +357,19 @@ mod tests {
             "00000000",
             "FFFFFFFF",
             "None",
+            "Base Board Asset Tag",
             "A1-2",
         ] {
             let mut mask = mask();
             mask.hide(value);
-            assert_eq!(applied(&mask, value), value);
+            mask.hide_tag(value);
+            assert!(mask.pairs.is_empty(), "{value}");
         }
         let mut mask = mask();
         mask.hide_number("ff:ff:ff:ff:ff:ff", 6);
         mask.hide_number("00000000-0000-0000-0000-000000000000", 0);
+        mask.hide_number("52:54:00:12:34:56", 6);
+        mask.hide_number("00:00:00:00:00:01", 6);
         mask.hide_number("03000200-0400-0500-0006-000700080009", 0);
         assert!(mask.pairs.is_empty());
     }
@@ -278,6 +380,7 @@ mod tests {
                                        bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let mut mask = mask();
             mask.hide(&value);
+            mask.hide_tag(&value);
             mask.hide_number(&number, keep);
             prop_assert_eq!(mask.apply(&bytes).len(), bytes.len());
             prop_assert_eq!(mask.apply(value.as_bytes()).len(), value.len());

@@ -1,6 +1,6 @@
 //! `mk-agent facts --record`: what the fact readers read of this machine, as text that can be sent to others and read
-//! again (`recorded.rs`). Serial numbers, UUIDs, asset tags and the machine's half of each MAC and WWN are replaced by
-//! others of the same shape, the same one wherever a value stands. What no reader reads of the SMBIOS table is
+//! again (`recorded.rs`). Serial numbers, UUIDs, asset tags and the machine's half of each MAC, WWN and InfiniBand port number
+//! are replaced by others of the same shape, the same one wherever a value stands. What no reader reads of the SMBIOS table is
 //! blank, and of the kernel line only the boot port is left; nothing else is changed.
 //!
 //! Each entry is a header line, `=== file PATH`, `=== base64 PATH` or `=== link PATH -> TARGET`, and the content up to the
@@ -137,6 +137,27 @@ mod tests {
         for gone in [&b"Jane"[..], b"abc", b"example", &[0x12, 0xab, 0x34]] {
             assert!(!table.windows(gone.len()).any(|part| part == gone), "{gone:?}");
         }
+    }
+
+    #[test]
+    fn tags_without_a_digit_are_replaced_and_paths_stay() {
+        let (tag, cpus) = ("/sys/class/dmi/id/chassis_asset_tag", "/sys/devices/system/cpu/online");
+        let chassis = structure(3, 1, &[1, 1, 0, 0, 2], &["ACME", "devices"]);
+        let root = recorded(&[(tag, b"devices\n"), (cpus, b"0-3\n"), (OF_THE_MACHINE, &chassis)]);
+        assert_eq!(read(root.path(), cpus), b"0-3\n");
+        let other = String::from_utf8(read(root.path(), tag)).unwrap();
+        assert!(other.len() == 8 && other != "devices\n", "{other}");
+        assert_eq!(read(root.path(), OF_THE_MACHINE), structure(3, 1, &[1, 1, 0, 0, 2], &["ACME", other.trim()]));
+    }
+
+    #[test]
+    fn of_an_infiniband_address_the_end_is_replaced() {
+        let path = "/sys/class/net/ib0/address";
+        let address = "80:00:02:08:fe:80:00:00:00:00:00:00:f4:52:14:03:00:7b:28:b2\n";
+        let root = recorded(&[(path, address.as_bytes())]);
+        let other = String::from_utf8(read(root.path(), path)).unwrap();
+        assert_eq!((other.len(), &other[..44]), (address.len(), &address[..44]));
+        assert!(!other.ends_with("28:b2\n"), "{other}");
     }
 
     fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {

@@ -1,4 +1,5 @@
-//! Which values of a recording tell whose machine it is: serial numbers, UUIDs, asset tags, MACs and WWNs.
+//! Which values of a recording tell whose machine it is: serial numbers, UUIDs, asset tags, MACs, WWNs and InfiniBand's
+//! port numbers.
 
 use std::sync::LazyLock;
 
@@ -9,9 +10,8 @@ use super::super::vpd;
 use super::entry::Entry;
 use super::mask::Mask;
 
-/// Files whose text is a serial number or tag.
-const TEXTS: [&str; 6] =
-    ["serial", "product_serial", "board_serial", "chassis_serial", "board_asset_tag", "chassis_asset_tag"];
+/// Files of the firmware whose text is a serial number or asset tag.
+const TAGS: [&str; 5] = ["product_serial", "board_serial", "chassis_serial", "board_asset_tag", "chassis_asset_tag"];
 /// Files whose text is a hexadecimal number of a machine or a part, with the number of digits that name its maker.
 const NUMBERS: [(&str, usize); 6] = [
     ("product_uuid", 0),
@@ -40,8 +40,12 @@ const STRUCTURES: [(u8, &[usize]); 8] = [
 /// What stands before the MAC that a boot loader names: Ethernet's hardware type.
 const BOOT_LOADERS: &str = "BOOTIF=01-";
 
-/// An Ethernet address as the kernel writes it.
-static MAC: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("(?i)\\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\\b").ok());
+/// An address as the kernel writes it: Ethernet's of 6 bytes, or InfiniBand's of 20.
+static ADDRESS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("(?i)\\b[0-9a-f]{2}(:[0-9a-f]{2}){5,}\\b").ok());
+/// Letters of an InfiniBand address.
+const INFINIBAND: usize = 59;
+/// Letters of such an address before the port's own number of 8 bytes: queue pair and subnet.
+const BEFORE_A_PORT: usize = 36;
 
 /// Whether facts are read from SMBIOS structures of this kind.
 pub(super) fn is_read(kind: u8) -> bool {
@@ -65,14 +69,16 @@ pub(super) fn find(entries: &[Entry], mask: &mut Mask) {
                 of_the_port.iter().for_each(|mac| mask.hide_number(mac, MAKER_OF_A_MAC));
             }
             "serial" if is_on_path(text.trim(), entry) => {}
-            _ if TEXTS.contains(&name) => mask.hide(&text),
+            "serial" => mask.hide(&text),
+            _ if TAGS.contains(&name) => mask.hide_tag(&text),
             _ => {}
         }
         if let Some((_, keep)) = NUMBERS.iter().find(|(file, _)| *file == name) {
             number(text.trim(), *keep, mask);
         }
-        for mac in MAC.iter().flat_map(|mac| mac.find_iter(&text)) {
-            mask.hide_number(mac.as_str(), MAKER_OF_A_MAC);
+        for address in ADDRESS.iter().flat_map(|address| address.find_iter(&text)).map(|found| found.as_str()) {
+            let own = if address.len() == INFINIBAND { &address[BEFORE_A_PORT..] } else { address };
+            mask.hide_number(own, MAKER_OF_A_MAC);
         }
     }
 }
@@ -96,7 +102,7 @@ fn smbios(table: &[u8], mask: &mut Mask) {
         let kind = structure.header.struct_type();
         for place in STRUCTURES.iter().filter(|(of, _)| *of == kind).flat_map(|(_, places)| *places) {
             if let Some(text) = super::super::smbios::text(&structure.get_field_string(*place)) {
-                mask.hide(&text);
+                mask.hide_tag(&text);
             }
         }
     }
