@@ -2,13 +2,14 @@
 //! squashfs on it. Needs root, and the modules `loop` and `squashfs`.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount, umount};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 use super::squashfs;
 use crate::limits::LOOP_ATTEMPTS;
@@ -18,6 +19,8 @@ const LOOP_CONTROL: &str = "/dev/loop-control";
 const LO_FLAGS_READ_ONLY: u32 = 1;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
 
+/// Major number of loop devices.
+const LOOP_MAJOR: u64 = 7;
 /// `struct loop_info64` of the kernel's `linux/loop.h`.
 #[repr(C)]
 struct LoopInfo {
@@ -98,8 +101,7 @@ fn attach(backing: &File) -> anyhow::Result<(PathBuf, File)> {
         // SAFETY: the request takes no argument.
         let number = unsafe { loop_get_free(control.as_raw_fd()) }.context("no loop device is free")?;
         let path = PathBuf::from(format!("/dev/loop{number}"));
-        let device = OpenOptions::new().read(true).open(&path);
-        let device = device.with_context(|| format!("{} cannot be opened", path.display()))?;
+        let device = open_node(&path, u64::try_from(number).context("a loop device has no number")?)?;
         match configure(&device, backing.as_raw_fd()) {
             Ok(()) => return Ok((path, device)),
             // Somebody else took this one in between.
@@ -108,6 +110,22 @@ fn attach(backing: &File) -> anyhow::Result<(PathBuf, File)> {
         }
     }
     bail!("others took {LOOP_ATTEMPTS} free loop devices in a row")
+}
+
+/// The device's node may be missing: the kernel has just made the device, and under a base's own init nodes are made by a
+/// udev that follows.
+fn open_node(path: &Path, number: u64) -> anyhow::Result<File> {
+    let open = || OpenOptions::new().read(true).open(path);
+    let opened = open().or_else(|error| {
+        if error.kind() != ErrorKind::NotFound {
+            return Err(error);
+        }
+        match mknod(path, SFlag::S_IFBLK, Mode::S_IRUSR | Mode::S_IWUSR, makedev(LOOP_MAJOR, number)) {
+            Ok(()) | Err(Errno::EEXIST) => open(),
+            Err(errno) => Err(errno.into()),
+        }
+    });
+    opened.with_context(|| format!("{} cannot be opened", path.display()))
 }
 
 fn configure(device: &File, backing: RawFd) -> Result<(), Errno> {
@@ -139,6 +157,19 @@ mod tests {
     #[test]
     fn the_layouts_are_the_kernels() {
         assert_eq!((size_of::<LoopInfo>(), size_of::<LoopConfig>()), (232, 304));
+    }
+
+    #[test]
+    fn a_missing_node_is_made() {
+        if !nix::unistd::geteuid().is_root() {
+            mk_tests::skip("only root makes device nodes");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("loop7");
+        // Whether there is such a device here does not matter, nor whether nodes in this folder may be opened.
+        let _: anyhow::Result<File> = open_node(&path, 7);
+        assert_eq!(nix::sys::stat::stat(&path).unwrap().st_rdev, makedev(LOOP_MAJOR, 7));
     }
 
     #[test]
