@@ -95,3 +95,37 @@ pub fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::migrate::Migrator;
+    use sqlx::{Connection as _, SqliteConnection};
+
+    use super::*;
+
+    /// Until then it was not kept what a node was told.
+    const BEFORE_INTERVALS: i64 = 11;
+
+    #[tokio::test]
+    async fn nodes_of_before_begin_with_the_interval_that_is_configured_for_them() {
+        let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let all = sqlx::migrate!("./migrations");
+        let former = all.iter().filter(|migration| migration.version <= BEFORE_INTERVALS).cloned().collect();
+        Migrator::with_migrations(former).run(&mut db).await.unwrap();
+        let fill = "INSERT INTO nodes (id, first_seen, hw_info, decision, boot_id)
+             VALUES (1, 0, '[]', '{}', 'a'), (2, 0, '[]', '{}', 'b'), (3, 0, '[]', '{}', 'c'), (4, 0, '[]', '{}', NULL);
+             INSERT INTO configs (node, at, body) VALUES
+             (1, 0, '{\"mk_checkin_interval\": 3600}'), (2, 0, '{\"mk_checkin_skew\": 1}'),
+             (4, 0, '{\"mk_checkin_interval\": 9}'), (NULL, 0, '{\"mk_checkin_interval\": 600}')";
+        sqlx::raw_sql(fill).execute(&mut db).await.unwrap();
+        all.run(&mut db).await.unwrap();
+        for (node, told, what) in [
+            (1, Some(3600), "its own"),
+            (2, Some(600), "that of all"),
+            (3, Some(600), "that of all, without keys of its own"),
+            (4, None, "an original image is told none"),
+        ] {
+            assert_eq!(nodes::told_interval(&mut db, node).await.unwrap(), told, "{node}: {what}");
+        }
+    }
+}
