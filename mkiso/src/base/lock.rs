@@ -1,19 +1,23 @@
 //! `image.lock`: what was taken for the image. Written by the builder, committed, enforced afterwards: a package whose
 //! bytes differ from it does not come in.
 
-use std::path::Path;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 pub use tce_mirror::package::Package;
 
 use crate::cache::Key;
-use crate::output;
+use crate::output::{self, full_or};
 
 use super::config::Config;
 
 const HEADER: &str = "# What was taken for the image, and is enforced. Written by `mkiso base`; do not edit.\n\
                       # Newer packages are taken by `mkiso base --update-lock`.\n\n";
+/// Behind the file's name: what whoever changes the file holds meanwhile.
+const HELD: &str = ".held";
 
 /// The file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,7 +110,7 @@ impl Lock {
     /// # Errors
     /// The file cannot be read or is damaged.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = match std::fs::read_to_string(path) {
+        let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
@@ -148,12 +152,55 @@ impl Lock {
         self.tinycore.iter().find(|taken| taken.path == path)
     }
 
-    /// Writes the file, whole or not at all.
+    /// Changes the file as it is now: no other change comes in between, of whatever program. What stays as it was is not
+    /// written. Gives what `change` gives.
     ///
     /// # Errors
-    /// The file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<()> {
+    /// That of `change`, and the file stays as it is; the file cannot be read, or written.
+    pub fn change<T>(path: &Path, change: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let _held = Held::beside(path)?;
+        let before = Self::read(path)?;
+        let mut lock = before.clone();
+        let changed = change(&mut lock)?;
+        if lock != before {
+            lock.write(path)?;
+        }
+        Ok(changed)
+    }
+
+    /// Writes the file, whole or not at all.
+    fn write(&self, path: &Path) -> Result<()> {
         output::write(path, format!("{HEADER}{}", toml::to_string(self)?).as_bytes())
+    }
+}
+
+/// A file that only one at a time holds. It is there as long as it is held; one that was left behind is taken over.
+struct Held {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Held {
+    fn beside(path: &Path) -> Result<Self> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(HELD);
+        let path = PathBuf::from(name);
+        fs::create_dir_all(output::folder_of(&path)).map_err(|error| full_or(error, &path))?;
+        loop {
+            let file = File::create(&path).map_err(|error| full_or(error, &path))?;
+            file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+            let held = file.metadata().with_context(|| format!("cannot look at {}", path.display()))?;
+            // Whoever held it before has removed it, and another one may be there now.
+            if fs::metadata(&path).is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino())) {
+                return Ok(Self { path, _file: file });
+            }
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -209,6 +256,37 @@ mod tests {
         assert_eq!(Lock::read(&path).unwrap(), Lock::default());
         lock().write(&path).unwrap();
         assert_eq!(Lock::read(&path).unwrap(), lock());
+    }
+
+    #[test]
+    fn changes_at_once_all_come_in_and_nothing_stays_beside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image.lock");
+        let taken = |name: String| Taken { path: name, size: 3, sha256: "5c".repeat(32) };
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let path = &path;
+                scope.spawn(move || {
+                    for turn in 0..5 {
+                        let add = |lock: &mut Lock| {
+                            lock.tinycore.push(taken(format!("{thread} {turn}")));
+                            Ok(())
+                        };
+                        Lock::change(path, add).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(Lock::read(&path).unwrap().tinycore.len(), 40);
+        let before = fs::metadata(&path).unwrap().ino();
+        Lock::change(&path, |_| Ok(())).unwrap();
+        let refused: Result<()> = Lock::change(&path, |lock| {
+            lock.tinycore.clear();
+            bail!("no")
+        });
+        assert!(refused.is_err());
+        assert_eq!(fs::metadata(&path).unwrap().ino(), before, "as it was");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

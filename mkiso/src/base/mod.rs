@@ -203,23 +203,32 @@ fn locked(
     store: &fetch::Store,
     update_command: &str,
 ) -> Result<lock::Debian> {
-    let mut lock = Lock::read(path)?;
-    if let Some(debian) = lock.debian.as_ref().filter(|_| !update) {
-        if debian.asked != lock::asked(config)? {
+    let asked = lock::asked(config)?;
+    let pinned = |lock: &Lock| {
+        let Some(debian) = lock.debian.as_ref().filter(|_| !update) else { return Ok(None) };
+        if debian.asked != asked {
             bail!(
                 "image.toml asks for other packages than {} was made for; take them with `{update_command}`",
                 path.display()
             );
         }
-        return Ok(debian.clone());
+        Ok(Some(debian.clone()))
+    };
+    if let Some(debian) = pinned(&Lock::read(path)?)? {
+        return Ok(debian);
     }
     let debian = resolve::newest(&apt()?, config)?;
     store.fetch(apt, &debian.packages, update_command)?;
-    eprintln!("{} packages taken, kernel {}; written to {}", debian.packages.len(), debian.kernel, path.display());
-    lock.base.get_or_insert_with(|| "debian".to_owned());
-    lock.debian = Some(debian.clone());
-    lock.write(path)?;
-    Ok(debian)
+    Lock::change(path, |lock| {
+        // Those that another build has taken meanwhile count.
+        if let Some(debian) = pinned(lock)? {
+            return Ok(debian);
+        }
+        eprintln!("{} packages taken, kernel {}; written to {}", debian.packages.len(), debian.kernel, path.display());
+        lock.base.get_or_insert_with(|| "debian".to_owned());
+        lock.debian = Some(debian.clone());
+        Ok(debian)
+    })
 }
 
 /// The command that takes newer packages, as it can be pasted: by the path of this very program, which need not be on

@@ -63,10 +63,15 @@ pub fn base<T>(args: &Args, config: &Config, prove: impl Fn(&Path) -> Result<T>)
         }),
         By::Chance => {
             let had = had?;
-            let mut kept = Lock::read(&lock)?;
-            kept.base = Some(name);
-            kept.write(&lock)?;
-            Ok(had)
+            Lock::change(&lock, |kept| {
+                ensure!(
+                    kept.base.as_ref().is_none_or(|other| *other == name),
+                    "another build has chosen another base meanwhile, which is kept in {}; build again",
+                    lock.display()
+                );
+                kept.base = Some(name);
+                Ok(had)
+            })
         }
     }
 }

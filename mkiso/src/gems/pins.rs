@@ -48,13 +48,22 @@ pub fn run(args: &Args) -> Result<()> {
 /// # Errors
 /// As for [`mirror`]; the lock cannot be read or written.
 pub fn take(config: &Config, config_path: &Path, lock: &Path, source: Option<&str>, anew: bool) -> Result<Gems> {
-    let gems = if anew { Vec::new() } else { Lock::read(lock)?.gems };
-    let pins = Pins { gems, update: update_command(config_path, lock, source) };
+    let before = Lock::read(lock)?.gems;
+    let pins = Pins {
+        gems: if anew { Vec::new() } else { before.clone() },
+        update: update_command(config_path, lock, source),
+    };
     let gems = mirror(&config.beside(LIST), source.or(config.gem_source()), &pins)?;
-    let mut now = Lock::read(lock)?;
-    if now.gems != gems.taken {
-        now.gems.clone_from(&gems.taken);
-        now.write(lock)?;
+    if before != gems.taken {
+        Lock::change(lock, |now| {
+            ensure!(
+                now.gems == before || now.gems == gems.taken,
+                "another build has pinned other gems in {} meanwhile; try again",
+                lock.display()
+            );
+            now.gems.clone_from(&gems.taken);
+            Ok(())
+        })?;
     }
     Ok(gems)
 }

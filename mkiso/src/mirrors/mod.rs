@@ -208,18 +208,25 @@ impl<'a> Mirrors<'a> {
     }
 
     fn pin(&self, taken: impl IntoIterator<Item = Taken>) -> Result<()> {
-        let mut lock = Lock::read(self.lock)?;
-        let before = lock.tinycore.len();
-        for taken in taken {
-            if lock.taken(&taken.path).is_none() {
-                lock.tinycore.push(taken);
-            }
-        }
-        if lock.tinycore.len() == before {
+        let mut taken = taken.into_iter().peekable();
+        if taken.peek().is_none() {
             return Ok(());
         }
-        lock.tinycore.sort();
-        lock.write(self.lock)
+        Lock::change(self.lock, |lock| {
+            for taken in taken {
+                match lock.taken(&taken.path) {
+                    Some(pin) => ensure!(
+                        *pin == taken,
+                        "another build has pinned another {} in {} meanwhile; build again",
+                        taken.path,
+                        self.lock.display()
+                    ),
+                    None => lock.tinycore.push(taken),
+                }
+            }
+            lock.tinycore.sort();
+            Ok(())
+        })
     }
 
     /// How to take anew what is pinned.

@@ -38,16 +38,17 @@ impl Mirrors<'_> {
         let taken = new.fetch(&repository(&version, &kernel), &names).with_context(stays)?;
 
         let had = Iso { path: self.folder.join(&iso.path), sha256: iso.sha256.clone() };
-        let mut lock = Lock::read(self.lock)?;
-        lock.tinycore.retain(|old| !old.path.starts_with(&format!("{series}/")));
-        lock.tinycore.extend(taken.into_iter().chain([iso]));
-        lock.tinycore.sort();
-        // A base that is kept must not name a release of which nothing is pinned any more.
-        let named = lock.base.as_deref().and_then(|name| choose::tiny_core(name).ok()??);
-        if named.is_some_and(|named| named.is_release() && named.series() == series) {
-            lock.base = Some(choose::named(&version));
-        }
-        lock.write(self.lock)?;
+        Lock::change(self.lock, |lock| {
+            lock.tinycore.retain(|old| !old.path.starts_with(&format!("{series}/")));
+            lock.tinycore.extend(taken.into_iter().chain([iso]));
+            lock.tinycore.sort();
+            // A base that is kept must not name a release of which nothing is pinned any more.
+            let named = lock.base.as_deref().and_then(|name| choose::tiny_core(name).ok()??);
+            if named.is_some_and(|named| named.is_release() && named.series() == series) {
+                lock.base = Some(choose::named(&version));
+            }
+            Ok(())
+        })?;
         // Should this be cut short, the next build finds other files than the pinned ones, or none, and downloads these.
         exchange(&new.folder, &self.folder, &series)?;
         Ok(had)
