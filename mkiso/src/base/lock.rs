@@ -14,8 +14,9 @@ use crate::output::{self, full_or};
 
 use super::config::Config;
 
-const HEADER: &str = "# What was taken for the image, and is enforced. Written by `mkiso base`; do not edit.\n\
-                      # Newer packages are taken by `mkiso base --update-lock`.\n\n";
+const HEADER: &str = "# What was taken for the image, and is enforced. Written by `mkiso` (build, base, gems); of its lines only\n\
+                      # `base` may be deleted by hand, to have a base chosen anew. Newer packages are taken by\n\
+                      # `mkiso base --update-lock`, newer gems by `mkiso gems --update-lock`.\n\n";
 /// Behind the file's name: what whoever changes the file holds meanwhile.
 const HELD: &str = ".held";
 
