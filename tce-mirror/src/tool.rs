@@ -2,10 +2,11 @@
 //! shows its last words.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 
@@ -48,7 +49,9 @@ impl Tool {
             .map(|folder| folder.join(self.name))
             .find(|candidate| is_program(candidate))
             .ok_or_else(|| {
-                anyhow!("the program {} is missing; install it: apt-get install {}", self.name, self.package)
+                let missing =
+                    format!("the program {} is missing; install it: apt-get install {}", self.name, self.package);
+                io::Error::new(io::ErrorKind::NotFound, missing).into()
             })
     }
 

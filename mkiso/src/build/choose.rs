@@ -4,12 +4,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use tce_mirror::fetch::NoAnswer;
 
 use super::config::Config;
 use super::{Args, beside_each_other};
 use crate::base::lock::Lock;
 use crate::cache;
-use crate::mirrors::{Mirrors, Version};
+use crate::mirrors::{Mirrors, Unfit, Version};
 
 /// The word that leaves the choice to the lock, or to what can be had.
 const AUTO: &str = "auto";
@@ -30,11 +31,11 @@ enum By {
 }
 
 /// What `prove` makes of the base that is built on, and the SHA-256 of the base. Says in one line which it is and why. A Tiny
-/// Core that nobody named and that cannot be had, or does not pass, is passed over for Debian; what was chosen is written to
-/// `image.lock` once it has passed.
+/// Core that nobody named is passed over for Debian where its mirrors do not give it, or it does not pass; what was chosen is
+/// written to `image.lock` once it has passed.
 ///
 /// # Errors
-/// It cannot be had: why, and what to do.
+/// It cannot be had: why, and what to do. What is wrong on this machine or in the description leads to no other base.
 pub fn base<T>(args: &Args, config: &Config, prove: impl Fn(&Path) -> Result<T>) -> Result<(T, String)> {
     let lock = args.lock_path(config);
     let (mut name, reason, by) = choice(args, config, &lock)?;
@@ -47,6 +48,7 @@ pub fn base<T>(args: &Args, config: &Config, prove: impl Fn(&Path) -> Result<T>)
     let mut had = take(&name);
     if let (Err(error), By::Chance) = (&had, by)
         && name != DEBIAN
+        && is_unfit(error)
     {
         eprintln!("base: {DEBIAN} ({name} cannot be used: {})", in_one_line(error));
         DEBIAN.clone_into(&mut name);
@@ -136,15 +138,21 @@ fn choice(args: &Args, config: &Config, path: &Path) -> Result<(String, String, 
         let cache = cache::folder(args.cache.as_deref())?;
         match mirrors(args, config, &cache, path)?.at_hand() {
             Ok((version, reason)) => (named(&version), reason),
-            Err(error) => {
+            Err(error) if is_unfit(&error) => {
                 let reason = format!("no Tiny Core is in the cache, nor to be had: {}", in_one_line(&error));
                 (DEBIAN.to_owned(), reason)
             }
+            Err(error) => return Err(error),
         }
     } else {
         (DEBIAN.to_owned(), "image.toml names no mirror of Tiny Core".to_owned())
     };
     Ok((name, format!("{reason}; to be kept in {}", path.display()), By::Chance))
+}
+
+/// Whether mirrors or the base are at fault.
+fn is_unfit(error: &anyhow::Error) -> bool {
+    error.is::<NoAnswer>() || error.is::<Unfit>()
 }
 
 fn in_one_line(error: &anyhow::Error) -> String {

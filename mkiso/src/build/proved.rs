@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use tce_mirror::fetch::is_of_this_machine;
 
 use super::config::Config;
 use super::core::Core;
@@ -12,7 +13,7 @@ use super::modules::Place;
 use super::place::Item;
 use super::{Args, Variant, choose, index};
 use crate::cache;
-use crate::mirrors::Version;
+use crate::mirrors::{Unfit, Version};
 
 /// Modules that must be there before any extension can be mounted.
 const FIRST_MODULES: [&str; 2] = ["loop", "squashfs"];
@@ -35,11 +36,14 @@ impl Proved {
     /// # Errors
     /// The base, an extension, or a module that the image requires cannot be had, by name.
     pub fn take(args: &Args, config: &Config, path: &Path) -> Result<Self> {
-        let mut core = Core::open(path)?;
+        let mut core = Core::open(path).map_err(unfit)?;
         let own = core.tiny_core.clone().map(|version| on_tiny_core(args, config, &mut core, &version)).transpose()?;
         let is_own = own.is_some();
-        let config = own.unwrap_or_else(|| config.clone());
-        let extensions = Extensions::take(&mut core, &config, args.variant)?;
+        Self::prove(core, own.unwrap_or_else(|| config.clone()), is_own, args.variant).map_err(unfit)
+    }
+
+    fn prove(mut core: Core, config: Config, is_own: bool, variant: Variant) -> Result<Self> {
+        let extensions = Extensions::take(&mut core, &config, variant)?;
         let index = is_own.then(|| index::make(&mut core, &extensions)).transpose()?;
         let (index, early) = match index {
             Some(index) => (index.items, index.files),
@@ -52,13 +56,20 @@ impl Proved {
     }
 }
 
+/// What is wrong with a base, unless this machine is at fault.
+fn unfit(error: anyhow::Error) -> anyhow::Error {
+    if is_of_this_machine(&error) { error } else { Unfit(error).into() }
+}
+
 /// The description for Tiny Core's own ISO, whose extensions come from its mirrors unless it has them itself.
 fn on_tiny_core(args: &Args, config: &Config, core: &mut Core, version: &str) -> Result<Config> {
     let config = config.on_tiny_core()?;
-    let wanted = from_mirrors(core, &config, args.variant)?;
+    let wanted = from_mirrors(core, &config, args.variant).map_err(unfit)?;
     if !wanted.is_empty() {
-        let version: Version =
-            version.parse().with_context(|| format!("the base {} does not say its release", core.name))?;
+        let version: Version = version
+            .parse()
+            .with_context(|| format!("the base {} does not say its release", core.name))
+            .map_err(unfit)?;
         let (cache, lock) = (cache::folder(args.cache.as_deref())?, args.lock_path(&config));
         let _held = cache::hold(&cache)?;
         let mirrors = choose::mirrors(args, &config, &cache, &lock)?;

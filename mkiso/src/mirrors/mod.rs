@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 use tce_mirror::fetch::{Asked, Mirror, Verified, first};
 use tce_mirror::plan;
@@ -49,6 +49,12 @@ pub struct Config {
     #[serde(default)]
     pub without: BTreeMap<String, String>,
 }
+
+/// What speaks against a base: what mirrors have, or that it lacks what the image requires. Neither this machine nor the
+/// description is at fault.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Unfit(pub anyhow::Error);
 
 /// The mirrors, with where things are kept.
 #[derive(Debug)]
@@ -106,10 +112,10 @@ impl<'a> Mirrors<'a> {
         let digest = pin.map(Taken::digest).transpose()?;
         let asked = first(&self.mirrors, |mirror| mirror.file(&path, digest, MAX_BASE, &place));
         let Some(verified) = told(asked?) else {
-            bail!(
+            bail!(Unfit(anyhow!(
                 "none of {} has {path}; name another version with --base tinycore=VERSION, or in image.toml, [tinycore]",
                 self.config.mirrors.join(", ")
-            );
+            )));
         };
         let taken = Taken { path, size: verified.size, sha256: cache::hex(&verified.sha256) };
         step.done(&format!("{} bytes, SHA-256 {}", taken.size, taken.sha256));
@@ -134,7 +140,7 @@ impl<'a> Mirrors<'a> {
         let path = format!("{}{CHECKSUMS}", wanted.path());
         let step = Step::open("asking the mirrors of Tiny Core");
         let asked = first(&self.mirrors, |mirror| Ok(mirror.text(&path)?.map(|text| (text, mirror.url("")))))?;
-        let (text, url) = told(asked).with_context(|| format!("none of its mirrors has {path}"))?;
+        let (text, url) = told(asked).ok_or_else(|| Unfit(anyhow!("none of its mirrors has {path}")))?;
         let version = wanted.newest(&text).unwrap_or(*wanted);
         step.done(&format!("{url} has {version}"));
         Ok((version, format!("{url} can be reached")))
@@ -168,9 +174,11 @@ impl<'a> Mirrors<'a> {
         }
         ensure!(
             other.is_empty(),
-            "the mirror has other extensions than those that were taken before: {}. {}",
-            other.join("; "),
-            self.anew(series)
+            Unfit(anyhow!(
+                "the mirror has other extensions than those that were taken before: {}. {}",
+                other.join("; "),
+                self.anew(series)
+            ))
         );
         self.pin(new)?;
         Ok(place)
@@ -181,11 +189,13 @@ impl<'a> Mirrors<'a> {
         let step = Step::open("fetching extensions");
         let copy = sync::run(&self.mirrors, repository, wanted, &self.folder, |line| eprintln!("{line}"))?;
         let absent: Vec<String> = copy.missing.iter().map(|(name, missing)| absent(name, missing)).collect();
-        ensure!(
-            absent.is_empty(),
-            "{}; correct [tinycore] in image.toml, or name another mirror there",
-            absent.join("; ")
-        );
+        if !absent.is_empty() {
+            let error =
+                anyhow!("{}; correct [tinycore] in image.toml, or name another mirror there", absent.join("; "));
+            // What the description names and every mirror denies is a fault of the description.
+            let denied = |missing: &Missing| missing.needed_by.is_none() && missing.unsure.is_empty();
+            return Err(if copy.missing.values().any(denied) { error } else { Unfit(error).into() });
+        }
         step.done(&format!("{} extensions", copy.order.len()));
         let path = repository.folder();
         let taken = |(name, verified): (&String, &Verified)| Taken {

@@ -374,3 +374,31 @@ fn auto_keeps_to_no_base_that_it_could_not_have() {
     assert!(refusal.contains("the line `base = \"tinycore=17.3\"` of image.lock"), "{refusal}");
     assert!(refusal.contains("none of") && refusal.contains("17.3.iso"), "{refusal}");
 }
+
+#[test]
+fn auto_takes_no_other_base_for_faults_of_this_machine_or_of_the_description() {
+    let Some(site) = Site::new() else { return };
+    let refused = |why: &str| {
+        let words = site.build("auto").refusal();
+        assert!(words.contains(why) && !words.contains("base: debian"), "{words}");
+        assert!(!site.lock().contains("base ="), "{}", site.lock());
+    };
+    // A folder where the ISO, or an extension, is to be written.
+    let cache = site.bench.path("cache/tinycore");
+    let in_the_way = ["x86_64/release/.CorePure64-17.0.iso.part", "x86_64/tcz/.tool.tcz.part"];
+    for path in in_the_way.map(|path| cache.join("17.x").join(path)) {
+        fs::create_dir_all(&path).unwrap();
+        refused(path.file_name().unwrap().to_str().unwrap());
+        fs::remove_dir(&path).unwrap();
+    }
+    // An extension that no mirror has, which each of them says.
+    let described = fs::read_to_string(site.bench.path("image.toml")).unwrap();
+    site.bench.put("image.toml", described.replace("\"tool.tcz\"", "\"tol.tcz\"").as_bytes());
+    refused("no mirror of Tiny Core has tol.tcz");
+    site.bench.put("image.toml", described.as_bytes());
+    // One that no mirror answers for.
+    let tool = format!("{EXTENSIONS}/tool.tcz.md5.txt");
+    site.server.put(&tool, Answer::status(503));
+    let words = site.build("auto").refusal();
+    assert!(words.contains("base: debian (tinycore=17.0 cannot be used: ") && words.contains(&tool), "{words}");
+}

@@ -8,7 +8,10 @@ mod body;
 mod hash;
 mod redirect;
 
+use std::error::Error;
+use std::fmt::{self, Display, Formatter};
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::thread::sleep;
 
@@ -256,21 +259,43 @@ pub struct Asked<T> {
     pub passed_over: Vec<String>,
 }
 
+/// No mirror gave an answer, or a right one: a line for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoAnswer(String);
+
+impl Display for NoAnswer {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for NoAnswer {}
+
+/// Whether something failed on this machine, such as a full disk: whatever is read from elsewhere is not at fault then. What
+/// happens on the way to a mirror is no such thing ([`body::cause`] makes text of it), nor is what the bytes of a file say.
+#[must_use]
+pub fn is_of_this_machine(error: &anyhow::Error) -> bool {
+    use ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    let mut failures = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    failures.any(|failure| !matches!(failure.kind(), InvalidData | InvalidInput | UnexpectedEof))
+}
+
 /// Asks until one mirror has it: its result is neither an error nor `None`.
 ///
 /// # Errors
-/// Every mirror's reason, when none gave an answer.
+/// [`NoAnswer`] with every mirror's reason; at once what fails on this machine, where no mirror can help; no mirror is named.
 pub fn first<T>(mirrors: &[Mirror], mut ask: impl FnMut(&Mirror) -> Result<Option<T>>) -> Result<Asked<T>> {
     let (mut absent, mut passed_over) = (false, Vec::new());
     for mirror in mirrors {
         match ask(mirror) {
             Ok(Some(found)) => return Ok(Asked { found: Some(found), passed_over }),
             Ok(None) => absent = true,
+            Err(error) if is_of_this_machine(&error) => return Err(error),
             Err(reason) => passed_over.push(format!("{reason:#}")),
         }
     }
-    let reasons = || if passed_over.is_empty() { "no mirror is named".to_owned() } else { passed_over.join("\n") };
-    ensure!(absent, "{}", reasons());
+    ensure!(!mirrors.is_empty(), "no mirror is named");
+    ensure!(absent, NoAnswer(passed_over.join("\n")));
     Ok(Asked { found: None, passed_over })
 }
 
