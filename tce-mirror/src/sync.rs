@@ -97,7 +97,7 @@ pub fn hash(
         allowance.spend(0)?;
         let path = format!("{folder}/{name}");
         let dep = format!("{path}.dep");
-        let depends = match mirror.text(&dep)? {
+        let depends = match mirror.text_within(&dep, allowance)? {
             Some(text) => dependencies(&text, &repository.kernel, &mirror.url(&dep))?,
             None => Vec::new(),
         };

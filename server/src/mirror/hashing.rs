@@ -72,7 +72,7 @@ impl Hashing {
 fn digests(Origin { source, kernel }: &Origin, allowance: &mut Allowance<'_>) -> anyhow::Result<Digests> {
     let url = source.install_list.as_deref().context("the mirror has no install list")?;
     let (folder, file) = url.rsplit_once('/').context("the install list's URL has no path")?;
-    let Some(text) = Mirror::new(folder)?.text(file)? else {
+    let Some(text) = Mirror::new(folder)?.text_within(file, allowance)? else {
         bail!("{url} is not there; it must hold the names of the extensions to load, as a JSON array or one a line");
     };
     let kernel = kernel.as_deref().unwrap_or(NO_KERNEL);

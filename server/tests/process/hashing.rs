@@ -55,19 +55,20 @@ async fn one_mirror_is_hashed_at_a_time_and_none_keeps_the_server_from_ending() 
     assert!(!first.wait().unwrap().success());
 }
 
-/// Answers as a mirror with one extension that never ends. Tells when it begins, and when nobody reads it any more.
-fn drip(path: &str, mut stream: &TcpStream, tell: &Sender<&str>) {
+/// Answers as a mirror with one extension and a file of it that never ends. Tells when it begins, and when nobody reads it any
+/// more.
+fn drip(path: &str, endless: &str, mut stream: &TcpStream, tell: &Sender<&str>) {
     let text = match path.rsplit('/').next().unwrap_or_default() {
-        "tce-install-list" => "a.tcz\n".to_owned(),
-        "a.tcz.md5.txt" => format!("{}  a.tcz\n", "0".repeat(32)),
-        "a.tcz" => {
+        name if name == endless => {
             let _ = write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
             tell.send("begun").unwrap();
-            while stream.write_all(&[0; 100]).is_ok() {
+            while stream.write_all(&[b'#'; 100]).is_ok() {
                 thread::sleep(Duration::from_millis(10));
             }
             return tell.send("left").unwrap();
         }
+        "tce-install-list" => "a.tcz\n".to_owned(),
+        "a.tcz.md5.txt" => format!("{}  a.tcz\n", "0".repeat(32)),
         _ => return drop(write!(stream, "HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")),
     };
     let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", text.len());
@@ -77,12 +78,14 @@ fn drip(path: &str, mut stream: &TcpStream, tell: &Sender<&str>) {
 #[tokio::test]
 async fn hashing_ends_when_its_operator_goes_away() {
     let server = Server::start("");
-    let (tell, hears) = channel();
-    let mut first = set(&server, &mirror(move |path, stream| drip(path, &stream, &tell)));
-    assert_eq!(hears.recv_timeout(PATIENCE), Ok("begun"));
-    first.kill().unwrap();
-    first.wait().unwrap();
-    assert_eq!(hears.recv_timeout(PATIENCE), Ok("left"), "nobody waits for these digests");
+    for endless in ["a.tcz", "a.tcz.dep", "a.tcz.md5.txt", "tce-install-list"] {
+        let (tell, hears) = channel();
+        let mut first = set(&server, &mirror(move |path, stream| drip(path, endless, &stream, &tell)));
+        assert_eq!(hears.recv_timeout(PATIENCE), Ok("begun"), "{endless}");
+        first.kill().unwrap();
+        first.wait().unwrap();
+        assert_eq!(hears.recv_timeout(PATIENCE), Ok("left"), "nobody waits for {endless}");
+    }
     let internal = ["config", "set", "mk_tce_mirror_uri=http://localhost:2157/tinycorelinux"];
     said(&server, &internal);
 }

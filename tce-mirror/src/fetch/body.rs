@@ -93,14 +93,20 @@ pub(super) fn there(path: &Path, md5: &Md5Sum) -> Result<Option<Verified>> {
     }
 }
 
-/// A body of at most `most` bytes.
-pub(super) fn small(mut response: Response, most: u64) -> Result<Vec<u8>, Fault> {
+/// A body of at most `most` bytes. `each` hears of every piece's size and may end it.
+pub(super) fn small(
+    mut response: Response,
+    most: u64,
+    mut each: impl FnMut(u64) -> Result<()>,
+) -> Result<Vec<u8>, Fault> {
     let (begun, mut bytes, mut buffer) = (Instant::now(), Vec::new(), vec![0; CHUNK]);
     loop {
-        match response.read(&mut buffer).map_err(|e| Fault::Passing(cause(e)))? {
-            0 => return Ok(bytes),
-            count => bytes.extend_from_slice(&buffer[..count]),
+        let count = response.read(&mut buffer).map_err(|e| Fault::Passing(cause(e)))?;
+        if count == 0 {
+            return Ok(bytes);
         }
+        bytes.extend_from_slice(&buffer[..count]);
+        each(count as u64).map_err(Fault::Final)?;
         within(bytes.len() as u64, most, begun)?;
     }
 }

@@ -41,6 +41,14 @@ impl<'a> Allowance<'a> {
 }
 
 impl Mirror {
+    /// A small text, as [`Mirror::text`] gives it, whose bytes and time are taken off the allowance.
+    ///
+    /// # Errors
+    /// As for [`Mirror::text`]; the allowance is spent.
+    pub fn text_within(&self, path: &str, allowance: &mut Allowance<'_>) -> Result<Option<String>> {
+        self.small(path, |count| allowance.spend(count))
+    }
+
     /// Digests of the file at `path`, verified by `path.md5.txt` of the same mirror; `None` if the mirror has no such file.
     ///
     /// # Errors
@@ -51,7 +59,7 @@ impl Mirror {
         let mut wrong = String::new();
         // The second time for a mirror that changed between checksum and file.
         for _ in 0..2 {
-            let Some(md5) = self.digest(path, name)? else { return Ok(None) };
+            let Some(md5) = self.digest(path, name, |count| allowance.spend(count))? else { return Ok(None) };
             let received = self.tries(&url, || {
                 let Some(response) = self.get(&url, 0)? else { return Ok(None) };
                 let (begun, mut size) = (Instant::now(), 0);

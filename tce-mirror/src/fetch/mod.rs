@@ -2,7 +2,7 @@
 //!
 //! A download that breaks off goes on where it stopped (`Range`), at the next try or in the next run. Nothing is at its place
 //! before it is whole and verified. A file whose digest is wrong is fetched once more from its first byte together with its checksum,
-//! since a mirror may have been updated in between. Redirections are followed ([`redirect`]), but none from HTTPS to plain HTTP.
+//! since a mirror may have been updated in between. Redirections are followed ([`redirect`]), but none out of HTTPS.
 
 mod body;
 mod hash;
@@ -94,10 +94,15 @@ impl Mirror {
     /// # Errors
     /// No answer after several tries, an error page, text that is not UTF-8 or too long.
     pub fn text(&self, path: &str) -> Result<Option<String>> {
+        self.small(path, |_| Ok(()))
+    }
+
+    /// A small text; `each` hears of every piece's size and may end it.
+    fn small(&self, path: &str, mut each: impl FnMut(u64) -> Result<()>) -> Result<Option<String>> {
         let url = self.url(path);
         self.tries(&url, || {
             let Some(response) = self.get(&url, 0)? else { return Ok(None) };
-            let bytes = body::small(response, MAX_TEXT)?;
+            let bytes = body::small(response, MAX_TEXT, &mut each)?;
             let text = String::from_utf8(bytes).map_err(|_| Fault::Final(anyhow!("is not UTF-8 text")))?;
             if text.trim_start().starts_with('<') {
                 return Err(Fault::Final(anyhow!(
@@ -115,7 +120,7 @@ impl Mirror {
     /// No answer after several tries, or one that is too long.
     pub fn bytes(&self, path: &str, most: u64) -> Result<Option<Vec<u8>>> {
         let url = self.url(path);
-        self.tries(&url, || self.get(&url, 0)?.map(|response| body::small(response, most)).transpose())
+        self.tries(&url, || self.get(&url, 0)?.map(|response| body::small(response, most, |_| Ok(()))).transpose())
     }
 
     /// Puts the file at `path` to `to`, verified by `path.md5.txt` of the same mirror and by `pin`, a SHA-256 digest, where
@@ -128,7 +133,7 @@ impl Mirror {
         let mut wrong = String::new();
         // The second time for a mirror that changed between checksum and file, or a part of an older file.
         for _ in 0..2 {
-            let Some(md5) = self.digest(path, name)? else { return Ok(None) };
+            let Some(md5) = self.digest(path, name, |_| Ok(()))? else { return Ok(None) };
             if let Some(there) = body::there(to, &md5)? {
                 return pinned(there, pin, &self.url(path)).map(Some);
             }
@@ -149,10 +154,10 @@ impl Mirror {
         bail!("{wrong}. {DAMAGED}")
     }
 
-    /// The digest that the mirror gives for a file.
-    fn digest(&self, path: &str, name: &str) -> Result<Option<checksum::Md5Sum>> {
+    /// The digest that the mirror gives for a file; `each` as for [`Mirror::small`].
+    fn digest(&self, path: &str, name: &str, each: impl FnMut(u64) -> Result<()>) -> Result<Option<checksum::Md5Sum>> {
         let beside = format!("{path}.md5.txt");
-        if let Some(text) = self.text(&beside)? {
+        if let Some(text) = self.small(&beside, each)? {
             let digest = checksum::parse(&text, name);
             return digest.map(Some).with_context(|| format!("{} ({}…)", self.url(&beside), shown(&text)));
         }
