@@ -21,7 +21,9 @@ pub(super) fn policy(https_only: bool) -> Policy {
 /// Why a redirection is not followed.
 fn refused(previous: &[Url], to: &Url, https_only: bool) -> Option<String> {
     let by_https = https_only || previous.iter().any(|url| url.scheme() == "https");
-    if by_https && to.scheme() != "https" && !is_here(to) {
+    // What listens here trusts who is on this machine, so that nobody elsewhere leads to it.
+    let from_here = is_here(to) && previous.iter().all(is_here);
+    if by_https && to.scheme() != "https" && !from_here {
         return Some(format!("the mirror leads to {to}, which is not asked, since that would leave HTTPS"));
     }
     (previous.len() > REDIRECTS).then(|| format!("the mirror redirects more than {REDIRECTS} times, lastly to {to}"))
@@ -51,7 +53,9 @@ mod tests {
             (&[safe], safe, false, true),
             (&[safe], plain, false, false),
             (&[plain, safe], plain, false, false),
-            (&[safe], own, true, true),
+            (&[safe], own, true, false),
+            (&[safe], own, false, false),
+            (&[own], own, true, true),
             (&[own], plain, true, false),
             (&[own], safe, true, true),
             (&[own], "http://127.0.0.1.example.org/a.tcz", true, false),
