@@ -57,6 +57,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "ovmf", proof: "/usr/share/OVMF", why: "UEFI firmware of the guests", jobs: GUESTS },
     Package { name: "ipxe-qemu", proof: "/usr/lib/ipxe/qemu", why: "network boot of the guests", jobs: GUESTS },
     Package { name: "cpio", proof: "cpio", why: "reads our initrds", jobs: COMPARED },
+    Package { name: "xz-utils", proof: "xz", why: "packs a root file system as Tiny Core's are packed", jobs: TESTS },
     Package { name: "squashfs-tools", proof: "unsquashfs", why: "reads our extensions", jobs: TESTS },
     Package { name: "mtools", proof: "mdir", why: "reads our EFI partition", jobs: TESTS },
     Package { name: "facter", proof: "facter", why: "a second opinion on facts", jobs: COMPARED },

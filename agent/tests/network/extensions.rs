@@ -352,7 +352,10 @@ fn a_configuration_that_kills_the_loader_is_refused_by_name_after_two_starts() {
     }
     let state = node.push(3, &config);
     let problem = state["refused"]["problem"]["error"].as_str().unwrap();
-    assert!(problem.contains("configuration 3 ended") && problem.contains("kills.tcz was being loaded"), "{problem}");
+    assert!(
+        problem.contains("began configuration 3 2 times") && problem.contains("kills.tcz was being loaded"),
+        "{problem}"
+    );
     assert_eq!(node.said(), "kills\n".repeat(2), "it is not begun a third time");
     // Said again by the operator, it is tried again.
     node.offer(4, &config);
