@@ -11,7 +11,7 @@ pub(crate) const RESTART_DELAY_MAX: Duration = Duration::from_secs(30);
 pub(crate) const STABLE_AFTER: Duration = Duration::from_secs(60);
 /// So many ends in a row without a stable run are called a crash loop. The unit is still restarted, for ever.
 pub(crate) const CRASH_LOOP: u32 = 5;
-/// A pushed configuration is begun so often; one that ends the loader each time is refused then.
+/// A pushed configuration is begun so often; one that never came to its end is refused then.
 pub(crate) const CANDIDATE_STARTS: u32 = 2;
 /// From TERM to KILL.
 pub(crate) const TERM_GRACE: Duration = Duration::from_secs(5);
