@@ -67,7 +67,7 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(if report.is_well { 0 } else { UNWELL }));
         }
         Command::Facts(how) => {
-            let inventory = || facts::collect(&Tree::live());
+            let inventory = || facts::collect(&Tree::live(), facts::Asker::Command);
             let text = match how {
                 Facts::Inventory => serde_json::to_string_pretty(&inventory())?,
                 Facts::Flat => serde_json::to_string_pretty(&wire::facts::flatten(&inventory()))?,

@@ -159,8 +159,8 @@ fn ended(
     anyhow::bail!("`{line}` did not end within {} s and was killed", timeout.as_secs())
 }
 
-/// The end of what comes out of a pipe, which is read by a thread of its own: a command that prints without end takes no more
-/// memory than one that prints little.
+/// The end of what comes out of a pipe, which is read by a thread of its own: a command that prints without end takes
+/// no more memory than one that prints little.
 struct Tail {
     kept: Arc<Mutex<Vec<u8>>>,
     /// Ends with the pipe.

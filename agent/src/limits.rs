@@ -53,12 +53,20 @@ pub(crate) const COMMAND_DRAIN: Duration = Duration::from_secs(1);
 
 /// A collector of facts that has not ended after this time is abandoned; the others' results are used without it.
 pub(crate) const COLLECTOR_DEADLINE: Duration = Duration::from_secs(5);
+/// A collection waits so long for the ports and for what the firmware says of the machine while these were never read in this
+/// boot; below [`CHECKIN_FACTS`].
+pub(crate) const TELLING_DEADLINE: Duration = Duration::from_secs(12);
 /// Longest run of one of the site's programs that print facts.
 pub(crate) const FACT_PROGRAM: Duration = Duration::from_secs(60);
 /// From the end of such a program until it is asked again.
 pub(crate) const FACT_PROGRAM_PAUSE: Duration = Duration::from_secs(60);
 /// A collection waits so long for such programs that have said nothing yet; well below [`COLLECTOR_DEADLINE`].
 pub(crate) const FACT_PROGRAM_WAIT: Duration = Duration::from_secs(2);
+/// `mk-agent facts` waits so long for programs that it runs itself: until each has ended or was ended, and its output
+/// is read.
+pub(crate) const FACT_PROGRAM_END: Duration = Duration::from_secs(65);
+/// What a program said is called old after this time: its longest run, the pause, and a minute between two check-ins.
+pub(crate) const FACT_PROGRAM_OLD: Duration = Duration::from_secs(180);
 
 /// A BMC gets so long for one answer: over a serial bus each takes tens of milliseconds.
 pub(crate) const BMC_ANSWER: Duration = Duration::from_secs(2);
@@ -73,8 +81,25 @@ pub(crate) const DISK_HEALTH: Duration = Duration::from_secs(3);
 /// The kernel waits so long for a disk's answer. Much longer than we do: it resets a disk that is late, and one that is
 /// just spinning up is not ill.
 pub(crate) const DISK_COMMAND: Duration = Duration::from_secs(60);
-/// What a BMC or a disk said is used for so long before it is asked again.
+/// A TPM that has not told its key after this time is gone on without; below [`COLLECTOR_DEADLINE`].
+pub(crate) const TPM_WHOLE: Duration = Duration::from_secs(4);
+/// A TPM that says that it is busy is asked again after this time, and so often in all: a second.
+pub(crate) const TPM_PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const TPM_TRIES: u32 = 50;
+/// Most bytes of one answer of a TPM: the kernel's own limit.
+pub(crate) const TPM_ANSWER: usize = 4096;
+/// Bytes that are read at a time of what a TPM stores: every chip gives so many.
+pub(crate) const TPM_CHUNK: u16 = 256;
+/// Largest certificate in a TPM, in bytes; they have one or two thousand.
+pub(crate) const TPM_CERTIFICATE: u16 = 8192;
+/// What a BMC, a disk or a module said is used for so long before it is asked again.
 pub(crate) const HARDWARE_KEPT: Duration = Duration::from_secs(600);
+/// A disk that could not be asked is left alone for [`HARDWARE_KEPT`], and twice as long after each further failure, up to
+/// this time: the kernel resets its whole controller each time.
+pub(crate) const DISK_FAILED_MAX: Duration = Duration::from_secs(24 * 3600);
+/// A collection waits so long for modules in the cages of ports that are being read; the reading goes on. A cage that is
+/// empty takes a second with some drivers.
+pub(crate) const CAGES: Duration = Duration::from_secs(2);
 
 /// Largest kernel module in bytes after inflating; the largest of Debian's has 12 MB.
 pub(crate) const MAX_MODULE: u64 = 64 * 1024 * 1024;
@@ -141,6 +166,8 @@ pub(crate) const PORT_RESCAN: Duration = Duration::from_secs(10);
 pub(crate) const LLDP_SILENCE: Duration = Duration::from_secs(65);
 /// A neighbour that does not say how long it holds is held so long: four times 30 s, as the standard has it.
 pub(crate) const LLDP_DEFAULT_TTL: Duration = Duration::from_secs(120);
+/// A neighbour is held no longer than this without another word, whatever it says: 18 hours can be said.
+pub(crate) const LLDP_LONGEST_TTL: Duration = Duration::from_secs(3600);
 /// Pause after an LLDP frame, so that a flood of them does not keep the unit from its work.
 pub(crate) const LLDP_PAUSE: Duration = Duration::from_millis(50);
 /// Largest LLDP frame that is read, in bytes: as large as jumbo frames are.
@@ -198,8 +225,32 @@ pub(crate) const CLOCK_OFF: Duration = Duration::from_secs(300);
 pub(crate) const CHECKIN_VOLATILE: Duration = Duration::from_secs(3600);
 /// Problems that are kept for the server until it answers.
 pub(crate) const CHECKIN_PROBLEMS: usize = 50;
-/// Largest greeting of a server in bytes.
-pub(crate) const HELLO_BODY: usize = 4 * 1024;
+/// Largest answer in bytes to all but check-ins: a greeting, or a few words.
+pub(crate) const SMALL_ANSWER: usize = 4 * 1024;
+/// Time for the whole upload of a bundle: the largest over a line of a megabit a second.
+pub(crate) const BUNDLE_UPLOAD: Duration = Duration::from_secs(60);
+/// An upload that did not arrive is tried so often.
+pub(crate) const BUNDLE_TRIES: u32 = 3;
+/// Pause before an upload is tried again.
+pub(crate) const BUNDLE_RETRY: Duration = Duration::from_secs(5);
+/// Most bytes of one file in a bundle; its newest are kept. Fewer where the archive would be larger than a server takes.
+pub(crate) const BUNDLE_FILE: usize = 1024 * 1024;
+/// Most bytes of the kernel's log in a bundle: all that the kernel keeps by default, four times.
+pub(crate) const KERNEL_LOG: usize = 1024 * 1024;
+/// Most characters of a command's result: what a server keeps of it.
+pub(crate) const COMMAND_DETAIL: usize = 8 * 1024;
+/// A server is given so long beyond the time for which it keeps a question waiting.
+pub(crate) const WAIT_MARGIN: Duration = Duration::from_secs(10);
+/// A question that could not wait longer than this is not asked.
+pub(crate) const WAIT_SHORTEST: Duration = Duration::from_secs(2);
+/// A server that does not know such questions is asked again after this time: it may have been renewed.
+pub(crate) const WAIT_UNKNOWN: Duration = Duration::from_secs(3600);
+/// A network port's light is asked for so long at a time, so that it can be switched off early.
+pub(crate) const LIGHT_SLICE: Duration = Duration::from_secs(2);
+/// A BMC's light is asked for anew this long before it would go out.
+pub(crate) const LIGHT_MARGIN: Duration = Duration::from_secs(15);
+/// How often a light that blinks is looked after.
+pub(crate) const LIGHT_LOOK: Duration = Duration::from_millis(500);
 /// How often a running collection of facts is looked at: it usually takes some ten milliseconds.
 pub(crate) const CHECKIN_LOOK: Duration = Duration::from_millis(5);
 /// Used when a DHCP server grants a lease without an end, as some do against the standard.

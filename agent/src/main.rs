@@ -15,6 +15,7 @@ mod file;
 mod gems;
 mod ifreq;
 mod init;
+mod light;
 mod limits;
 mod log;
 mod loopback;

@@ -1,9 +1,9 @@
 //! Core ISO in, microkernel ISO out.
 //!
 //! [`base`] assembles a Core-layout ISO from Debian packages, [`mirrors`] gets Tiny Core's own, [`build`] makes an image of
-//! one, [`customize`] fits an image to a site by way of its [`slot`]. [`iso`] and [`cpio`] are the formats. What the parts share is here: what operators
-//! hand in ([`input`]), whole-or-nothing output ([`output`]), progress on the terminal ([`progress`]), the builder's
-//! cache ([`cache`]) and every limit ([`limits`]).
+//! one, [`customize`] fits an image to a site by way of its [`slot`]. [`iso`] and [`cpio`] are the formats. What the
+//! parts share is here: what operators hand in ([`input`]), whole-or-nothing output ([`output`]), progress on the
+//! terminal ([`progress`]), the builder's cache ([`cache`]) and every limit ([`limits`]).
 
 pub mod base;
 pub mod build;

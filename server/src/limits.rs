@@ -24,6 +24,10 @@ pub const BACKLOG: u32 = 1024;
 pub const MAX_CONNECTIONS: usize = 8192;
 /// Most of them from one source, so that none keeps the others out.
 pub const MAX_PEER_CONNECTIONS: usize = MAX_CONNECTIONS / 4;
+/// Most nodes whose question waits for something to be told: each is a connection, and check-ins need room.
+pub const MAX_WAITS: usize = MAX_CONNECTIONS / 2;
+/// Most of them from one source.
+pub const MAX_PEER_WAITS: usize = MAX_PEER_CONNECTIONS / 2;
 
 /// Most requests that wait for the writer; further ones wait for room.
 pub const WRITER_QUEUE: usize = 4096;
@@ -47,6 +51,8 @@ pub const REPEATS_WITHIN_MS: i64 = 60 * 60 * 1000;
 pub const REPEATS_AMONG: i64 = 20;
 /// Most events that are kept; each further one takes the place of the oldest.
 pub const MAX_EVENTS: i64 = 1_000_000;
+/// Starts of the server that are kept, by which a cursor of the log is known; each further one takes the place of the oldest.
+pub const STARTS: i64 = 1000;
 /// Longest log message that a node may send, in bytes.
 pub const MAX_LOG_MESSAGE: usize = 8 * 1024;
 /// Shortest time between two events about log lines under ids that no node has.
@@ -88,13 +94,20 @@ pub const REBOOTS_FORGOTTEN_MS: i64 = 60 * 60 * 1000;
 pub const COMMAND_VALID_MS: i64 = 15 * 60 * 1000;
 /// Pause between two looks for commands whose time is over.
 pub const EXPIRY_PAUSE: Duration = Duration::from_secs(30);
+/// Bundles of logs and state that are kept of each node; each further one takes the place of the oldest.
+pub const MAX_NODE_BUNDLES: i64 = 5;
+/// The same for all nodes together: 4 GiB at most.
+pub const MAX_BUNDLES: i64 = 1000;
 /// Check-in intervals after which a silent boot no longer counts as alive.
 pub const ALIVE_INTERVALS: i64 = 3;
 /// Time, in milliseconds, for which a report that lacked parts may be completed by a later one: the slowest of disks are up,
 /// and a machine that was started anew meanwhile has reported.
 pub const PROVISIONAL_MS: i64 = 60 * 60 * 1000;
+/// Seconds since its kernel started for which a machine that may not be the node that it is taken for, since it has not shown
+/// that one's memory or disks, is told nothing: slow disks are up by then, and those of a machine that has lost them never come.
+pub const PARTS_AWAITED_S: i64 = 300;
 /// Most claims on a match key for it to lead to nodes where another key does: a number that a whole delivery shares tells
-/// little, and each node that it leads to is weighed.
+/// little, and each node that it leads to is weighed. Where no key leads anywhere else, so many of its newest holders are.
 pub const MAX_HOLDERS: i64 = 64;
 /// Most nodes that a stored decision names; a log entry about a refusal goes to each of them.
 pub const MAX_NAMED: usize = 32;

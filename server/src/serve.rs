@@ -9,8 +9,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use nix::fcntl::{Flock, FlockArg};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 
+use crate::bundles::Bundles;
 use crate::config::Config;
 use crate::http::body::Budget;
 use crate::http::{self, State, listen};
@@ -20,6 +23,7 @@ use crate::mirror::Hashing;
 use crate::registry::queue::Expire;
 use crate::registry::reindex::Reindex;
 use crate::store::Store;
+use crate::waits::Waits;
 
 /// Configuration within the data folder, used unless another file is named.
 const CONFIG_FILE: &str = "config.toml";
@@ -56,10 +60,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let beside = Some(data.join(CONFIG_FILE)).filter(|f| f.exists());
     let config = Arc::new(Config::load(options.config.as_deref().or(beside.as_deref()))?);
     let images = Images::open(data)?;
-    let (store, mut writing) = Store::open(data).await?;
-    for collision in store.writer.write(Reindex { config: Arc::clone(&config), now: crate::store::now_ms() }).await? {
-        tracing::warn!("match_nodes_on was changed: {collision}");
-    }
+    let (store, mut writing, bundles) = open(data, &config).await?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let listener = listen::bind(options.listen).await?;
@@ -68,10 +69,8 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         Some(port) => Some(listen::bind_beside(address, port)?),
         None => None,
     };
-    announce(address)?;
-    if let Some(legacy) = &legacy {
-        tracing::info!("listening for images of the Tiny Core era on http://{}", legacy.local_addr()?);
-    }
+    announce(address, legacy.as_ref())?;
+    let waits = Waits::default();
     let stop = async {
         tokio::select! {
             _ = terminate.recv() => tracing::info!("stopping"),
@@ -79,11 +78,14 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
             // Without it nothing could be stored: whoever watches over this process shall start it anew.
             _ = &mut writing => tracing::error!("stopping, since the database writer has ended"),
         }
+        // Nobody shall wait for them.
+        waits.end();
     };
     let mirror = options.tce_mirror.clone().unwrap_or_else(|| data.join(MIRROR_FOLDER)).into();
     let own_url = own_url(address).into();
     let (hashing, bodies) = (Hashing::default(), Budget::default());
-    let state = State { config, store: store.clone(), images, mirror, own_url, hashing, bodies };
+    let state =
+        State { config, store: store.clone(), images, mirror, own_url, hashing, bodies, bundles, waits: waits.clone() };
     // The second listener ends with the first: its end drops the sender.
     let (running, mut ended) = tokio::sync::watch::channel(());
     let expiring = expire(store.clone(), running.subscribe());
@@ -112,6 +114,17 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Opens what is kept in the data folder, in step with itself and with the configuration; the task writes the database.
+async fn open(data: &Path, config: &Arc<Config>) -> anyhow::Result<(Store, JoinHandle<()>, Bundles)> {
+    let bundles = Bundles::open(data)?;
+    let (store, writing) = Store::open(data).await?;
+    bundles.keep_only(&crate::store::bundles::commands(&store.readers).await?)?;
+    for collision in store.writer.write(Reindex { config: Arc::clone(config), now: crate::store::now_ms() }).await? {
+        tracing::warn!("match_nodes_on was changed: {collision}");
+    }
+    Ok((store, writing, bundles))
+}
+
 /// Ends commands whose time is over, until the sender is dropped.
 async fn expire(store: Store, mut ended: tokio::sync::watch::Receiver<()>) {
     loop {
@@ -134,12 +147,15 @@ fn own_url(mut address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
-fn announce(address: SocketAddr) -> anyhow::Result<()> {
+fn announce(address: SocketAddr, legacy: Option<&TcpListener>) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "listening on http://{address}")
         .and_then(|()| out.flush())
         .context("cannot write to standard output")?;
     tracing::info!("listening on http://{address}");
+    if let Some(legacy) = legacy {
+        tracing::info!("listening for images of the Tiny Core era on http://{}", legacy.local_addr()?);
+    }
     Ok(())
 }
 

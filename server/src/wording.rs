@@ -13,7 +13,11 @@ pub fn sentence(entry: &Value) -> String {
         Some("problem") => Some(join(&text(&entry["error"]), &text(&entry["remedy"]))),
         Some("command") => {
             let kind = entry["kind"].as_str().map(|kind| format!(" ({kind})")).unwrap_or_default();
-            Some(join(&format!("Command {}{kind} is {}.", entry["id"], text(&entry["outcome"])), &text(&entry["msg"])))
+            Some(join(&format!("Command {}{kind} is {}.", entry["id"], text(&entry["outcome"])), &lines(&entry["msg"])))
+        }
+        Some("bundle") => {
+            let size = human::disk(entry["bytes"].as_u64().unwrap_or(0));
+            Some(format!("Its logs and state came with command {} ({size}).", entry["command"]))
         }
         Some("config") if entry.get("error").is_some() => Some(format!(
             "Configuration {} was refused: {}",
@@ -121,6 +125,12 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// A text of several lines, such as a table, as one.
+fn lines(value: &Value) -> String {
+    let line = |line: &str| line.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+    text(value).lines().map(line).filter(|l| !l.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
 fn list(value: &Value, between: &str) -> String {
     value.as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(between)
 }
@@ -195,6 +205,21 @@ mod tests {
         ] {
             let said = sentence(&entry);
             assert!(said.contains(words), "{entry}: {said}");
+        }
+    }
+    #[test]
+    fn what_came_of_a_command_is_one_line() {
+        for (entry, words) in [
+            (
+                json!({"event": "command", "id": 4, "kind": "doctor", "outcome": "done", "msg": "link  ok  up\nname ok\n"}),
+                "Command 4 (doctor) is done. link ok up; name ok",
+            ),
+            (
+                json!({"event": "bundle", "command": 5, "bytes": 4200, "sha256": "aa"}),
+                "Its logs and state came with command 5 (4.2 kB).",
+            ),
+        ] {
+            assert_eq!(sentence(&entry), words);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Tiny Core extensions: repository format, dependency closure, verification, load plan, (feature `serve`) a mirror's
-//! files over HTTP, (feature `fetch`) copies of a mirror's extensions, and (feature `build`) making them from Debian packages.
+//! files over HTTP, (feature `fetch`) copies of a mirror's extensions, and (feature `build`) making them from Debian
+//! packages.
 
 #[cfg(feature = "build")]
 pub mod apt;

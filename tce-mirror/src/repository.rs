@@ -1,5 +1,5 @@
-//! Texts of a repository beside the extensions themselves: `NAME.tcz.info`, `NAME.tcz.list`, `info.lst`, `provides.db`. Text in,
-//! values out; CRLF, blank lines and lines that make no sense are tolerated. Pure.
+//! Texts of a repository beside the extensions themselves: `NAME.tcz.info`, `NAME.tcz.list`, `info.lst`, `provides.db`.
+//! Text in, values out; CRLF, blank lines and lines that make no sense are tolerated. Pure.
 
 use std::collections::BTreeMap;
 

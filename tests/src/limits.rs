@@ -10,6 +10,8 @@ pub const QMP_ANSWER: Duration = Duration::from_secs(30);
 pub const QEMU_QUIT: Duration = Duration::from_secs(10);
 /// The accelerator probe under KVM: well below half a second where KVM is sound, for ever where it is not.
 pub const PROBE: Duration = Duration::from_secs(5);
+/// The emulated TPM makes its seeds and listens; half a second on an idle machine.
+pub const TPM_START: Duration = Duration::from_secs(30);
 /// Between two looks at a guest that is being waited for.
 pub const POLL: Duration = Duration::from_millis(50);
 /// Longest message that QMP may send, in bytes.

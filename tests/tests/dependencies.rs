@@ -1,6 +1,6 @@
 //! The rules of `deny.toml` about crates, held against what Cargo.lock really brings in: licences, crates that must not
-//! come in, features that must stay off, and where crates come from. `cargo deny check` reads the same file; this test needs nothing
-//! installed.
+//! come in, features that must stay off, and where crates come from. `cargo deny check` reads the same file; this test
+//! needs nothing installed.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 

@@ -6,9 +6,9 @@
 //!
 //! There a razor-server must listen whose database is empty and migrated, with the settings of its `config.yaml.sample` but
 //! for `auth.enabled: false`. The requests are those in the file; their answers are replaced, and `git diff` shows what
-//! has changed. Its own container will do, or its `config.ru` under any Ruby with the gems of its `Gemfile`, where stand-ins for
-//! `torquebox/logger`, `torquebox-messaging` (queues that drop what they get) and Apache Shiro take the application server's
-//! place: nothing that is recorded passes through those. Name what ran it in `made_with`.
+//! has changed. Its own container will do, or its `config.ru` under any Ruby with the gems of its `Gemfile`, where
+//! stand-ins for `torquebox/logger`, `torquebox-messaging` (queues that drop what they get) and Apache Shiro take the
+//! application server's place: nothing that is recorded passes through those. Name what ran it in `made_with`.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 

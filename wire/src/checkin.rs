@@ -207,7 +207,7 @@ pub enum NodeState {
 pub struct Command {
     /// Id, to be acknowledged in [`CommandResult::id`]; the same id is carried out once.
     pub id: u64,
-    /// `reboot`, `poweroff`, `refresh`, `load-extension`, `collect-logs`, `doctor`, `identify`.
+    /// One of [`crate::command`].
     pub kind: String,
     /// Arguments, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -215,6 +215,13 @@ pub struct Command {
     /// Seconds for which it is valid after it was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in_s: Option<u64>,
+}
+
+/// Answer to a question that waits ([`crate::routes::WAIT`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitReply {
+    /// There is something to be told: check in now.
+    pub due: bool,
 }
 
 /// Body of `GET /svc/hello`.

@@ -386,7 +386,7 @@ parts! {
         manufacturer: Option<String>,
         /// Firmware version.
         firmware: Option<String>,
-        /// SHA-256 (hex) of the endorsement key's public part.
+        /// SHA-256 (hex) of the endorsement key's public half (ECC P-256, as SubjectPublicKeyInfo in DER).
         ek_sha256: Option<String>,
         /// Why it could not be read, where it is there.
         state: Option<String>,

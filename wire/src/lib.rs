@@ -7,6 +7,7 @@
 
 mod absent;
 pub mod checkin;
+pub mod command;
 pub mod config;
 pub mod digest;
 pub mod embed;

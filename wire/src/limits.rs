@@ -3,6 +3,8 @@
 
 /// Largest check-in body in bytes. Recorded inventories of large servers are 40 to 200 KB.
 pub const MAX_CHECKIN_BODY: usize = 4 * 1024 * 1024;
+/// Largest bundle of logs and state in bytes, as packed.
+pub const MAX_BUNDLE: usize = 4 * 1024 * 1024;
 /// Largest reply that an agent reads, in bytes.
 pub const MAX_REPLY_BODY: usize = 4 * 1024 * 1024;
 /// Largest operator command body in bytes.
@@ -34,3 +36,9 @@ pub const MAX_EXTENSIONS: usize = 10_000;
 pub const MAX_EXTENSION_NAME: usize = 255;
 /// Size in bytes of the slot for a site's own configuration in every image, unless the builder is told otherwise.
 pub const DEFAULT_SITE_SLOT: u64 = 1024 * 1024;
+/// Longest time in seconds for which a server keeps a node's question waiting: proxies cut what is silent for a minute.
+pub const MAX_WAIT_S: u64 = 50;
+/// Seconds for which a machine's light blinks unless the operator says otherwise: the way to its rack.
+pub const DEFAULT_IDENTIFY_S: u32 = 300;
+/// Longest time in seconds for which a machine's light blinks.
+pub const MAX_IDENTIFY_S: u32 = 3600;

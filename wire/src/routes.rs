@@ -22,9 +22,16 @@ pub const HELLO: &str = "/svc/hello";
 /// Log line of a node; `/{id}` follows.
 pub const LOG: &str = "/svc/log";
 
+/// Takes the logs and state that a node was told to collect; `/{id}` follows.
+pub const BUNDLE: &str = "/svc/bundle";
+/// Answers once a node has something to be told, or after a while; `/{id}` follows.
+pub const WAIT: &str = "/svc/wait";
+
+/// Media type of a bundle: a tar archive, packed by gzip.
+pub const GZIP: &str = "application/gzip";
 /// Media type of a check-in, without parameters: an original server compares it literally.
 pub const JSON: &str = "application/json";
 /// Request header: base64 of the 32 byte Ed25519 public key that the agent made at this boot.
 pub const KEY_HEADER: &str = "razor-key";
-/// Request header: base64 of the 64 byte Ed25519 signature over [`crate::sign::message`].
+/// Request header: base64 of the 64 byte Ed25519 signature over what [`crate::sign`] makes of the request.
 pub const SIGNATURE_HEADER: &str = "razor-signature";

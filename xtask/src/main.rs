@@ -1,5 +1,5 @@
-//! `cargo xtask build-iso | boot | test | bench`: builds the programs and runs them. It knows which program to call with what,
-//! and what a machine needs for that; everything else is the programs' own business.
+//! `cargo xtask build-iso | boot | test | bench`: builds the programs and runs them. It knows which program to call
+//! with what, and what a machine needs for that; everything else is the programs' own business.
 
 mod bench;
 mod boot;

@@ -56,6 +56,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "qemu-system-x86", proof: "qemu-system-x86_64", why: "runs the guests", jobs: GUESTS },
     Package { name: "ovmf", proof: "/usr/share/OVMF", why: "UEFI firmware of the guests", jobs: GUESTS },
     Package { name: "ipxe-qemu", proof: "/usr/lib/ipxe/qemu", why: "network boot of the guests", jobs: GUESTS },
+    Package { name: "swtpm", proof: "swtpm", why: "emulates a TPM", jobs: TESTS },
     Package { name: "cpio", proof: "cpio", why: "reads our initrds", jobs: COMPARED },
     Package { name: "xz-utils", proof: "xz", why: "packs a root file system as Tiny Core's are packed", jobs: TESTS },
     Package { name: "squashfs-tools", proof: "unsquashfs", why: "reads our extensions", jobs: TESTS },
@@ -73,7 +74,7 @@ const PACKAGES: &[Package] = &[
 
 /// Packages that tests do without where apt has none, as on Ubuntu, which has Chromium as a snap only: the tests that need
 /// them say `SKIPPED`.
-const SPARED: [&str; 6] = ["chromium", "facter", "lshw", "dmidecode", "iproute2", "dnsmasq-base"];
+const SPARED: [&str; 7] = ["chromium", "facter", "lshw", "dmidecode", "iproute2", "dnsmasq-base", "swtpm"];
 
 /// Makes sure that everything for a job is here; gives the names of what it must do without, having said so of each.
 ///

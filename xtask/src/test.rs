@@ -33,6 +33,7 @@ const BASE: &str = "base.iso";
 
 /// `cargo xtask test`.
 pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
+    let _alone = if args.fast { None } else { Some(place::alone("test")?) };
     let mut report = Report::new();
     let mut lacking = Vec::new();
     if !args.fast {
@@ -64,7 +65,11 @@ fn with_images(args: &Args, complete: bool, report: &mut Report) -> anyhow::Resu
             images::base(None, &dist.join(BASE))?;
             programs::agent_quietly()
         });
-        report.step(CRATES, || unit_tests(args, complete))?;
+        let tested = report.step(CRATES, || unit_tests(args, complete));
+        if tested.is_err() && !made.is_finished() {
+            eprintln!("    base and agent, begun beside these tests, are still made; Ctrl-C ends that too");
+        }
+        tested?;
         let made = || made.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         report.step("base and agent, begun before these tests", made)
     })?;

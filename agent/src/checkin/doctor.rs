@@ -63,6 +63,17 @@ pub(crate) struct Report {
     pub(crate) is_well: bool,
 }
 
+impl Report {
+    /// The verdict, and then how it was come to: the beginning is what is left where a text is cut.
+    pub(super) fn verdict_first(&self) -> String {
+        let steps = self.text.trim_end();
+        match steps.rsplit_once('\n') {
+            Some((steps, verdict)) => format!("{verdict}\n{steps}"),
+            None => steps.to_owned(),
+        }
+    }
+}
+
 /// Walks the way to the server.
 ///
 /// # Errors
@@ -271,6 +282,8 @@ mod tests {
                         check-in    ok      as node7 0 s ago\n\
                         verdict     ok      all is well\n";
         assert_eq!((report.text.as_str(), report.is_well), (expected, true));
+        let first = report.verdict_first();
+        assert!(first.starts_with("verdict     ok      all is well\nlink ") && first.ends_with(" 0 s ago"), "{first}");
         ways[0].hint.url = "https://mk.lab:8151".to_owned();
         ways[0].addresses = vec!["10.0.2.2".parse().unwrap()];
         let text = walk(&net, &ways, &checkin).text;

@@ -65,9 +65,14 @@ impl Speaker {
         Ok(number)
     }
 
-    /// Public key and signature of a request's body, both in base64.
+    /// Public key and signature of a check-in's body, both in base64.
     pub(super) fn sign(&self, body: &[u8]) -> (String, String) {
-        let signature = self.key.sign(&wire::sign::message(body));
+        self.sign_message(&wire::sign::message(body))
+    }
+
+    /// The same of another request, which is what [`wire::sign`] makes of it.
+    pub(super) fn sign_message(&self, message: &[u8]) -> (String, String) {
+        let signature = self.key.sign(message);
         (STANDARD.encode(self.key.public_key()), STANDARD.encode(signature))
     }
 }

@@ -5,10 +5,13 @@
 //! Decisions are pure and each in a file of its own; this file only joins them.
 
 mod ask;
+mod beside;
+mod bundle;
 mod clock;
 mod compose;
 mod doctor;
 mod gather;
+mod jobs;
 mod key;
 mod names;
 mod outbox;
@@ -19,6 +22,7 @@ mod route;
 mod sealed;
 mod transport;
 mod verdict;
+mod wait;
 mod watch;
 
 use std::collections::BTreeSet;
@@ -37,9 +41,11 @@ use crate::state::{Checkin, Extensions, Published as _, RUN_DIR, ServerHint, upt
 use crate::tree::Tree;
 use crate::{facts, log};
 
+use beside::Next;
 use compose::{Ledger, View};
 pub(crate) use doctor::doctor;
 use gather::Gatherer;
+use jobs::Jobs;
 use key::Speaker;
 use outbox::Outbox;
 use pace::{Hurries, Pace};
@@ -49,6 +55,7 @@ use route::Route;
 use sealed::Sealed;
 use transport::{Timeouts, Transport};
 use verdict::Failure;
+use wait::Wait;
 use watch::{Inputs, Watch};
 
 /// Stages that last.
@@ -78,10 +85,10 @@ struct Unit {
     /// The request whose answer was lost.
     lost: Option<Sealed>,
     pushed: Pushed,
-    /// Mirror and list of gems that the unit `gems` was told of.
-    gems: [Option<String>; 2],
-    /// Commands that were carried out.
+    /// Commands that were carried out, or begun.
     done: BTreeSet<u64>,
+    jobs: Jobs,
+    wait: Wait,
     /// What the next wait has added to it once.
     skew: bool,
     hurries: Hurries,
@@ -112,13 +119,14 @@ impl Unit {
         Ok(Self {
             transport: Transport::new(settings.site.ca_pem.as_deref(), Timeouts::default()),
             watch: Watch::new(dir)?,
-            gatherer: Gatherer::new(|| facts::collect(&Tree::live())),
+            gatherer: Gatherer::new(|| facts::collect(&Tree::live(), facts::Asker::Checkin)),
             route: Route::default(),
             ledger: Ledger::default(),
             outbox: Outbox::default(),
             lost: None,
-            gems: pushed.gems(),
             done: BTreeSet::new(),
+            jobs: Jobs::default(),
+            wait: Wait::default(),
             skew: true,
             hurries: Hurries::default(),
             power: None,
@@ -184,6 +192,7 @@ impl Unit {
     async fn sleep(&mut self, begun: Instant, wait: Duration, seen: &Inputs, sent: &View) -> anyhow::Result<()> {
         let end = tokio::time::Instant::now() + wait;
         let mut seen = seen.clone();
+        let mut waiting = self.ask_to_be_told(end.into_std());
         loop {
             let current = Inputs::read().0;
             if current != seen {
@@ -203,6 +212,15 @@ impl Unit {
             }
             tokio::select! {
                 changed = self.watch.next() => changed.context("cannot hear of changes")?,
+                Some(event) = self.jobs.next() => match self.happened(event) {
+                    Next::Wait => {}
+                    Next::AskAgain => waiting = self.ask_to_be_told(end.into_std()),
+                    Next::CheckIn => {
+                        drop(waiting);
+                        tokio::time::sleep(CHECKIN_GAP.saturating_sub(begun.elapsed())).await;
+                        return Ok(());
+                    }
+                },
                 () = tokio::time::sleep_until(end) => {
                     self.hurries.waited();
                     return Ok(());
@@ -238,6 +256,8 @@ impl Unit {
             self.compare_clocks(reply);
         }
         self.configure(reply);
+        self.start_gems();
+        self.wait.answered(&hint.url, reply);
         self.outbox.problems(failed.iter().cloned());
         self.note(hint, reply, failed);
         match self.apply(effects, reply.interval) {
@@ -247,9 +267,10 @@ impl Unit {
     }
 
     fn apply(&mut self, effects: Effects, interval: Option<u32>) -> Round {
-        let Effects { power, send_all, at_once, results, problems } = effects;
-        self.done.extend(results.iter().map(|r| r.id));
+        let Effects { power, send_all, mut at_once, jobs, results, problems } = effects;
+        self.done.extend(results.iter().map(|r| r.id).chain(jobs.iter().map(|j| j.id)));
         self.outbox.results(results);
+        at_once |= self.start(jobs);
         self.outbox.problems(problems);
         if send_all {
             self.ledger.forget();
@@ -268,7 +289,8 @@ impl Unit {
         Round::Wait(pace.after_answer(interval, std::mem::take(&mut self.skew), random()))
     }
 
-    /// Takes a pushed configuration, refuses it, or has the unit `ext` apply it; each is told to the server at the next check-in.
+    /// Takes a pushed configuration, refuses it, or has the unit `ext` apply it; each is told to the server at the next
+    /// check-in.
     fn configure(&mut self, reply: &CheckinReply) {
         let (Some(config), Some(version)) = (&reply.config, reply.config_version) else { return };
         if self.pushed.consider(version, config) {
@@ -300,7 +322,6 @@ impl Unit {
             None => {
                 tracing::info!("pushed configuration {version} is in force");
                 self.skew = true;
-                self.start_gems();
                 log::set_level(self.pushed.level().unwrap_or_else(|| self.settings.level()));
                 let unknown: Vec<Problem> =
                     self.pushed.config.other.keys().map(|key| outbox::unknown_key(key)).collect();
@@ -309,8 +330,8 @@ impl Unit {
         }
     }
 
-    /// Has the unit `ext` apply the candidate. Asked again with each answer until it has: one that ends just now hears nothing,
-    /// and one that died waits until it is restarted.
+    /// Has the unit `ext` apply the candidate. Asked again with each answer until it has: one that ends just now hears
+    /// nothing, and one that died waits until it is restarted.
     fn start_applying(&self) {
         if self.pushed.candidate.is_some()
             && let Err(why) = client::request(&Request::Want("ext".to_owned()))
@@ -319,15 +340,18 @@ impl Unit {
         }
     }
 
-    /// Has the unit `gems` install what another pushed mirror or list of gems names, whatever it does now.
+    /// Has the unit `gems` install what another pushed mirror or list of gems names, whatever it does now. Tried again
+    /// with each answer until it could be told; a crash in between tells it twice at worst.
     fn start_gems(&mut self) {
-        let gems = self.pushed.gems();
-        if gems == self.gems {
+        if !self.pushed.has_news_for_gems() {
             return;
         }
-        match client::request(&Request::Restart("gems".to_owned())) {
-            Ok(_) => self.gems = gems,
-            Err(why) => tracing::warn!("the gems of the pushed configuration wait for the next one: {why:#}"),
+        let told = client::request(&Request::Restart("gems".to_owned())).and_then(|_| {
+            self.pushed.gems_know();
+            self.pushed.publish()
+        });
+        if let Err(why) = told {
+            tracing::warn!("the gems of the pushed configuration wait: {why:#}");
         }
     }
 
@@ -372,6 +396,7 @@ impl Unit {
             self.logged = text;
         }
         self.state.failures = self.state.failures.saturating_add(1);
+        self.wait.unanswered();
         stage.clone_into(&mut self.state.stage);
         self.outbox.happened(problem.clone());
         self.state.error = Some(problem);

@@ -1,6 +1,6 @@
 //! Configuration that the server pushed: checked whole, taken or refused, and kept as last-good for a restart of the
-//! unit. One that changes where extensions come from is a candidate until the unit `ext` has applied it; if that does not work,
-//! the one before stays in force as a whole.
+//! unit. One that changes where extensions come from is a candidate until the unit `ext` has applied it; if that does
+//! not work, the one before stays in force as a whole.
 
 use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,10 @@ pub(crate) struct Pushed {
     /// Candidates that there were in this boot.
     #[serde(default)]
     candidates: u64,
+    /// Mirror and list of gems that the unit `gems` was told of last. Kept here, so that a crash before it was told is
+    /// made good.
+    #[serde(default)]
+    gems: [Option<String>; 2],
 }
 
 /// A configuration that is good if what it says of extensions can be done.
@@ -82,11 +86,22 @@ impl Pushed {
     }
 
     fn take(&mut self, version: u64, config: Config) {
-        *self = Self { version, config, refused: None, candidate: None, candidates: self.candidates };
+        let (candidates, gems) = (self.candidates, std::mem::take(&mut self.gems));
+        *self = Self { version, config, refused: None, candidate: None, candidates, gems };
+    }
+
+    /// Whether the unit `gems` works with another mirror or list than this says.
+    pub(super) fn has_news_for_gems(&self) -> bool {
+        self.gems != self.wanted_gems()
+    }
+
+    /// The unit `gems` was told.
+    pub(super) fn gems_know(&mut self) {
+        self.gems = self.wanted_gems();
     }
 
     /// Its mirror and list of gems.
-    pub(super) fn gems(&self) -> [Option<String>; 2] {
+    fn wanted_gems(&self) -> [Option<String>; 2] {
         [self.config.mk_gem_mirror_uri.clone(), self.config.mk_gemlist_uri.clone()]
     }
 
@@ -160,6 +175,22 @@ mod tests {
         }
         assert!(pushed.consider(9, &Config::default()));
         assert_eq!(pushed.state().refused, None);
+    }
+
+    #[test]
+    fn a_gem_mirror_is_news_until_it_was_told() {
+        let gems = |uri: Option<&str>| Config { mk_gem_mirror_uri: uri.map(str::to_owned), ..Config::default() };
+        let mut pushed = Pushed::default();
+        assert!(!pushed.has_news_for_gems());
+        pushed.consider(1, &gems(Some("http://m")));
+        let text = serde_json::to_string(&pushed).unwrap();
+        let mut pushed: Pushed = serde_json::from_str(&text).unwrap();
+        assert!(pushed.has_news_for_gems(), "after a crash too");
+        pushed.gems_know();
+        pushed.consider(2, &Config { mk_checkin_interval: Some(15), ..gems(Some("http://m")) });
+        assert!(!pushed.has_news_for_gems(), "another key changed");
+        pushed.consider(3, &gems(None));
+        assert!(pushed.has_news_for_gems(), "back to the image's own");
     }
 
     #[test]

@@ -5,7 +5,11 @@
 use std::collections::BTreeSet;
 
 use wire::checkin::{CheckinReply, Command, CommandResult, Outcome};
+use wire::command;
 use wire::error::Problem;
+use wire::limits::MAX_IDENTIFY_S;
+
+use super::jobs::{Job, Task};
 
 /// What to do about power.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +29,9 @@ pub(super) struct Effects {
     pub(super) send_all: bool,
     /// The next check-in is due at once.
     pub(super) at_once: bool,
-    /// What became of the commands.
+    /// Commands that take their time.
+    pub(super) jobs: Vec<Job>,
+    /// What became of the others.
     pub(super) results: Vec<CommandResult>,
     /// What was not understood.
     pub(super) problems: Vec<Problem>,
@@ -53,29 +59,52 @@ pub(super) fn effects(reply: &CheckinReply, done: &BTreeSet<u64>, sent_all: bool
 
 fn carry_out(command: &Command, effects: &mut Effects) {
     let reason = || format!("command {} of the server", command.id);
-    let (outcome, detail) = match command.kind.as_str() {
-        _ if command.expires_in_s == Some(0) => (Outcome::Expired, String::new()),
-        "reboot" | "poweroff" if effects.power.is_some() => {
-            (Outcome::Failed, "another command or action switches this node already".to_owned())
+    let mut start = |task| {
+        effects.jobs.push(Job { id: command.id, task });
+        None
+    };
+    let end = |outcome| Some((outcome, String::new()));
+    let ended = match command.kind.as_str() {
+        _ if command.expires_in_s == Some(0) => end(Outcome::Expired),
+        command::REBOOT | command::POWEROFF if effects.power.is_some() => {
+            Some((Outcome::Failed, "another command or action switches this node already".to_owned()))
         }
-        "reboot" => {
+        command::REBOOT => {
             effects.power = Some(Power::Reboot(reason()));
-            (Outcome::Accepted, String::new())
+            end(Outcome::Accepted)
         }
-        "poweroff" => {
+        command::POWEROFF => {
             effects.power = Some(Power::Off(reason()));
-            (Outcome::Accepted, String::new())
+            end(Outcome::Accepted)
         }
-        "refresh" => {
+        command::REFRESH => {
             effects.send_all = true;
-            (Outcome::Done, String::new())
+            end(Outcome::Done)
         }
+        command::DOCTOR => start(Task::Doctor),
+        command::COLLECT_LOGS => start(Task::CollectLogs),
+        command::IDENTIFY => match seconds(command) {
+            Some(seconds) => start(Task::Identify(seconds)),
+            None => {
+                let why = format!("its argument {} must be a number up to {MAX_IDENTIFY_S}", command::SECONDS);
+                Some((Outcome::Failed, why))
+            }
+        },
+        command::LOAD_EXTENSION => match command.args.get(command::EXTENSION).and_then(|name| name.as_str()) {
+            Some(name) => start(Task::LoadExtension(name.to_owned())),
+            None => Some((Outcome::Failed, format!("its argument {} is missing", command::EXTENSION))),
+        },
         other => {
             let version = env!("CARGO_PKG_VERSION");
-            (Outcome::Unsupported, format!("mk-agent {version} does not know the command {other:.60}"))
+            Some((Outcome::Unsupported, format!("mk-agent {version} does not know the command {other:.60}")))
         }
     };
-    effects.results.push(CommandResult { id: command.id, outcome, detail });
+    effects.results.extend(ended.map(|(outcome, detail)| CommandResult { id: command.id, outcome, detail }));
+}
+
+fn seconds(command: &Command) -> Option<u32> {
+    let seconds = command.args.get(command::SECONDS)?.as_u64()?;
+    u32::try_from(seconds).ok().filter(|seconds| *seconds <= MAX_IDENTIFY_S)
 }
 
 fn unknown_action(action: &str) -> Problem {
@@ -115,12 +144,34 @@ mod tests {
             ("reboot", Outcome::Accepted, true, false),
             ("poweroff", Outcome::Accepted, true, false),
             ("refresh", Outcome::Done, false, true),
-            ("doctor", Outcome::Unsupported, false, false),
+            ("identify", Outcome::Failed, false, false),
+            ("load-extension", Outcome::Failed, false, false),
+            ("dance", Outcome::Unsupported, false, false),
             ("", Outcome::Unsupported, false, false),
         ] {
             let effects = of(kind);
             assert_eq!((effects.results[0].id, effects.results[0].outcome), (5, outcome), "{kind}");
             assert_eq!((effects.power.is_some(), effects.send_all, effects.at_once), (power, send_all, true), "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_takes_its_time_is_begun_and_its_result_follows() {
+        for (kind, args, task) in [
+            ("doctor", "{}", Task::Doctor),
+            ("collect-logs", "{}", Task::CollectLogs),
+            ("identify", r#"{"seconds":0}"#, Task::Identify(0)),
+            ("identify", r#"{"seconds":3600}"#, Task::Identify(3600)),
+            ("load-extension", r#"{"extension":"htop"}"#, Task::LoadExtension("htop".to_owned())),
+        ] {
+            let json = format!(r#"{{"action":"none","commands":[{{"id":5,"kind":"{kind}","args":{args}}}]}}"#);
+            let effects = of(&json);
+            assert_eq!(effects.jobs, [Job { id: 5, task }]);
+            assert!(effects.results.is_empty() && !effects.at_once, "{kind}");
+        }
+        for wrong in [r#"{"seconds":3601}"#, r#"{"seconds":-1}"#, r#"{"seconds":"9"}"#, "{}"] {
+            let json = format!(r#"{{"action":"none","commands":[{{"id":5,"kind":"identify","args":{wrong}}}]}}"#);
+            assert_eq!(of(&json).results[0].outcome, Outcome::Failed, "{wrong}");
         }
     }
 

@@ -14,11 +14,11 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Method, Response, Url};
 use wire::limits::MAX_REPLY_BODY;
-use wire::routes::{HELLO, HTTP_PORT, JSON, KEY_HEADER, SIGNATURE_HEADER};
+use wire::routes::{GZIP, HELLO, HTTP_PORT, JSON, KEY_HEADER, SIGNATURE_HEADER};
 
 use super::names::Names;
 use super::verdict::{Answer, Failure};
-use crate::limits::{CHECKIN_CONNECT, CHECKIN_EXCHANGE, HELLO_BODY};
+use crate::limits::{BUNDLE_UPLOAD, CHECKIN_CONNECT, CHECKIN_EXCHANGE, SMALL_ANSWER};
 
 /// Time-outs of a [`Transport`].
 #[derive(Debug, Clone, Copy)]
@@ -37,13 +37,18 @@ impl Default for Timeouts {
 struct Request<'a> {
     url: &'a str,
     parsed: Url,
-    /// A check-in: its body, public key and signature.
-    sent: Option<(&'a [u8], &'a (String, String))>,
+    /// What is sent, and its media type; without, something is fetched.
+    sent: Option<(&'static str, &'a [u8])>,
+    /// Public key and signature.
+    signed: Option<&'a (String, String)>,
+    /// Time for the whole exchange.
+    patience: Duration,
     /// Most bytes of the answer's body.
     limit: usize,
 }
 
 /// A client of servers.
+#[derive(Clone)]
 pub(super) struct Transport {
     certificates: Vec<Certificate>,
     names: Arc<Names>,
@@ -91,7 +96,6 @@ impl Transport {
             .tls_certs_only(self.certificates.clone())
             .user_agent(concat!("mk-agent/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(self.timeouts.connect)
-            .timeout(self.timeouts.exchange)
             .redirect(Policy::none())
             // A proxy in the kernel line's environment is for somebody else: no server that is meant is behind it.
             .no_proxy()
@@ -114,15 +118,43 @@ impl Transport {
         signed: &(String, String),
         ports: &[String],
     ) -> Result<Answer, Failure> {
-        let parsed = self.allowed(url)?;
-        self.exchange(Request { url, parsed, sent: Some((body, signed)), limit: MAX_REPLY_BODY }, ports).await
+        let (parsed, patience) = (self.allowed(url)?, self.timeouts.exchange);
+        let (sent, signed) = (Some((JSON, body)), Some(signed));
+        self.exchange(Request { url, parsed, sent, signed, patience, limit: MAX_REPLY_BODY }, ports).await
+    }
+
+    /// Sends a signed bundle, in the way that the last check-in went.
+    pub(super) async fn upload(
+        &mut self,
+        url: &str,
+        bundle: &[u8],
+        signed: &(String, String),
+    ) -> Result<Answer, Failure> {
+        let (parsed, sent, signed) = (self.allowed(url)?, Some((GZIP, bundle)), Some(signed));
+        let request = Request { url, parsed, sent, signed, patience: BUNDLE_UPLOAD, limit: SMALL_ANSWER };
+        self.exchange(request, &[]).await
+    }
+
+    /// Asks a signed question whose answer may take that long, in the same way.
+    pub(super) async fn wait(
+        &mut self,
+        url: &str,
+        signed: &(String, String),
+        patience: Duration,
+    ) -> Result<Answer, Failure> {
+        let (parsed, signed) = (self.allowed(url)?, Some(signed));
+        self.exchange(Request { url, parsed, sent: None, signed, patience, limit: SMALL_ANSWER }, &[]).await
     }
 
     /// Asks a server what it is, in the same way. Gives the URL that was asked, too.
     pub(super) async fn hello(&mut self, base: &str, ports: &[String]) -> (String, Result<Answer, Failure>) {
         let url = format!("{base}{HELLO}");
+        let patience = self.timeouts.exchange;
         let answer = match self.allowed(&url) {
-            Ok(parsed) => self.exchange(Request { url: &url, parsed, sent: None, limit: HELLO_BODY }, ports).await,
+            Ok(parsed) => {
+                let request = Request { url: &url, parsed, sent: None, signed: None, patience, limit: SMALL_ANSWER };
+                self.exchange(request, ports).await
+            }
             Err(failure) => Err(failure),
         };
         (url, answer)
@@ -208,17 +240,18 @@ impl Transport {
         addresses: &[IpAddr],
     ) -> Result<Answer, Failure> {
         let failed = |why: &reqwest::Error, timeouts| failure(request.url, addresses, why, timeouts);
-        let timeouts = self.timeouts;
+        let timeouts = Timeouts { exchange: request.patience, ..self.timeouts };
         let client = self.client(port).map_err(|why| failed(&why, timeouts))?;
-        let ask = match request.sent {
+        let mut ask = match request.sent {
             None => client.request(Method::GET, request.parsed.clone()),
-            Some((body, signed)) => client
-                .request(Method::POST, request.parsed.clone())
-                .header(CONTENT_TYPE, JSON)
-                .header(KEY_HEADER, &signed.0)
-                .header(SIGNATURE_HEADER, &signed.1)
-                .body(body.to_vec()),
+            Some((kind, body)) => {
+                client.request(Method::POST, request.parsed.clone()).header(CONTENT_TYPE, kind).body(body.to_vec())
+            }
         };
+        if let Some((key, signature)) = request.signed {
+            ask = ask.header(KEY_HEADER, key).header(SIGNATURE_HEADER, signature);
+        }
+        let ask = ask.timeout(request.patience);
         let mut response = ask.send().await.map_err(|why| failed(&why, timeouts))?;
         let (status, headers, peer) = (response.status().as_u16(), response.headers().clone(), response.remote_addr());
         let body = body(request, &mut response, |why| failed(why, timeouts)).await?;

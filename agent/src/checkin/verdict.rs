@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use wire::checkin::{CheckinReply, Hello};
+use wire::checkin::{CheckinReply, Hello, WaitReply};
 use wire::error::Problem;
 use wire::routes::JSON;
 
@@ -113,6 +113,18 @@ pub(super) fn hello(url: &str, answer: &Answer) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether a bundle was taken.
+pub(super) fn bundle(url: &str, answer: &Answer) -> Result<(), Failure> {
+    json_body(url, answer)
+}
+
+/// Whether there is something to be told.
+pub(super) fn wait(url: &str, answer: &Answer) -> Result<bool, Failure> {
+    json_body(url, answer)?;
+    let reply: WaitReply = serde_json::from_slice(&answer.body).map_err(|why| not_ours(url, answer, &why))?;
+    Ok(reply.due)
+}
+
 fn json_body(url: &str, answer: &Answer) -> Result<(), Failure> {
     let status = answer.status;
     let mut failure = match status {
@@ -139,7 +151,7 @@ fn json_body(url: &str, answer: &Answer) -> Result<(), Failure> {
 fn refusal(url: &str, answer: &Answer) -> Failure {
     let status = answer.status;
     if let Some(problem) = serde_json::from_slice::<Problem>(&answer.body).ok().filter(|_| is_json(answer)) {
-        let error = format!("{url} refused the check-in (HTTP {status}): {}", cut(&problem.error, SAID));
+        let error = format!("{url} refused the request (HTTP {status}): {}", cut(&problem.error, SAID));
         let failure = Failure::new(&quote(&problem.code), error, &cut(&problem.remedy, SAID));
         return Failure { final_word: status < 500, ..failure };
     }

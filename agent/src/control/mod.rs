@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /` | what `mk-agent status` prints |
 //! | `GET /status` | all state files as one JSON object |
-//! | `GET /facts` | flat facts; with `?inventory` the typed inventory |
+//! | `GET /facts` | flat facts; with `?inventory` the typed inventory. The site's programs are not run for it |
 //! | `GET /logs` | last lines of every unit as plain text; with `?unit=NAME` of one |
 //! | `POST /setMkConfig` | whether this configuration would be taken; see [`push`] |
 //!
@@ -101,6 +101,7 @@ fn status() -> serde_json::Value {
         "net": Net::read(),
         "checkin": Checkin::read(),
         "config": Pushed::read(),
+        "facts": facts::Told::read(),
     })
 }
 
@@ -112,7 +113,7 @@ struct FactsQuery {
 }
 
 fn facts_of(Query(query): &Query<FactsQuery>) -> Response {
-    let inventory = facts::collect(&Tree::live());
+    let inventory = facts::collect(&Tree::live(), facts::Asker::Control);
     match query.inventory {
         Some(_) => Json(inventory).into_response(),
         None => Json(wire::facts::flatten(&inventory)).into_response(),

@@ -1,6 +1,6 @@
 //! Puts one module into the kernel. A plain `.ko` goes by file descriptor, so that the kernel reads it and sees its
-//! signature; a `.ko.gz` is inflated here, since older kernels cannot do that themselves. A module that is there already is no
-//! error. Blocks for as long as the module's own initialisation takes.
+//! signature; a `.ko.gz` is inflated here, since older kernels cannot do that themselves. A module that is there
+//! already is no error. Blocks for as long as the module's own initialisation takes.
 
 use std::fs::File;
 use std::io::Read as _;

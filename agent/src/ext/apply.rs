@@ -1,5 +1,6 @@
-//! Does what a configuration says of extensions: reads the mirror's lists, loads what they name, and makes the mirror the one of
-//! Tiny Core's own programs. First everything is fetched and proven; if one extension is refused, none of them is loaded.
+//! Does what a configuration says of extensions: reads the mirror's lists, loads what they name, and makes the mirror
+//! the one of Tiny Core's own programs. First everything is fetched and proven; if one extension is refused, none of
+//! them is loaded.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -57,8 +58,8 @@ impl<'a> Loader<'a> {
         Ok(failed.into_iter().map(|why| modules_problem(&why)).collect())
     }
 
-    /// Loads extensions with all that they need. One whose loading failed or broke off before is tried again, although it may
-    /// be linked and marked.
+    /// Loads extensions with all that they need. One whose loading failed or broke off before is tried again, although
+    /// it may be linked and marked.
     ///
     /// # Errors
     /// The extensions that were refused or did not load, by name.
@@ -140,8 +141,8 @@ fn load_all(proven: &[Proven], origins: &Origins<'_>, state: &mut Extensions) ->
     if failed.is_empty() { Ok(()) } else { Err(refused(failed)) }
 }
 
-/// Loads one and publishes what became of it. Until all its steps have ended well it counts as unfinished, which is published
-/// first: this process may die of them.
+/// Loads one and publishes what became of it. Until all its steps have ended well it counts as unfinished, which is
+/// published first: this process may die of them.
 ///
 /// # Errors
 /// Names the extension and the step that failed.

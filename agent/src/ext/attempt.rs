@@ -1,5 +1,5 @@
-//! How often a candidate was tried. Its scripts run as root and its files take memory, so that it may end the loader itself, again
-//! and again; nobody would hear of it then.
+//! How often a candidate was tried. Its scripts run as root and its files take memory, so that it may end the loader
+//! itself, again and again; nobody would hear of it then.
 
 use wire::error::Problem;
 

@@ -1,4 +1,5 @@
-//! Brings together what is to be loaded: the wanted extensions with all that they depend on, each proven before any is loaded.
+//! Brings together what is to be loaded: the wanted extensions with all that they depend on, each proven before any is
+//! loaded.
 //!
 //! An extension is taken from the image if its manifest names it, else from the external mirror if the pushed digests name
 //! it, else it is refused by name. What is loaded already is passed over with all that it needs.

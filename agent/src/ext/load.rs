@@ -1,5 +1,6 @@
-//! Loads one extension: mount, links, mark, libraries, modules, script. Each step is harmless when it was done before, so that
-//! a unit which died half-way starts again from the beginning. Whether an extension is the right one, [`verify`] says first.
+//! Loads one extension: mount, links, mark, libraries, modules, script. Each step is harmless when it was done before,
+//! so that a unit which died half-way starts again from the beginning. Whether an extension is the right one,
+//! [`verify`] says first.
 
 use std::fs::{self, File};
 use std::io::Read as _;

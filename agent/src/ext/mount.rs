@@ -19,8 +19,6 @@ const LOOP_CONTROL: &str = "/dev/loop-control";
 const LO_FLAGS_READ_ONLY: u32 = 1;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
 
-/// Major number of loop devices.
-const LOOP_MAJOR: u64 = 7;
 /// `struct loop_info64` of the kernel's `linux/loop.h`.
 #[repr(C)]
 struct LoopInfo {
@@ -101,7 +99,7 @@ fn attach(backing: &File) -> anyhow::Result<(PathBuf, File)> {
         // SAFETY: the request takes no argument.
         let number = unsafe { loop_get_free(control.as_raw_fd()) }.context("no loop device is free")?;
         let path = PathBuf::from(format!("/dev/loop{number}"));
-        let device = open_node(&path, u64::try_from(number).context("a loop device has no number")?)?;
+        let device = open_node(&path, Path::new(&format!("/sys/block/loop{number}/dev")))?;
         match configure(&device, backing.as_raw_fd()) {
             Ok(()) => return Ok((path, device)),
             // Somebody else took this one in between.
@@ -113,19 +111,26 @@ fn attach(backing: &File) -> anyhow::Result<(PathBuf, File)> {
 }
 
 /// The device's node may be missing: the kernel has just made the device, and under a base's own init nodes are made by a
-/// udev that follows.
-fn open_node(path: &Path, number: u64) -> anyhow::Result<File> {
+/// udev that follows. Its numbers are in the file `dev`: they are not the device's where loop devices have partitions.
+fn open_node(path: &Path, dev: &Path) -> anyhow::Result<File> {
     let open = || OpenOptions::new().read(true).open(path);
     let opened = open().or_else(|error| {
         if error.kind() != ErrorKind::NotFound {
             return Err(error);
         }
-        match mknod(path, SFlag::S_IFBLK, Mode::S_IRUSR | Mode::S_IWUSR, makedev(LOOP_MAJOR, number)) {
+        let device = device(&fs::read_to_string(dev)?).ok_or(ErrorKind::InvalidData)?;
+        match mknod(path, SFlag::S_IFBLK, Mode::S_IRUSR | Mode::S_IWUSR, device) {
             Ok(()) | Err(Errno::EEXIST) => open(),
             Err(errno) => Err(errno.into()),
         }
     });
     opened.with_context(|| format!("{} cannot be opened", path.display()))
+}
+
+/// Device number of a text `major:minor`.
+fn device(text: &str) -> Option<libc::dev_t> {
+    let (major, minor) = text.trim_end().split_once(':')?;
+    Some(makedev(major.parse().ok()?, minor.parse().ok()?))
 }
 
 fn configure(device: &File, backing: RawFd) -> Result<(), Errno> {
@@ -166,10 +171,13 @@ mod tests {
             return;
         }
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("loop7");
+        let (path, dev) = (dir.path().join("loop7"), dir.path().join("dev"));
+        // As it is with loop.max_part=15.
+        fs::write(&dev, "7:112\n").unwrap();
         // Whether there is such a device here does not matter, nor whether nodes in this folder may be opened.
-        let _: anyhow::Result<File> = open_node(&path, 7);
-        assert_eq!(nix::sys::stat::stat(&path).unwrap().st_rdev, makedev(LOOP_MAJOR, 7));
+        let _: anyhow::Result<File> = open_node(&path, &dev);
+        assert_eq!(nix::sys::stat::stat(&path).unwrap().st_rdev, makedev(7, 112));
+        assert_eq!((device("7:"), device("7"), device("")), (None, None, None));
     }
 
     #[test]

@@ -24,21 +24,40 @@ pub(super) struct Collector<T> {
     pub(super) read: Box<dyn FnOnce() -> anyhow::Result<T> + Send>,
 }
 
-/// Stores what a collector found in its place of the inventory.
-type Put = dyn FnOnce(&mut Stable, &mut Volatile) + Send;
+/// Stores what a collector found in its place of the inventory; a copy stores the same again.
+trait Put: Send {
+    fn put(self: Box<Self>, stable: &mut Stable, volatile: &mut Volatile);
+    fn copy(&self) -> Box<dyn Put>;
+}
+
+impl<F: FnOnce(&mut Stable, &mut Volatile) + Clone + Send + 'static> Put for F {
+    fn put(self: Box<Self>, stable: &mut Stable, volatile: &mut Volatile) {
+        (*self)(stable, volatile);
+    }
+
+    fn copy(&self) -> Box<dyn Put> {
+        Box::new(self.clone())
+    }
+}
 
 /// What a collector found: it knows where that belongs in the inventory.
-pub(super) struct Found(Box<Put>);
+pub(super) struct Found(Box<dyn Put>);
+
+impl Clone for Found {
+    fn clone(&self) -> Self {
+        Self(self.0.copy())
+    }
+}
 
 impl Found {
     /// Found something; `put` stores it.
-    pub(super) fn new(put: impl FnOnce(&mut Stable, &mut Volatile) + Send + 'static) -> Self {
+    pub(super) fn new(put: impl FnOnce(&mut Stable, &mut Volatile) + Clone + Send + 'static) -> Self {
         Self(Box::new(put))
     }
 
     /// Stores what was found.
     pub(super) fn put(self, stable: &mut Stable, volatile: &mut Volatile) {
-        (self.0)(stable, volatile);
+        self.0.put(stable, volatile);
     }
 }
 

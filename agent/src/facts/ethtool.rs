@@ -1,6 +1,6 @@
 //! What only a port's driver knows: permanent MAC, firmware, fastest mode, memory of a plugged module, whether the firmware
 //! listens to LLDP. By the kernel's ethtool ioctl, which asks the driver and changes nothing. Each question may go
-//! unanswered: then the value is absent.
+//! unanswered: then the value is absent. Beside the facts: the light of a port, which an operator may have blink.
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
@@ -16,6 +16,8 @@ const GET_DRIVER_INFO: u32 = 0x03;
 const GET_STRINGS: u32 = 0x1b;
 /// Command: the driver's own flags.
 const GET_PRIVATE_FLAGS: u32 = 0x27;
+/// Command: the port's light blinks for so many seconds; the call returns after them.
+const BLINK: u32 = 0x1c;
 /// Command: sizes of sets of names.
 const GET_SET_SIZES: u32 = 0x37;
 /// The set of the names of the driver's own flags.
@@ -126,14 +128,40 @@ impl Ethtool {
     }
 
     /// Sends the command for an interface; the answer's bytes, or `None` if the driver refuses.
-    fn call(&self, interface: &str, mut buffer: Buffer) -> Option<Vec<u8>> {
-        let mut request = ifreq::request(interface).ok()?;
+    fn call(&self, interface: &str, buffer: Buffer) -> Option<Vec<u8>> {
+        self.try_call(interface, buffer).ok()
+    }
+
+    /// The same with the kernel's reason.
+    fn try_call(&self, interface: &str, mut buffer: Buffer) -> anyhow::Result<Vec<u8>> {
+        let mut request = ifreq::request(interface)?;
         request.ifr_ifru.ifru_data = buffer.as_mut_ptr().cast();
         // SAFETY: the socket is open; `request` names its interface with a final NUL and points to `buffer`, which is
         // larger than any answer to the commands above and outlives the call.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
-        (result == 0).then(|| buffer.iter().flat_map(|word| word.to_ne_bytes()).collect())
+        if result != 0 {
+            return Err(std::io::Error::last_os_error().into());
+        }
+        Ok(buffer.iter().flat_map(|word| word.to_ne_bytes()).collect())
     }
+}
+
+/// Has the light of a port blink, and returns after so many seconds. False where the driver has no light.
+///
+/// # Errors
+/// Names the port and the kernel's reason.
+pub(crate) fn light(interface: &str, seconds: u8) -> anyhow::Result<bool> {
+    let mut buffer = command(BLINK);
+    buffer[1] = seconds.into();
+    match Ethtool::open().map_err(anyhow::Error::new).and_then(|ethtool| ethtool.try_call(interface, buffer)) {
+        Ok(_) => Ok(true),
+        Err(why) if is_unsupported(&why) => Ok(false),
+        Err(why) => Err(why.context(format!("the light of {interface} does not blink"))),
+    }
+}
+
+fn is_unsupported(why: &anyhow::Error) -> bool {
+    why.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error) == Some(libc::EOPNOTSUPP)
 }
 
 fn command(number: u32) -> Buffer {
@@ -210,6 +238,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_port_that_cannot_blink_is_named() {
+        let error = format!("{:#}", light("no-such-port", 1).unwrap_err());
+        assert!(error.contains("no-such-port") && error.contains("No such device"), "{error}");
+    }
 
     #[test]
     fn permanent_address() {

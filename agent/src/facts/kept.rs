@@ -1,11 +1,12 @@
 //! Answers that are kept for a while, because asking is slow or a burden to the hardware: a BMC takes its time for each
-//! question, and a disk that is asked every minute never comes to rest. Within one process only.
+//! question, and a disk that is asked every minute never comes to rest. They stay beyond that time, for when no newer one
+//! can be had. Within one process only.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Answers with the time at which each was given, by component.
+/// Answers by component, each with the time until which nobody need ask again.
 pub(super) struct Kept<T>(Mutex<BTreeMap<String, (Instant, T)>>);
 
 impl<T: Clone> Kept<T> {
@@ -18,9 +19,9 @@ impl<T: Clone> Kept<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps an answer.
-    pub(super) fn keep(&self, component: &str, answer: T, now: Instant) {
-        self.all().insert(component.to_owned(), (now, answer));
+    /// Keeps an answer; it is fresh until this time.
+    pub(super) fn keep(&self, component: &str, answer: T, until: Instant) {
+        self.all().insert(component.to_owned(), (until, answer));
     }
 
     /// The last answer, however old.
@@ -28,27 +29,29 @@ impl<T: Clone> Kept<T> {
         self.all().get(component).map(|(_, answer)| answer.clone())
     }
 
-    /// The last answer if it is younger than `age`.
-    pub(super) fn fresh(&self, component: &str, age: Duration, now: Instant) -> Option<T> {
+    /// The last answer if it is still fresh.
+    pub(super) fn fresh(&self, component: &str, now: Instant) -> Option<T> {
         let all = self.all();
-        let (at, answer) = all.get(component)?;
-        (now.saturating_duration_since(*at) < age).then(|| answer.clone())
+        let (until, answer) = all.get(component)?;
+        (now < *until).then(|| answer.clone())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn an_answer_ages_but_is_not_forgotten() {
         let (kept, now, age) = (Kept::new(), Instant::now(), Duration::from_secs(60));
-        assert_eq!((kept.fresh("sda", age, now), kept.last("sda")), (None, None));
-        kept.keep("sda", 1, now);
-        assert_eq!(kept.fresh("sda", age, now + age / 2), Some(1));
-        assert_eq!(kept.fresh("sdb", age, now), None);
-        assert_eq!((kept.fresh("sda", age, now + age), kept.last("sda")), (None, Some(1)));
-        kept.keep("sda", 2, now + age);
-        assert_eq!(kept.fresh("sda", age, now + age), Some(2));
+        assert_eq!((kept.fresh("sda", now), kept.last("sda")), (None, None));
+        kept.keep("sda", 1, now + age);
+        assert_eq!(kept.fresh("sda", now + age / 2), Some(1));
+        assert_eq!(kept.fresh("sdb", now), None);
+        assert_eq!((kept.fresh("sda", now + age), kept.last("sda")), (None, Some(1)));
+        kept.keep("sda", 2, now + age * 2);
+        assert_eq!(kept.fresh("sda", now + age), Some(2));
     }
 }

@@ -34,27 +34,35 @@ mod vpd;
 
 #[cfg(test)]
 mod recorded;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use wire::inventory::{Inventory, Volatile};
 
-use crate::limits::COLLECTOR_DEADLINE;
+use crate::limits::{CHECKIN_LOOK, COLLECTOR_DEADLINE, TELLING_DEADLINE};
 use crate::settings::Settings;
 use crate::state::{Devices, Published as _};
 use crate::tree::Tree;
 
+pub(crate) use bmc::light as bmc_light;
 use collector::{Collector, Found};
+pub(crate) use ethtool::light as port_light;
+use kept::Kept;
 pub(crate) use record::record;
+pub(crate) use site::{Asker, Told};
 
 /// Name under which a collector's failure is reported, and its reader.
 type Reader = (&'static str, fn(&Tree) -> anyhow::Result<Found>);
 
-/// All collectors. Each runs in its own thread, so that one which hangs harms none of the others. What they found is
-/// stored in this order: transceivers belong to the ports that `network` finds.
-const READERS: [Reader; 18] = [
+/// The collectors that depend on no other, but the site's own. Each runs in its own thread, so that one which hangs harms
+/// none of the others.
+const READERS: [Reader; 15] = [
     ("bmc", bmc::collect),
     ("boot", boot::collect),
     ("cpu", cpu::collect),
@@ -63,34 +71,49 @@ const READERS: [Reader; 18] = [
     ("edac", edac::collect),
     ("health", health::collect),
     ("memory", memory::collect),
-    ("network", network::collect),
     ("numa", numa::collect),
     ("pci", pci::collect),
-    ("site", site::collect),
     ("system", system::collect),
     ("temperatures", temperature::collect),
     ("tpm", tpm::collect),
-    ("transceivers", transceiver::collect),
     ("usb", usb::collect),
     ("virtualization", virtualization::collect),
 ];
 
+/// Collectors without which a machine cannot be told from others.
+const TELLING: [&str; 2] = ["network", "system"];
+
+/// What each collector found last, by tree and name. What comes too late for its collection is here for the next one.
+static LAST: Kept<Found> = Kept::new();
+
 /// Takes stock of the machine below `tree`. Collectors that fail or take longer than [`COLLECTOR_DEADLINE`] are named
-/// in `volatile.failures`; everything else is complete.
-pub(crate) fn collect(tree: &Tree) -> Inventory {
+/// in `volatile.failures`, and what they found before in this boot stands; everything else is complete. Where nothing is
+/// known yet of what tells the machine from others, that is waited for longer, up to [`TELLING_DEADLINE`]. Who asks tells
+/// whether the site's programs are run.
+pub(crate) fn collect(tree: &Tree, asker: Asker) -> Inventory {
+    collect_within(tree, asker, COLLECTOR_DEADLINE, TELLING_DEADLINE)
+}
+
+/// As [`collect`], with so much time for each collector, and for a telling one of which nothing is known.
+fn collect_within(tree: &Tree, asker: Asker, each: Duration, telling: Duration) -> Inventory {
     let mut inventory = Inventory::default();
     let mut volatile = Volatile::default();
-    let collectors = READERS.map(|(name, read)| {
-        let tree = tree.clone();
-        Collector { name: name.to_owned(), read: Box::new(move || read(&tree)) }
-    });
-    for outcome in collector::run_all(collectors.into(), tree, Instant::now() + COLLECTOR_DEADLINE) {
+    let programs = site::programs(tree, asker);
+    let started = Instant::now();
+    for outcome in collector::run_all(collectors(tree, programs), tree, started + each) {
         if let Some(took) = outcome.took {
             volatile.took_ms.insert(outcome.name.clone(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         }
         match outcome.result {
             Ok(found) => found.put(&mut inventory.stable, &mut volatile),
-            Err(reason) => {
+            Err(mut reason) => {
+                let may_come = outcome.took.is_none() && TELLING.contains(&outcome.name.as_str());
+                let until = if may_come { started + telling } else { started };
+                // What does not answer has not gone: the server takes what is missing for removed.
+                if let Some(found) = last(&place(tree, &outcome.name), until) {
+                    found.put(&mut inventory.stable, &mut volatile);
+                    reason.push_str("; what is known of it stands");
+                }
                 volatile.failures.insert(outcome.name, reason);
             }
         }
@@ -102,6 +125,55 @@ pub(crate) fn collect(tree: &Tree) -> Inventory {
         inventory.stable.findings.extend(Devices::read().map(|devices| devices.findings).unwrap_or_default());
     }
     inventory
+}
+
+/// All collectors. What they find is stored in this order: modules in cages belong to the ports that `network` finds. They
+/// are read once the ports are, since the kernel holds its lock of all ports for a second where a cage is empty.
+fn collectors(tree: &Tree, programs: site::Programs) -> Vec<Collector<Found>> {
+    let mut all: Vec<_> = READERS.iter().map(|(name, read)| keeping(tree, name, *read)).collect();
+    all.push(keeping(tree, "site", |tree| site::collect(tree, programs)));
+    let (ended, network) = mpsc::channel();
+    let ports = move |tree: &Tree| {
+        let found = network::collect(tree)?;
+        // Nobody waits any more where the other's thread could not be started.
+        let _ = ended.send(());
+        Ok(found)
+    };
+    all.push(keeping(tree, "network", ports));
+    all.push(keeping(tree, "transceivers", move |tree| transceiver::collect(tree, &network)));
+    all
+}
+
+/// A collector that leaves what it finds in [`LAST`].
+fn keeping(
+    tree: &Tree,
+    name: &str,
+    read: impl FnOnce(&Tree) -> anyhow::Result<Found> + Send + 'static,
+) -> Collector<Found> {
+    let (tree, place) = (tree.clone(), place(tree, name));
+    let read = move || {
+        let found = read(&tree)?;
+        // It stands in for a newer one only, and so is never fresh.
+        LAST.keep(&place, found.clone(), Instant::now());
+        Ok(found)
+    };
+    Collector { name: name.to_owned(), read: Box::new(read) }
+}
+
+/// Under which a collector's finds are in [`LAST`].
+fn place(tree: &Tree, name: &str) -> String {
+    format!("{} {name}", tree.path("/").display())
+}
+
+/// What was found last, if there is anything before this time.
+fn last(place: &str, until: Instant) -> Option<Found> {
+    loop {
+        let found = LAST.last(place);
+        if found.is_some() || Instant::now() >= until {
+            return found;
+        }
+        thread::sleep(CHECKIN_LOOK);
+    }
 }
 
 /// Facts of the kernel line, `razor.fact.NAME=VALUE`.

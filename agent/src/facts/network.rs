@@ -99,9 +99,13 @@ fn is_mac(text: &str) -> bool {
         && octets.iter().any(|o| *o != "00")
 }
 
-/// Link of an interface. The kernel refuses to tell while the interface is down.
+/// Whether an interface has a link. The kernel refuses to tell while the interface is down.
+pub(super) fn is_up(tree: &Tree, name: &str) -> bool {
+    tree.number(format!("{NET}/{name}/carrier")) == Some(1)
+}
+
 fn link(tree: &Tree, name: &str) -> Link {
-    let up = tree.number(format!("{NET}/{name}/carrier")) == Some(1);
+    let up = is_up(tree, name);
     Link {
         up,
         mbps: tree.number(format!("{NET}/{name}/speed")).and_then(|n| u32::try_from(n).ok()).filter(|n| up && *n > 0),

@@ -10,7 +10,8 @@ use std::path::Path;
 use base64::Engine as _;
 use wire::inventory::{Inventory, Nic};
 
-use super::collect;
+use super::tests::hang;
+use super::{Asker, collect};
 use crate::tree::Tree;
 
 /// A server with two sockets and NUMA nodes, modules in slots, a disk of every kind, two ports; UEFI.
@@ -43,7 +44,7 @@ pub(super) fn unpack(recording: &str, root: &Path) {
 pub(super) fn inventory(recording: &str) -> Inventory {
     let dir = tempfile::tempdir().unwrap();
     unpack(recording, dir.path());
-    let inventory = collect(&Tree::at(dir.path()));
+    let inventory = collect(&Tree::at(dir.path()), Asker::Control);
     let failures = &inventory.volatile.as_ref().unwrap().failures;
     assert!(failures.is_empty(), "{failures:?}");
     inventory
@@ -184,7 +185,7 @@ fn two_looks_at_one_machine_are_alike() {
 #[test]
 fn an_empty_tree_is_no_machine_and_no_panic() {
     let dir = tempfile::tempdir().unwrap();
-    let found = collect(&Tree::at(dir.path()));
+    let found = collect(&Tree::at(dir.path()), Asker::Control);
     assert!(found.stable.disks.is_empty() && found.stable.nics.is_empty());
     // Without /proc nothing works: that is said.
     assert!(found.volatile.unwrap().failures["cpu"].contains("/proc/cpuinfo"));
@@ -194,10 +195,8 @@ fn an_empty_tree_is_no_machine_and_no_panic() {
 fn a_file_that_never_answers_costs_one_collector() {
     let dir = tempfile::tempdir().unwrap();
     unpack(Q35_SERVER, dir.path());
-    let hanging = dir.path().join("sys/devices/pci0000:00/0000:00:06.0/virtio1/block/vda/size");
-    fs::remove_file(&hanging).unwrap();
-    nix::unistd::mkfifo(&hanging, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let found = collect(&Tree::at(dir.path()));
+    hang(dir.path(), "sys/devices/pci0000:00/0000:00:06.0/virtio1/block/vda/size");
+    let found = collect(&Tree::at(dir.path()), Asker::Control);
     let volatile = found.volatile.unwrap();
     // Whose health is asked is known by the same file.
     assert_eq!(volatile.failures.keys().collect::<Vec<_>>(), ["disks", "health"]);

@@ -2,14 +2,24 @@
 //! the kind of module: SFF-8472 for SFP, SFF-8636 for QSFP, CMIS for QSFP-DD and OSFP; the numbers of the kinds are those
 //! of SFF-8024. What the driver does not read is absent. Modules that only answer by pages over netlink (CMIS behind some
 //! drivers) are not seen.
+//!
+//! The kernel holds its lock of all ports while it reads a cage, for a second and more where drivers try again and again
+//! to reach a module that is not there. So a cage is looked into once, in a thread of its own, and then only after a while or
+//! when the port's link came or went: no module is changed without that.
 
 use std::collections::BTreeMap;
+use std::sync::mpsc::Receiver;
+use std::time::Instant;
 
+use anyhow::Context as _;
 use wire::inventory::{Stable, Transceiver};
 
-use super::collector::Found;
+use super::collector::{Collector, Found, run_all};
 use super::ethtool::Ethtool;
-use crate::nic::ports;
+use super::kept::Kept;
+use super::network::is_up;
+use crate::limits::{CAGES, HARDWARE_KEPT};
+use crate::nic::{Port, ports};
 use crate::tree::Tree;
 
 /// Bytes that are read in one go: from the kind of module to the end of its serial number in each layout.
@@ -19,19 +29,73 @@ const UPPER_PAGE: u32 = 128;
 /// Types that a driver gives to a module's memory: SFF-8079, SFF-8472 (both SFP); all others have an upper page.
 const SFP_MEMORY: [u32; 2] = [1, 2];
 
-pub(super) fn collect(tree: &Tree) -> anyhow::Result<Found> {
-    let mut found = BTreeMap::new();
-    if let Some(ethtool) = tree.is_live().then(Ethtool::open).transpose()? {
-        found.extend(ports(tree).into_iter().filter_map(|port| Some((port.key, read(&ethtool, &port.name)?))));
+/// What a cage held when it was looked into.
+#[derive(Debug, Clone, PartialEq)]
+struct Cage {
+    /// Whether the port had a link then.
+    up: bool,
+    /// The module, if there was one that could be read.
+    module: Option<Transceiver>,
+}
+
+/// What is known of cages, by key of the port.
+static KEPT: Kept<Cage> = Kept::new();
+
+/// Looks into the cages once `network` says that it has what it needs of the ports. A recorded machine has none.
+pub(super) fn collect(tree: &Tree, network: &Receiver<()>) -> anyhow::Result<Found> {
+    if !tree.is_live() {
+        return Ok(Found::new(|_, _| ()));
     }
-    Ok(Found::new(move |stable: &mut Stable, _| {
+    let end = Instant::now() + CAGES;
+    network.recv().context("not read, since the ports themselves were not")?;
+    let ports = ports(tree).into_iter().map(|port| (is_up(tree, &port.name), port)).collect();
+    let (mut modules, failures) = modules(tree, ports, read, end);
+    Ok(Found::new(move |stable: &mut Stable, volatile| {
         for nic in &mut stable.nics {
-            nic.transceiver = found.remove(&nic.key);
+            nic.transceiver = modules.remove(&nic.key);
         }
+        volatile.failures.extend(failures);
     }))
 }
 
-fn read(ethtool: &Ethtool, interface: &str) -> Option<Transceiver> {
+/// Modules by key of their port, and by name why not all were read before `end`; those are known the next time. Of each port
+/// is told whether it has a link.
+fn modules(
+    tree: &Tree,
+    ports: Vec<(bool, Port)>,
+    read: fn(&str) -> Option<Transceiver>,
+    end: Instant,
+) -> (BTreeMap<String, Transceiver>, BTreeMap<String, String>) {
+    let (mut modules, mut failures) = (BTreeMap::new(), BTreeMap::new());
+    let now = Instant::now();
+    let is_due = |(up, port): &&(bool, Port)| KEPT.fresh(&port.key, now).is_none_or(|cage| cage.up != *up);
+    let due = ports.iter().filter(is_due).map(|(up, port)| collector(*up, port.clone(), read)).collect();
+    for outcome in run_all(due, tree, end) {
+        failures.extend(outcome.result.err().map(|why| (outcome.name, why)));
+    }
+    for (_, Port { key, .. }) in ports {
+        let known = KEPT.last(&key).and_then(|cage| cage.module);
+        modules.extend(known.map(|module| (key, module)));
+    }
+    (modules, failures)
+}
+
+/// Looks into one cage and keeps what it holds.
+fn collector(up: bool, Port { name, key }: Port, read: fn(&str) -> Option<Transceiver>) -> Collector<()> {
+    let title = format!("transceiver of {key}");
+    let look = move || {
+        // A port with a link has a module, even where that does not answer just now.
+        let known = || KEPT.last(&key).filter(|_| up)?.module;
+        let module = read(&name).or_else(known);
+        KEPT.keep(&key, Cage { up, module }, Instant::now() + HARDWARE_KEPT);
+        Ok(())
+    };
+    Collector { name: title, read: Box::new(look) }
+}
+
+/// Asks the driver of this interface.
+fn read(interface: &str) -> Option<Transceiver> {
+    let ethtool = Ethtool::open().ok()?;
     let memory = ethtool.module_memory(interface)?;
     let sfp = SFP_MEMORY.contains(&memory);
     let bytes = ethtool.module_bytes(interface, if sfp { 0 } else { UPPER_PAGE }, WINDOW)?;
@@ -101,9 +165,52 @@ fn kind_name(kind: u8) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
+
+    static READS: AtomicUsize = AtomicUsize::new(0);
+    static IS_MUTE: AtomicBool = AtomicBool::new(false);
+
+    /// Cages of which that of `full` has a module, which may be mute.
+    fn cage(interface: &str) -> Option<Transceiver> {
+        READS.fetch_add(1, Ordering::SeqCst);
+        let module = Transceiver { kind: Some("SFP".to_owned()), ..Transceiver::default() };
+        (interface == "full" && !IS_MUTE.load(Ordering::SeqCst)).then_some(module)
+    }
+
+    #[test]
+    fn a_cage_is_looked_into_once_and_again_when_the_link_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::at(dir.path());
+        let port = |name: &str, up| (up, Port { name: name.to_owned(), key: format!("cage test {name}") });
+        let look = |up| {
+            let before = READS.load(Ordering::SeqCst);
+            let ports = vec![port("full", up), port("empty", false)];
+            let (modules, failures) = modules(&tree, ports, cage, Instant::now() + Duration::from_secs(60));
+            assert!(failures.is_empty(), "{failures:?}");
+            (modules.into_keys().collect::<Vec<_>>(), READS.load(Ordering::SeqCst) - before)
+        };
+        let full = vec!["cage test full".to_owned()];
+        assert_eq!(look(true), (full.clone(), 2));
+        assert_eq!(look(true), (full.clone(), 0), "neither the full nor the empty one is asked again");
+        assert_eq!(look(false), (full.clone(), 1), "the link went");
+        IS_MUTE.store(true, Ordering::SeqCst);
+        assert_eq!(look(true), (full, 1), "a port with a link has a module that does not answer");
+        assert_eq!(look(false), (vec![], 1), "it was taken out");
+    }
+
+    #[test]
+    fn no_cage_is_looked_into_before_the_ports_are_read() {
+        let (ended, network) = std::sync::mpsc::channel();
+        drop(ended);
+        let why = collect(&Tree::live(), &network).err().unwrap().to_string();
+        assert!(why.contains("ports"), "{why}");
+        assert!(collect(&Tree::at("/nowhere"), &network).is_ok());
+    }
 
     fn module(kind: u8, layout: &Layout) -> Vec<u8> {
         let mut bytes = vec![0; WINDOW];

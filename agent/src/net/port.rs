@@ -217,7 +217,10 @@ impl Port {
         }
         self.dhcp(&dhcp::Event::Tick, now);
         self.listen(now);
-        self.lldp.can_hear(self.carrier && self.ears.is_some(), now);
+        // Before it is up nobody can tell whether it has a link.
+        if self.is_up() {
+            self.lldp.can_hear(self.carrier && self.ears.is_some(), now);
+        }
         self.lldp.tick(now);
     }
 

@@ -53,7 +53,7 @@ fn commands_configuration_and_unknown_words_are_answered() {
     if !possible(&["unshare"]) {
         return;
     }
-    let commands = json!([{"id": 1, "kind": "refresh"}, {"id": 2, "kind": "doctor"}]);
+    let commands = json!([{"id": 1, "kind": "refresh"}, {"id": 2, "kind": "dance"}]);
     let config = |version: u32, config: Value| json!({"config_version": version, "config": config});
     let server = Server::start(vec![
         none(&json!({"commands": commands})),

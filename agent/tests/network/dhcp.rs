@@ -1,13 +1,10 @@
 //! A DHCP server for what dnsmasq cannot do: leases of ten seconds that are to be extended after one.
 
-use std::fs::File;
 use std::net::{Ipv4Addr, UdpSocket};
-use std::os::fd::AsRawFd as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
 use std::thread;
 
-use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::sandbox::Cable;
@@ -20,14 +17,11 @@ const FIXED: usize = 240;
 /// Grants one address at the other end of the cable, as long as the test runs. Gives the number of extensions so far.
 pub(crate) fn short_leases(cable: &Cable) -> Arc<AtomicUsize> {
     let extensions = Arc::new(AtomicUsize::new(0));
-    let (counter, netns, (ready, wait)) = (Arc::clone(&extensions), cable.server.clone(), mpsc::channel());
+    let counter = Arc::clone(&extensions);
+    let socket = cable.at_server(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 67)).unwrap());
+    setsockopt(&socket, sockopt::BindToDevice, &"srv0".into()).unwrap();
+    socket.set_broadcast(true).unwrap();
     thread::spawn(move || {
-        // Of this thread alone.
-        setns(File::open(format!("/run/netns/{netns}")).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 67)).unwrap();
-        setsockopt(&socket, sockopt::BindToDevice, &"srv0".into()).unwrap();
-        socket.set_broadcast(true).unwrap();
-        ready.send(socket.as_raw_fd()).unwrap();
         let mut request = [0; 2048];
         while let Ok((length, _)) = socket.recv_from(&mut request) {
             // The message type is the client's first option; an extension is asked for from the address itself.
@@ -39,7 +33,6 @@ pub(crate) fn short_leases(cable: &Cable) -> Arc<AtomicUsize> {
             }
         }
     });
-    wait.recv().unwrap();
     extensions
 }
 

@@ -1,5 +1,6 @@
-//! A pushed mirror: the check-in takes it up, the unit `ext` loads from it and from the image, and whatever is wrong with it is
-//! told by name while the check-ins go on. Real squashfs on real loop devices; the test stands in for the supervisor.
+//! A pushed mirror: the check-in takes it up, the unit `ext` loads from it and from the image, and whatever is wrong
+//! with it is told by name while the check-ins go on. Real squashfs on real loop devices; the test stands in for the
+//! supervisor.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -106,8 +107,8 @@ impl Node {
         eventually("candidate", || (self.place.state("config")["candidate"]["version"] == version).then_some(()));
     }
 
-    /// Pushes a configuration and lets the unit `ext` run once that waits for it; gives the state of the configuration as the
-    /// server is told it then.
+    /// Pushes a configuration and lets the unit `ext` run once that waits for it; gives the state of the configuration
+    /// as the server is told it then.
     fn push(&self, version: u64, config: &Value) -> Value {
         self.offer(version, config);
         self.place.prints("run ext");
@@ -228,7 +229,8 @@ fn an_extension_of_the_image_is_loaded_by_hand() {
     }
 }
 
-/// A mirror of which only `good.tcz` can be loaded, and the digests that a server would have taken of it before it went wrong.
+/// A mirror of which only `good.tcz` can be loaded, and the digests that a server would have taken of it before it went
+/// wrong.
 fn bad_mirror() -> (Mirror, BTreeMap<&'static str, String>) {
     let mirror = Mirror::default();
     let (good, bad) = (extension("good", 0), extension("ends", 3));

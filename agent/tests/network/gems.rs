@@ -1,5 +1,5 @@
-//! A pushed gem mirror: the check-in has the unit `gems` run again, which asks that mirror although the image has no CAs. A program
-//! stands in for RubyGems and writes down what it is told; the test stands in for the supervisor.
+//! A pushed gem mirror: the check-in has the unit `gems` run again, which asks that mirror although the image has no CAs. A
+//! program stands in for RubyGems and writes down what it is told; the test stands in for the supervisor.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -64,4 +64,38 @@ fn a_pushed_gem_mirror_is_installed_from_in_an_image_without_cas() {
     let told = fs::read_to_string(place.path("run/gem")).unwrap_or_default();
     let source = format!("--clear-sources --source {uri}/ mk-tool --version >= 1.0\n");
     assert_eq!(told, format!("install --no-document --conservative {source}"));
+}
+
+#[test]
+fn a_pushed_gem_mirror_outlives_a_check_in_that_died_before_it_told_the_unit() {
+    if !possible(&["unshare"]) {
+        return;
+    }
+    let config = json!({"config_version": 1, "config": {"mk_gem_mirror_uri": "http://10.9.0.1/m"}});
+    // Once taken, it is not sent again.
+    let server = Server::start(vec![none(&config), none(&json!({}))]);
+    let place = machine(&[(&server.url(), false)]);
+    let taken = |from: usize| {
+        eventually("configuration in force", || {
+            let seen = server.seen.lock().unwrap();
+            seen.iter().skip(from).any(|s| s.json()["config"]["version"] == 1).then_some(seen.len())
+        })
+    };
+    // Nobody supervises, so that the unit `gems` cannot be told; then the check-in dies.
+    let unit = place.start("checkin");
+    let before = taken(0);
+    drop(unit);
+    let asked = asked(&place);
+    let told = || asked.lock().unwrap().iter().filter(|a| **a == json!({"restart": "gems"})).count();
+    let unit = place.start("checkin");
+    eventually("word to the unit gems", || (told() > 0).then_some(()));
+    // What it has told is kept before it checks in again.
+    let heard = server.seen.lock().unwrap().len();
+    let before = taken(before.max(heard));
+    drop(unit);
+    let count = told();
+    let _unit = place.start("checkin");
+    // One of the former's may have come late, and its own first one goes out before it could tell.
+    taken(before + 2);
+    assert_eq!(told(), count, "it knows by now");
 }

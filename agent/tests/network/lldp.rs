@@ -1,11 +1,10 @@
 //! LLDP on a port, as real frames on the cable: switches that speak with and without VLAN tags, leave, move and shout.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::thread;
 
 use nix::libc;
-use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike as _, sendto, socket};
 use serde_json::Value;
 
@@ -20,18 +19,12 @@ struct Switch {
 
 impl Switch {
     fn at(cable: &Cable) -> Self {
-        let show = must(&format!("ip -n {} -o link show srv0", cable.server));
-        let index: i32 = show.split(':').next().unwrap().trim().parse().unwrap();
-        let netns = cable.server.clone();
-        // A socket stays in the namespace in which it was made, that of this thread alone.
-        let opened = thread::spawn(move || {
-            setns(File::open(format!("/run/netns/{netns}")).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
-            socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None).unwrap()
-        });
+        let open = || socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        let socket = cable.at_server(open);
         let address = libc::sockaddr_ll {
             sll_family: u16::try_from(libc::AF_PACKET).unwrap(),
             sll_protocol: 0x88cc_u16.to_be(),
-            sll_ifindex: index,
+            sll_ifindex: cable.server_index().parse().unwrap(),
             sll_hatype: 0,
             sll_pkttype: 0,
             sll_halen: 6,
@@ -39,7 +32,7 @@ impl Switch {
         };
         // SAFETY: `address` is a whole `sockaddr_ll` of the family that `LinkAddr` asks for.
         let address = unsafe { LinkAddr::from_raw((&raw const address).cast(), None) }.unwrap();
-        Self { socket: opened.join().unwrap(), address }
+        Self { socket, address }
     }
 
     fn sends(&self, frame: &[u8]) {

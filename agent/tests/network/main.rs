@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs where the agent may not")]
 
 mod checkin;
+mod commands;
 mod dhcp;
 mod extensions;
 mod gems;
@@ -14,6 +15,7 @@ mod original;
 mod port;
 mod sandbox;
 mod server;
+mod site;
 mod ways;
 
 use std::fs;

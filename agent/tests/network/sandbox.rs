@@ -4,8 +4,11 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sched::{CloneFlags, setns};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -20,7 +23,7 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
             return found;
         }
         assert!(Instant::now() < end, "no {what} within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -195,7 +198,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if thread::panicking() {
             for unit in ["net", "checkin", "console"] {
                 eprintln!("--- log of {unit}:\n{}", self.log(unit));
             }
@@ -229,7 +232,9 @@ impl Cable {
 
     /// A cable for the test of this name, between 10.9.0.1 and `eth0`.
     pub(crate) fn new(test: &str) -> Self {
-        let id = format!("{test}{}", std::process::id());
+        /// Tests may be given the same name.
+        static CABLES: AtomicUsize = AtomicUsize::new(0);
+        let id = format!("{test}{}-{}", std::process::id(), CABLES.fetch_add(1, Ordering::Relaxed));
         let (server, node) = (format!("mks-{id}"), format!("mkn-{id}"));
         must(&format!("ip netns add {node}"));
         Self::lay(server, node, "10.9.0.1", "eth0", Self::MAC)
@@ -261,6 +266,22 @@ impl Cable {
             .stderr(Stdio::null())
             .spawn();
         Unit(child.unwrap())
+    }
+
+    /// Opens something at the other end: a socket stays in the namespace in which it was made.
+    pub(crate) fn at_server<T: Send>(&self, open: impl FnOnce() -> T + Send) -> T {
+        let there = fs::File::open(format!("/run/netns/{}", self.server)).unwrap();
+        // In a thread of its own, which alone goes there.
+        let opened = || {
+            setns(there, CloneFlags::CLONE_NEWNET).unwrap();
+            open()
+        };
+        thread::scope(|scope| scope.spawn(opened).join().unwrap())
+    }
+
+    /// Number of the port at the other end.
+    pub(crate) fn server_index(&self) -> String {
+        index(&self.server, "srv0")
     }
 
     /// Puts another port in the place of the node's end of the cable, by this script of `ip` commands.

@@ -66,7 +66,7 @@ fn of_two_networks_the_one_that_reaches_the_server_is_found() {
     // The server is behind the second network's gateway. Both networks offer a default route, and the kernel takes the
     // first one's, which leads nowhere.
     must(&format!("ip -n {0} link set lo up; ip -n {0} addr add 10.7.0.1/32 dev lo", good.server));
-    let listener = within(&good.server, || TcpListener::bind("10.7.0.1:8150").unwrap());
+    let listener = good.at_server(|| TcpListener::bind("10.7.0.1:8150").unwrap());
     let server = Server::on(listener, vec![none(&json!({}))]);
     let place = Place::with_ports("razor.server=http://10.7.0.1:8150", &[&dead, &good]);
     let _dhcp = (
@@ -100,7 +100,7 @@ fn a_name_server_that_is_silent_fails_or_lies_is_named() {
     let options = [RANGE, "--port=0", "--dhcp-option=6,10.9.0.1"];
     let _dhcp = cable.dnsmasq(&place.path("leases"), &options);
     // Nobody answers, and nobody says so.
-    let silent = within(&cable.server, || UdpSocket::bind("10.9.0.1:53").unwrap());
+    let silent = cable.at_server(|| UdpSocket::bind("10.9.0.1:53").unwrap());
     let (_console, _net, _checkin) = (place.start("console"), place.start("net"), place.start("checkin"));
     let says = |words: &[&str]| {
         eventually(words[0], || {
@@ -121,7 +121,7 @@ fn a_name_server_that_is_silent_fails_or_lies_is_named() {
     );
     drop(silent);
     let dns = |answer: fn(&mut Vec<u8>)| {
-        let socket = within(&cable.server, || UdpSocket::bind("10.9.0.1:53").unwrap());
+        let socket = cable.at_server(|| UdpSocket::bind("10.9.0.1:53").unwrap());
         socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         NameServer::start(socket, answer)
     };
@@ -136,7 +136,7 @@ fn a_name_server_that_is_silent_fails_or_lies_is_named() {
     let doctor = place.prints("doctor");
     assert!(doctor.contains("\nname        ok      10.9.0.77\nconnection  FAILED  "), "{doctor}");
     drop(wrong);
-    let listener = within(&cable.server, || TcpListener::bind("10.9.0.1:8150").unwrap());
+    let listener = cable.at_server(|| TcpListener::bind("10.9.0.1:8150").unwrap());
     let server = Server::on(listener, vec![none(&json!({"interval": 1}))]);
     let _right = dns(|reply| record(reply, Ipv4Addr::new(10, 9, 0, 1)));
     // A guess may stand in for the named one while an attempt at the wrong address still goes on.
@@ -153,18 +153,6 @@ fn a_name_server_that_is_silent_fails_or_lies_is_named() {
     let asked = |seen: &Seen| seen.line.starts_with("POST ") && seen.header("host") == "mk.lab.example:8150";
     assert!(server.seen.lock().unwrap().iter().any(asked));
     assert!(fs::read_to_string(place.path("etc/resolv.conf")).unwrap().contains("10.9.0.1"));
-}
-
-/// Does something in a network namespace.
-fn within<T: Send>(netns: &str, act: impl FnOnce() -> T + Send) -> T {
-    let path = format!("/run/netns/{netns}");
-    thread::scope(|scope| {
-        let run = scope.spawn(|| {
-            nix::sched::setns(fs::File::open(path).unwrap(), nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-            act()
-        });
-        run.join().unwrap()
-    })
 }
 
 /// Answers each question in one way until it is dropped.

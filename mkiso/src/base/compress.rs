@@ -20,7 +20,8 @@ pub const DRIVERS: Packing = Packing::Zstd { block: 128 * 1024 };
 const BLOCK: u32 = 1024 * 1024;
 /// How the other extensions are packed.
 pub const ORDINARY: Packing = Packing::Zstd { block: BLOCK };
-/// How extensions are packed that are seldom loaded. Open VM Tools has 2.1 MB with zstd, 1.9 with xz, 1.8 with its filter for x86 code.
+/// How extensions are packed that are seldom loaded. Open VM Tools has 2.1 MB with zstd, 1.9 with xz, 1.8 with its
+/// filter for x86 code.
 pub const SELDOM: Packing = Packing::Xz { block: BLOCK };
 
 /// An extension to be written.

@@ -30,9 +30,9 @@ enum By {
     Chance,
 }
 
-/// What `prove` makes of the base that is built on, and the SHA-256 of the base. Says in one line which it is and why. A Tiny
-/// Core that nobody named is passed over for Debian where its mirrors do not give it, or it does not pass; what was chosen is
-/// written to `image.lock` once it has passed.
+/// What `prove` makes of the base that is built on, and the SHA-256 of the base. Says in one line which it is and why.
+/// A Tiny Core that nobody named is passed over for Debian where its mirrors do not give it, or it does not pass; what
+/// was chosen is written to `image.lock` once it has passed.
 ///
 /// # Errors
 /// It cannot be had: why, and what to do. What is wrong on this machine or in the description leads to no other base.

@@ -1,5 +1,5 @@
-//! A base that an image can be built on: opened, with the extensions that the image has, and with every kernel module that it
-//! requires.
+//! A base that an image can be built on: opened, with the extensions that the image has, and with every kernel module
+//! that it requires.
 
 use std::path::Path;
 

@@ -1,5 +1,6 @@
 //! The files of a gem mirror: the gems, the indexes that `gem install --source` reads (`specs.4.8.gz` and its sisters,
-//! `quick/Marshal.4.8/*.gemspec.rz`), and those that this builder reads (`info/NAME`, `versions`). The same gems make the same files.
+//! `quick/Marshal.4.8/*.gemspec.rz`), and those that this builder reads (`info/NAME`, `versions`). The same gems make
+//! the same files.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

@@ -1,6 +1,6 @@
-//! The image's gem mirror: the gems of `gem-list/gem.list` with all that they need, from a gem server or a folder, verified, laid
-//! out as the agent's mirror on port 2158 serves it. What was taken is pinned in `image.lock` ([`pins`]). An empty list makes
-//! no mirror. No Ruby is needed or run.
+//! The image's gem mirror: the gems of `gem-list/gem.list` with all that they need, from a gem server or a folder,
+//! verified, laid out as the agent's mirror on port 2158 serves it. What was taken is pinned in `image.lock`
+//! ([`pins`]). An empty list makes no mirror. No Ruby is needed or run.
 
 pub mod index;
 pub mod list;

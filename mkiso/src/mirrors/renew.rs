@@ -1,5 +1,6 @@
-//! Taking anew what is pinned of a series of Tiny Core: first all of it is there, in a folder of its own; then its pins take the
-//! place of the former ones in one write, and its files that of the former files. What fails before leaves both as they were.
+//! Taking anew what is pinned of a series of Tiny Core: first all of it is there, in a folder of its own; then its pins
+//! take the place of the former ones in one write, and its files that of the former files. What fails before leaves
+//! both as they were.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +13,8 @@ use crate::base::Iso;
 use crate::base::lock::Lock;
 use crate::build::choose;
 
-/// Folder of what is taken anew, beside that of the downloads. What a run that failed left there spares the next one a download.
+/// Folder of what is taken anew, beside that of the downloads. What a run that failed left there spares the next one a
+/// download.
 const FOLDER: &str = "tinycore.new";
 /// Where the former files are while these take their place.
 const ASIDE: &str = "former";

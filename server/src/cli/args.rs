@@ -115,7 +115,7 @@ pub enum Nodes {
         #[command(flatten)]
         how: How,
     },
-    /// Tell a node to boot anew at its next check-in.
+    /// Tell a node to boot anew.
     Reboot {
         /// Its name, such as node1.
         name: String,
@@ -123,13 +123,76 @@ pub enum Nodes {
         #[command(flatten)]
         how: How,
     },
-    /// Tell a node to switch off at its next check-in.
+    /// Tell a node to switch off.
     Poweroff {
         /// Its name, such as node1.
         name: String,
         /// How.
         #[command(flatten)]
         how: How,
+    },
+    /// Have a node take stock of its machine again and report everything.
+    Refresh {
+        /// Its name, such as node1.
+        name: String,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
+    /// Have a node examine its way to the server, step by step; what it found comes into its log.
+    Doctor {
+        /// Its name, such as node1.
+        name: String,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
+    /// Have a light of a node's machine blink: that of its BMC, else that of a network port.
+    Identify {
+        /// Its name, such as node1.
+        name: String,
+        /// For so long; 0 switches the light off.
+        #[arg(long, value_name = "S", default_value_t = wire::limits::DEFAULT_IDENTIFY_S)]
+        seconds: u32,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
+    /// Have a node load an extension of its image, or of the mirror that it was told.
+    LoadExtension {
+        /// Its name, such as node1.
+        name: String,
+        /// Name of the extension, such as htop.
+        extension: String,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
+    /// Have a node send a bundle of its logs and state.
+    Collect {
+        /// Its name, such as node1.
+        name: String,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
+    /// The bundles of logs and state that a node sent, newest first.
+    Bundles {
+        /// Its name, such as node1.
+        name: String,
+        /// Print the API's JSON instead.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Save a bundle of a node's logs and state as a file.
+    Bundle {
+        /// Its name, such as node1.
+        name: String,
+        /// The command that asked for it; without this, the newest.
+        command: Option<u64>,
+        /// Where to; without this, NAME-COMMAND.tar.gz in the current folder.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// Replace all hardware values of a node.
     SetHwInfo {

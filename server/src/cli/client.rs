@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
+use axum::body::Bytes;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use wire::error::Problem;
@@ -88,13 +89,28 @@ impl Client {
         self.document(request.body(source).send().await).await
     }
 
+    /// The file at `path`.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses.
+    pub async fn download(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        let request = self.http.get(format!("{}{path}", self.base)).timeout(CLIENT_TIMEOUT);
+        Ok(self.body(request.send().await).await?.to_vec())
+    }
+
     async fn document(&self, answer: reqwest::Result<Response>) -> anyhow::Result<Value> {
+        let body = self.body(answer).await?;
+        serde_json::from_slice(&body)
+            .with_context(|| format!("{} answered something else than JSON; is it an mk-server?", self.base))
+    }
+
+    /// The body of a good answer.
+    async fn body(&self, answer: reqwest::Result<Response>) -> anyhow::Result<Bytes> {
         let response = answer.map_err(|error| self.unreachable(error))?;
         let status = response.status();
         let body = response.bytes().await.with_context(|| format!("the answer of {} broke off", self.base))?;
         if status.is_success() {
-            return serde_json::from_slice(&body)
-                .with_context(|| format!("{} answered something else than JSON; is it an mk-server?", self.base));
+            return Ok(body);
         }
         match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) => bail!(Refused { status, problem }),

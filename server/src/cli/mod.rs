@@ -2,6 +2,7 @@
 //! else to standard error.
 
 pub mod args;
+pub mod bundles;
 pub mod client;
 pub mod config;
 pub mod explain;

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use crate::cli::args::Nodes;
 use crate::cli::client::Client;
-use crate::cli::{give, log, print, print_json, show, table};
+use crate::cli::{bundles, give, log, print, print_json, show, table};
 use crate::describe::Node;
 use crate::human;
 
@@ -32,6 +32,17 @@ pub async fn run(client: &Client, command: Nodes) -> anyhow::Result<()> {
         Nodes::Reinstall { name, how } => give(client, "reinstall-node", json!({"name": name}), how).await,
         Nodes::Reboot { name, how } => give(client, "reboot-node", json!({"name": name}), how).await,
         Nodes::Poweroff { name, how } => give(client, "poweroff-node", json!({"name": name}), how).await,
+        Nodes::Refresh { name, how } => give(client, "refresh-node", json!({"name": name}), how).await,
+        Nodes::Doctor { name, how } => give(client, "doctor-node", json!({"name": name}), how).await,
+        Nodes::Identify { name, seconds, how } => {
+            give(client, "identify-node", json!({"name": name, "seconds": seconds}), how).await
+        }
+        Nodes::LoadExtension { name, extension, how } => {
+            give(client, "load-extension", json!({"name": name, "extension": extension}), how).await
+        }
+        Nodes::Collect { name, how } => give(client, "collect-logs", json!({"name": name}), how).await,
+        Nodes::Bundles { name, json } => bundles::list(client, &name, json).await,
+        Nodes::Bundle { name, command, out } => bundles::save(client, &name, command, out).await,
         Nodes::SetHwInfo { name, values, how } => {
             let body = json!({"node": name, "hw_info": hw_info(&values)?});
             give(client, "set-node-hw-info", body, how).await

@@ -164,15 +164,18 @@ impl Node {
         }
     }
 
-    /// The command that waits for it.
+    /// The commands that wait for it.
     fn told(&self) -> String {
-        let command = &self.document["command"];
-        let Some(kind) = command["kind"].as_str() else { return String::new() };
-        let until = human::stamp(command["expires"].as_str().unwrap_or_default());
-        match command["sent"].as_str() {
-            Some(at) => format!("{kind}: sent {}, not acknowledged yet", human::stamp(at)),
-            None => format!("{kind}: sent with its next check-in until {until}"),
-        }
+        let told = |command: &Value| {
+            let kind = command["kind"].as_str().unwrap_or_default();
+            let until = human::stamp(command["expires"].as_str().unwrap_or_default());
+            match command["sent"].as_str() {
+                Some(at) => format!("{kind}: sent {}, not acknowledged yet", human::stamp(at)),
+                None => format!("{kind}: sent with its next check-in until {until}"),
+            }
+        };
+        let commands: Vec<String> = self.document["commands"].as_array().into_iter().flatten().map(told).collect();
+        commands.join("; ")
     }
 
     fn configuration(&self) -> String {

@@ -115,8 +115,8 @@ pub async fn report(
     Ok(Json(content))
 }
 
-/// `GET /api/collections/events`: what happened, oldest first: the newest `limit` entries, or those `after` the `cursor` of an
-/// earlier answer; `node` and `since` (RFC 3339) restrict it. `more` tells that there are further ones.
+/// `GET /api/collections/events`: what happened, oldest first: the newest `limit` entries, or those `after` the
+/// `cursor` of an earlier answer; `node` and `since` (RFC 3339) restrict it. `more` tells that there are further ones.
 ///
 /// # Errors
 /// When there is no such node, or for a bad parameter.
@@ -136,9 +136,9 @@ pub async fn events(Handle(state): Handle<State>, Query(pairs): Query<Pairs>) ->
     let wanted = Wanted { node, since: since.transpose()?, part, limit: page(&pairs)?.limit };
     let feed = feed::read(&state.store.readers, &wanted).await?;
     if let Part::After(place) = part
-        && feed.end.is_before(place)
+        && feed.is_lost
     {
-        let error = format!("the log ends before {place}: it was restored from an older copy, or begun anew");
+        let error = format!("the log does not go on from {place}: it was restored from an older copy, or begun anew");
         let remedy = "Begin with its newest entries: leave out `after`.";
         return Err(Failure::new(StatusCode::GONE, "log_began_anew", error, remedy));
     }

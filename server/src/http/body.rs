@@ -1,5 +1,5 @@
-//! Receiving the body of a check-in within its limits: size, time, and the memory that all bodies together, and those of one
-//! address, may take.
+//! Receiving the body of a check-in or bundle within its limits: size, time, and the memory that all bodies together, and
+//! those of one address, may take.
 //!
 //! Without the last two, clients that send half a body each would take `connections × size` of memory, or one of them all
 //! that there is.
@@ -12,11 +12,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::{Body, HttpBody as _};
 use axum::http::StatusCode;
 use http_body_util::BodyExt as _;
-use wire::limits::MAX_CHECKIN_BODY;
+use wire::limits::{MAX_BUNDLE, MAX_CHECKIN_BODY};
 
 use crate::http::peer::source;
 use crate::http::problem::Failure;
 use crate::limits::{BODIES_MEMORY, BODY_TIMEOUT, MAX_DISCARDED, PEER_BODIES_MEMORY};
+
+/// What a body may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Most {
+    /// Most bytes.
+    bytes: usize,
+    /// What to do where there are more.
+    remedy: &'static str,
+}
+
+/// Of a check-in.
+pub const CHECKIN: Most = Most { bytes: MAX_CHECKIN_BODY, remedy: "Exclude facts with mk_fact_excl_pattern." };
+/// Of a bundle.
+pub const BUNDLE: Most = Most { bytes: MAX_BUNDLE, remedy: "Leave out the oldest, as mk-agent does." };
 
 /// Memory for all bodies that are being received or worked on.
 #[derive(Debug, Clone)]
@@ -104,13 +118,14 @@ pub struct Received {
 }
 
 impl Budget {
-    /// Receives a body from `peer`.
+    /// Receives a body of at most so much from `peer`.
     ///
     /// # Errors
     /// When it is too large, too slow, breaks off, or there is no memory for it now.
-    pub async fn receive(&self, body: Body, peer: SocketAddr) -> Result<Received, Failure> {
+    pub async fn receive(&self, body: Body, peer: SocketAddr, most: Most) -> Result<Received, Failure> {
         let announced = body.size_hint().lower();
-        let Ok(parts) = tokio::time::timeout(BODY_TIMEOUT, self.collect(body, source(peer.ip()))).await else {
+        let Ok(parts) = tokio::time::timeout(BODY_TIMEOUT, self.collect(body, source(peer.ip()), most.bytes)).await
+        else {
             let error = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
             let remedy = "Check the network, then send it again.";
             return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "too_slow", error, remedy));
@@ -122,33 +137,32 @@ impl Budget {
         if let Some(full) = parts.starved {
             return Err(busy(full, peer));
         }
-        if parts.total > MAX_CHECKIN_BODY {
+        if parts.total > most.bytes {
             let size = announced.max(parts.total as u64);
-            let error = format!("the body has {size} bytes or more; at most {MAX_CHECKIN_BODY} are taken");
-            let remedy = "Exclude facts with mk_fact_excl_pattern.";
-            return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error, remedy));
+            let error = format!("the body has {size} bytes or more; at most {} are taken", most.bytes);
+            return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error, most.remedy));
         }
         Ok(Received { bytes: parts.bytes, _share: parts.share })
     }
 
     /// What is over the limit is thrown away up to a limit of its own, since a client that is cut off while it sends does
     /// not get to read why.
-    async fn collect(&self, mut body: Body, peer: IpAddr) -> Result<Parts, axum::Error> {
+    async fn collect(&self, mut body: Body, peer: IpAddr, most: usize) -> Result<Parts, axum::Error> {
         let share = Share { budget: self.clone(), peer, bytes: 0 };
         let mut parts = Parts { bytes: Vec::new(), total: 0, share, starved: None };
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
             parts.total += data.len();
-            if parts.total <= MAX_CHECKIN_BODY && parts.starved.is_none() {
+            if parts.total <= most && parts.starved.is_none() {
                 parts.starved = parts.share.grow(data.len()).err();
             }
-            if parts.total > MAX_CHECKIN_BODY || parts.starved.is_some() {
+            if parts.total > most || parts.starved.is_some() {
                 parts.bytes = Vec::new();
                 parts.share.clear();
             } else {
                 parts.bytes.extend_from_slice(&data);
             }
-            if parts.total > MAX_CHECKIN_BODY + MAX_DISCARDED {
+            if parts.total > most + MAX_DISCARDED {
                 break;
             }
         }
@@ -159,12 +173,12 @@ impl Budget {
 fn busy(full: Full, peer: SocketAddr) -> Failure {
     let error = match full {
         Full::Server => {
-            tracing::warn!(%peer, "refused a check-in: bodies of {} MiB are being received", BODIES_MEMORY >> 20);
+            tracing::warn!(%peer, "refused a body: others of {} MiB are being received", BODIES_MEMORY >> 20);
             "the server is receiving as many bodies as it has memory for"
         }
         Full::Peer => {
             let most = PEER_BODIES_MEMORY >> 20;
-            tracing::warn!(%peer, "refused a check-in: this address is sending bodies of {most} MiB already");
+            tracing::warn!(%peer, "refused a body: this address is sending bodies of {most} MiB already");
             "the server is receiving as many bodies of this address as it takes from one"
         }
     };
@@ -189,7 +203,10 @@ mod tests {
 
     async fn receive(budget: &Budget, peer: u8, bytes: usize) -> Result<Received, String> {
         let body = Body::from(vec![b'x'; bytes]);
-        budget.receive(body, SocketAddr::from(([127, 0, 0, peer], 1))).await.map_err(|f| f.problem().error.clone())
+        budget
+            .receive(body, SocketAddr::from(([127, 0, 0, peer], 1)), CHECKIN)
+            .await
+            .map_err(|f| f.problem().error.clone())
     }
 
     #[tokio::test]

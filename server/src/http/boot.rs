@@ -1,4 +1,5 @@
-//! `/svc/boot`, `/svc/boot/why`, `/svc/nodeid` and the bootstrap script: what a machine asks before it runs anything of ours.
+//! `/svc/boot`, `/svc/boot/why`, `/svc/nodeid` and the bootstrap script: what a machine asks before it runs anything of
+//! ours.
 
 use axum::Json;
 use axum::extract::{Query, State as Handle};

@@ -9,6 +9,7 @@ use axum::http::HeaderMap;
 use wire::checkin::CheckinReply;
 
 use crate::http::State;
+use crate::http::body::CHECKIN;
 use crate::http::message;
 use crate::http::problem::Failure;
 use crate::http::svc::node_id;
@@ -51,9 +52,9 @@ async fn checkin(
     body: Body,
 ) -> Result<Json<CheckinReply>, Failure> {
     message::content_type(headers)?;
-    let received = state.bodies.receive(body, peer).await?;
+    let received = state.bodies.receive(body, peer, CHECKIN).await?;
     let body = &received.bytes;
-    let key = message::signer(headers, body)?;
+    let key = message::signer(headers, &wire::sign::message(body))?;
     let request = message::parse(body)?;
     let url_id = id.as_deref().map(node_id).transpose()?;
     let said = Said::of(&request, &state.config)?;

@@ -1,13 +1,15 @@
 //! Reading a check-in's bytes: form, limits, signature. Pure, and never panics, whatever comes.
 
-use axum::http::{HeaderMap, header};
+use axum::extract::Query;
+use axum::http::{HeaderMap, Uri, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::signature::{ED25519, UnparsedPublicKey};
+use serde::de::DeserializeOwned;
 use wire::checkin::{CheckinRequest, Facts};
 use wire::limits::{MAX_COMPONENTS, MAX_FACT_NAME, MAX_FACTS};
 use wire::routes::{JSON, KEY_HEADER, SIGNATURE_HEADER};
-use wire::sign::{KEY_LEN, SIGNATURE_LEN, message};
+use wire::sign::{KEY_LEN, SIGNATURE_LEN};
 
 use crate::registry::Refusal;
 
@@ -100,11 +102,34 @@ fn ours(request: &CheckinRequest, boot_id: &str) -> Result<(), Refusal> {
     }
 }
 
-/// The key that signed `body`; nothing when the request is unsigned.
+/// Reads the query of a request.
+///
+/// # Errors
+/// Names what is wrong with it.
+pub fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Refusal> {
+    let Query(read) = Query::try_from_uri(uri).map_err(|why| {
+        let error = format!("the query of {} is not understood: {why}", uri.path());
+        Refusal::new(400, "bad_query", error, "Update the agent, or report this as its fault.")
+    })?;
+    Ok(read)
+}
+
+/// The key that signed a request which must be.
+///
+/// # Errors
+/// When it is unsigned, or as for [`signer`].
+pub fn speaker(headers: &HeaderMap, signed: &[u8]) -> Result<Vec<u8>, Refusal> {
+    signer(headers, signed)?.ok_or_else(|| {
+        let error = format!("the request is not signed: it has no {KEY_HEADER}");
+        Refusal::new(401, "not_signed", error, "Only agents that checked in with a key can ask this.")
+    })
+}
+
+/// The key that signed these bytes; nothing when the request is unsigned.
 ///
 /// # Errors
 /// When only one of the two headers is there, one is malformed, or the signature is not that key's.
-pub fn signer(headers: &HeaderMap, body: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
+pub fn signer(headers: &HeaderMap, signed: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
     let (key, signature) = match (headers.get(KEY_HEADER), headers.get(SIGNATURE_HEADER)) {
         (None, None) => return Ok(None),
         (Some(key), Some(signature)) => (key, signature),
@@ -121,8 +146,8 @@ pub fn signer(headers: &HeaderMap, body: &[u8]) -> Result<Option<Vec<u8>>, Refus
     };
     let key = bytes(key, KEY_HEADER, KEY_LEN)?;
     let signature = bytes(signature, SIGNATURE_HEADER, SIGNATURE_LEN)?;
-    UnparsedPublicKey::new(&ED25519, &key).verify(&message(body), &signature).map_err(|_| {
-        let error = "the signature is not that of this body by this key";
+    UnparsedPublicKey::new(&ED25519, &key).verify(signed, &signature).map_err(|_| {
+        let error = "the signature is not that of this request by this key";
         Refusal::new(
             401,
             "bad_signature",
@@ -188,9 +213,10 @@ mod tests {
         let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
         let mut headers = HeaderMap::new();
         assert_eq!(signer(&headers, b"body").unwrap(), None);
+        assert_eq!(speaker(&headers, b"body").unwrap_err().problem.code, "not_signed");
         headers.insert(KEY_HEADER, STANDARD.encode(pair.public_key()).parse().unwrap());
         assert_eq!(signer(&headers, b"body").unwrap_err().status, 400, "a key without a signature");
-        headers.insert(SIGNATURE_HEADER, STANDARD.encode(pair.sign(&message(b"body"))).parse().unwrap());
+        headers.insert(SIGNATURE_HEADER, STANDARD.encode(pair.sign(b"body")).parse().unwrap());
         assert_eq!(signer(&headers, b"body").unwrap().as_deref(), Some(pair.public_key().as_ref()));
         assert_eq!(signer(&headers, b"Body").unwrap_err().status, 401);
         headers.insert(KEY_HEADER, "AAAA".parse().unwrap());

@@ -5,6 +5,7 @@ pub mod access;
 pub mod api;
 pub mod body;
 pub mod boot;
+pub mod bundle;
 pub mod checkin;
 pub mod configs;
 pub mod conflicts;
@@ -21,6 +22,7 @@ pub mod peer;
 pub mod problem;
 pub mod query;
 pub mod svc;
+pub mod wait;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,11 +31,13 @@ use axum::Router;
 use axum::routing::{get, post};
 use wire::routes;
 
+use crate::bundles::Bundles;
 use crate::config::Config;
 use crate::image::Images;
 use crate::mirror::Hashing;
 use crate::page::{ICON_PATH, SCRIPT_PATH, STYLE_PATH};
 use crate::store::Store;
+use crate::waits::Waits;
 
 /// What every handler works with.
 #[derive(Debug, Clone)]
@@ -50,8 +54,12 @@ pub struct State {
     pub own_url: Arc<str>,
     /// Hashes what nodes are to load from mirrors.
     pub hashing: Hashing,
-    /// Memory for bodies of check-ins.
+    /// Memory for bodies of check-ins and bundles.
     pub bodies: body::Budget,
+    /// Files of bundles.
+    pub bundles: Bundles,
+    /// Nodes that wait to be told something.
+    pub waits: Waits,
 }
 
 /// Only what images of the Tiny Core era call, for the port that is built into them.
@@ -68,7 +76,9 @@ pub fn router(state: State) -> Router {
         .route(routes::NODE_ID, get(boot::node_id))
         .route(routes::CHECKIN, post(checkin::without_id))
         .route("/svc/checkin/{id}", post(checkin::with_id))
+        .route("/svc/bundle/{id}", post(bundle::add))
         .route("/svc/log/{id}", get(svc::log))
+        .route("/svc/wait/{id}", get(wait::wait))
         .route("/svc/mk/extension.zip", get(extension::zip))
         .route("/svc/repo/{*path}", get(images::repo))
         .route(routes::BOOTSTRAP, get(boot::bootstrap))
@@ -79,6 +89,8 @@ pub fn router(state: State) -> Router {
         .route("/api/collections/nodes/{name}/log", get(api::log))
         .route("/api/collections/nodes/{name}/reports", get(api::reports))
         .route("/api/collections/nodes/{name}/reports/{id}", get(api::report))
+        .route("/api/collections/nodes/{name}/bundles", get(bundle::list))
+        .route("/api/collections/nodes/{name}/bundles/{command}", get(bundle::get))
         .route("/api/collections/events", get(api::events))
         .route("/api/collections/images", get(images::list).post(images::add))
         .route("/api/commands/use-image", post(images::choose))

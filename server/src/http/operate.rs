@@ -11,7 +11,7 @@ use wire::limits::MAX_COMMAND_BODY;
 
 use crate::http::problem::Failure;
 use crate::http::query::Pairs;
-use crate::http::{State, api};
+use crate::http::{State, api, bundle};
 use crate::limits::MAX_CONFLICTS;
 use crate::mirror;
 use crate::registry::operate::{Done, NAMES, Operate, Operation};
@@ -82,8 +82,23 @@ pub async fn command(
 /// # Errors
 /// For what the operation refuses.
 pub async fn carry_out(state: &State, operation: Operation, dry_run: bool) -> Result<Done, Failure> {
+    let deletes = matches!(operation, Operation::DeleteNode { .. });
+    let is_for_all = matches!(operation, Operation::SetConfig { node: None, .. });
     let work = Operate { config: state.config.clone(), now: now_ms(), operation, dry_run };
-    Ok(state.store.writer.write(work).await??)
+    let done = state.store.writer.write(work).await??;
+    if dry_run {
+        return Ok(done);
+    }
+    if deletes {
+        bundle::tidy(state).await;
+    }
+    if is_for_all {
+        state.waits.wake_all();
+    }
+    for node in done.node.into_iter().chain(done.other) {
+        state.waits.wake(node);
+    }
+    Ok(done)
 }
 
 fn bad_body(name: &str, why: &str) -> Refusal {

@@ -8,9 +8,8 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::describe::Node;
-use crate::http::State;
-use crate::http::api;
 use crate::http::problem::Failure;
+use crate::http::{State, api, bundle};
 use crate::limits::{LOG_ON_NODE_PAGE, NODES_ON_PAGE, REPORTS_ON_NODE_PAGE, ROWS_ON_PAGE};
 use crate::page::{self, List};
 use crate::registry::offers;
@@ -148,7 +147,8 @@ pub async fn node(Handle(state): Handle<State>, Path(name): Path<String>, query:
     let document = view::node(db, id).await?.ok_or_else(|| api::unknown(&name))?;
     let log = log_of(&state, Some(id), Part::Newest, LOG_ON_NODE_PAGE).await?;
     let reports = view::reports(db, id, Page { start: 0, limit: REPORTS_ON_NODE_PAGE }).await?;
-    Ok(shown(page::node(&Node::read(document.into())?, &log, &reports, OffsetDateTime::now_utc())))
+    let bundles = bundle::of_node(&state, id).await?;
+    Ok(shown(page::node(&Node::read(document.into())?, &log, &reports, &bundles, OffsetDateTime::now_utc())))
 }
 
 /// `GET /nodes/{name}/log`: newest first; `before` goes back.

@@ -20,6 +20,8 @@ pub struct Comparison {
     pub copied: Vec<Group>,
     /// Groups that the node has and the machine does not show, or not yet.
     pub unseen: Vec<Group>,
+    /// Sets of which something that the node has is not in the machine.
+    pub lacking: Vec<Group>,
 }
 
 impl Comparison {
@@ -36,6 +38,9 @@ impl Comparison {
             let shared = old.intersection(new).count();
             if group.is_set() && old == new {
                 result.same.push(group);
+            }
+            if group.is_set() && shared < old.len() {
+                result.lacking.push(group);
             }
             if 2 * shared >= old.len().min(new.len()) && shared > 0 {
                 result.agree.push(group);
@@ -66,9 +71,12 @@ impl Comparison {
     /// True when memory or disks are known, and all that the node has of them is there.
     fn has_all_parts(&self) -> bool {
         let parts = [Group::Dimm, Group::Disk];
-        let known =
-            |g: &Group| [&self.agree, &self.differ, &self.partly, &self.unseen].iter().any(|list| list.contains(g));
-        parts.iter().any(|g| self.same.contains(g)) && parts.iter().all(|g| self.same.contains(g) || !known(g))
+        parts.iter().any(|g| self.same.contains(g)) && parts.iter().all(|g| self.same.contains(g) || !self.knows(g))
+    }
+
+    /// True when the node has a value in this group.
+    fn knows(&self, group: &Group) -> bool {
+        [&self.agree, &self.differ, &self.partly, &self.unseen].iter().any(|list| list.contains(group))
     }
 
     /// True when nothing but the board is another one: it stands in the same enclosure by both its numbers, with a network
@@ -101,10 +109,15 @@ impl Comparison {
         let kept = [Group::Dimm, Group::Disk].iter().any(|g| self.agree.contains(g));
         // Numbers may all be copies of the vendor's; two parts are not replaced at once along with the ports.
         let outweighed = self.differ.len() >= 2 && self.differ.len() > self.agree.len() - self.copied.len();
-        // All that is known beside the ports may be one set: memory or disks, of firmware without any number.
-        let proved = self.agree.iter().any(|g| !self.copied.contains(g));
+        // All that is known beside the ports may be one set: memory or disks, of firmware without any number. Then ports prove
+        // nothing of which some are gone: others may have come out of it.
+        let ports_kept = self.agree.contains(&Group::Nic) && !self.lacking.contains(&Group::Nic);
+        let proved = ports_kept || self.agree.iter().any(|g| *g != Group::Nic && !self.copied.contains(g));
         let parts_alone = parts > usize::from(board) && !proved && nics_changed;
-        (outweighed && !self.is_but_for_board()) || (parts >= 2 && !kept && nics_changed) || parts_alone
+        // Less than half of the ports in common, and nothing else: a card of it, or of the other one.
+        let few_ports =
+            nics_changed && self.partly == [Group::Nic] && self.agree.iter().all(|g| self.copied.contains(g));
+        few_ports || (outweighed && !self.is_but_for_board()) || (parts >= 2 && !kept && nics_changed) || parts_alone
     }
 
     /// True when all that speaks for this node speaks for the other one too, and more speaks against it, not ports alone.
@@ -128,6 +141,18 @@ impl Comparison {
             && has_parts(other)
             && !has_parts(self)
             && self.agree.iter().all(|group| other.agree.contains(group))
+    }
+
+    /// True when this node has some parts in common with the machine and no number, while the machine is the other node
+    /// part for part: what of this one is in it came there before the other one last spoke.
+    #[must_use]
+    pub fn gave_parts_to(&self, other: &Self) -> bool {
+        let sets = |one: &Self, groups: &[Group]| groups.iter().all(|g| !g.is_set() || one.same.contains(g));
+        let whole = other.is_without_difference() && other.unseen.is_empty() && sets(other, &other.agree);
+        let ports_and_parts = other.same.contains(&Group::Nic) && other.same.len() > 1;
+        let lacks_some = self.agree.iter().any(|g| !self.same.contains(g));
+        let parts_alone = self.agree.iter().all(|g| g.is_set() && other.same.contains(g));
+        whole && ports_and_parts && parts_alone && lacks_some
     }
 
     /// True when two groups beside the ports agree, and more agree than differ. Of a virtual machine little more than uuid
@@ -154,8 +179,11 @@ impl Comparison {
         // What is not on a board: nothing of it is another, and memory or disks are one and all the same.
         let some_whole = self.same.iter().any(|g| *g != Group::Nic);
         let beside_board = [Group::Chassis, Group::Dimm, Group::Disk];
-        // All that can be taken out is there, and no number is another one.
-        let all_parts = sets == SETS.len() && self.differ.is_empty();
+        // All that can be taken out is there, and no number is another one: all three sets, or two, one of them with all that was
+        // known of it, where the third was never seen.
+        let is_kept = |group: &Group| agrees(group) && !self.lacking.contains(group);
+        let two_sets = sets == 2 && SETS.iter().any(is_kept) && SETS.iter().all(|g| agrees(g) || !self.knows(g));
+        let all_parts = (sets == SETS.len() || two_sets) && self.differ.is_empty();
         let untouched = some_whole && beside_board.iter().all(|g| !self.differ.contains(g));
         let board_replaced = enclosure && (sets >= 2 || untouched);
         // Vendors copy uuid and serial alike, but seldom the board's serial too.
@@ -163,14 +191,18 @@ impl Comparison {
         // Uuid and TPM key prove the board, and are all that a virtual machine has beside its ports. Both are copied along with a
         // virtual machine.
         let proven = self.proves(&[Group::Uuid, Group::Tpm]);
-        let ports_replaced = (enough || proven) && self.differ.iter().all(|g| *g == Group::Nic);
-        // Memory or disks alone are others; the rest of what can be replaced is there.
-        let set_replaced =
-            numbers >= 1 && sets >= 2 && self.differ.iter().all(|g| g.is_set()) && self.differ.len() <= 1;
-        // Firmware without any number: all that was known beside the ports is there.
-        let parts_kept = self.differ == [Group::Nic]
-            && self.unseen.is_empty()
-            && [Group::Dimm, Group::Disk].iter().all(|g| self.same.contains(g));
+        // A board with all the parts that were beside it.
+        let same_inside = whole && ON_BOARD.iter().any(|g| self.proves(&[*g]));
+        let ports_replaced = (enough || proven || same_inside) && self.differ.iter().all(|g| *g == Group::Nic);
+        // Memory or disks alone are others; the rest of what can be replaced is there, or all numbers are, the enclosure's too, or
+        // the board is with all ports.
+        let board_and_ports = self.proves(&[Group::Uuid, Group::Board]) && self.same.contains(&Group::Nic);
+        let all_else = (numbers >= 1 && sets >= 2) || (numbers >= 3 && enclosure && sets >= 1) || board_and_ports;
+        let set_replaced = all_else && self.differ.iter().all(|g| g.is_set()) && self.differ.len() <= 1;
+        // Firmware without any number, or none any more: one set is another, and the other two are the same.
+        let parts_kept = matches!(self.differ.as_slice(), [one] if one.is_set())
+            && self.unseen.iter().all(|g| !g.is_set())
+            && SETS.iter().all(|g| self.same.contains(g) || self.differ.contains(g));
         parts_kept || board_replaced || ports_replaced || set_replaced || all_parts || self.is_but_for_board()
     }
 }
@@ -198,7 +230,8 @@ mod tests {
         let compare = |a: &[&str], b: &[&str]| Comparison::of(&evidence(&[(Disk, a)]), &evidence(&[(Disk, b)]), &[]);
         assert_eq!(compare(&["a", "b", "c", "d"], &["a", "x"]).agree, [Disk]);
         let unknown = compare(&["a", "b", "c"], &["a", "x", "y"]);
-        assert_eq!(unknown, Comparison { partly: vec![Disk], ..Comparison::default() }, "one of three");
+        let one_of_three = Comparison { partly: vec![Disk], lacking: vec![Disk], ..Comparison::default() };
+        assert_eq!(unknown, one_of_three);
         assert_eq!(compare(&["a"], &["b"]).differ, [Disk]);
         assert_eq!(compare(&[], &["b"]), Comparison::default(), "no disk known yet says nothing");
         let unseen = Comparison { unseen: vec![Disk], ..Comparison::default() };
@@ -227,6 +260,12 @@ mod tests {
         assert!(own.is_clear() && donor.is_outdone_by(&own), "a port of another machine without any number");
         assert!(donor.vetoes(true), "also where it comes into one that is new");
         assert!(!donor.vetoes(false) && !compared(&[Nic], &[Disk]).vetoes(true), "other disks alone");
+        let some_ports = Comparison { lacking: vec![Nic], ..compared(&[Nic], &[Dimm]) };
+        assert!(some_ports.vetoes(true), "one with a port of it, and other memory");
+        let few = Comparison { partly: vec![Nic], ..Comparison::default() };
+        assert!(few.vetoes(true), "a few ports in common, and nothing else is known");
+        assert!(!Comparison { agree: vec![Disk], ..few.clone() }.vetoes(true) && !compared(&[Nic], &[]).vetoes(true));
+        assert!(Comparison { agree: vec![Serial], copied: vec![Serial], ..few }.vetoes(true), "and a number of all");
         assert!(!compared(&[Uuid, Nic], &[Serial]).is_clear());
         assert!(!compared(&[Nic], &[]).is_clear());
     }
@@ -242,6 +281,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_one_node_part_for_part_is_not_another_that_shares_some() {
+        let ports = ["p", "card", "late"];
+        let known = |disks: &[&str], ports: &[&str]| evidence(&[(Disk, disks), (Nic, ports)]);
+        let machine = known(&["a", "b"], &ports);
+        let all = Comparison::of(&machine, &machine, &[]);
+        let donor = Comparison::of(&known(&["b", "c"], &["card", "q"]), &machine, &[]);
+        assert_eq!((donor.agree.as_slice(), donor.differ.len()), ([Disk, Nic].as_slice(), 0), "half of each");
+        assert!(donor.gave_parts_to(&all) && !all.gave_parts_to(&donor));
+        assert!(!all.gave_parts_to(&all), "two nodes that it is alike");
+        let fewer = Comparison::of(&known(&["a"], &ports), &machine, &[]);
+        assert!(!donor.gave_parts_to(&fewer), "a disk came since, which may be the donor's");
+        let more = Comparison::of(&known(&["a", "b"], &["p", "card", "late", "gone"]), &machine, &[]);
+        assert!(!donor.gave_parts_to(&more), "a port is gone");
+        let alone = Comparison::of(&known(&[], &ports), &machine, &[]);
+        assert!(!donor.gave_parts_to(&alone), "its ports alone are known");
+        let numbered = Comparison { agree: vec![Serial, Disk, Nic], ..donor };
+        assert!(!numbered.gave_parts_to(&all), "a number of its own");
+    }
+
+    #[test]
     fn rejoin_needs_parts_and_numbers() {
         assert!(compared(&[Chassis, Dimm, Disk], &[Uuid, Serial, Board, Tpm, Nic]).rejoins(), "board replaced");
         assert!(!compared(&[Dimm, Disk], &[Uuid, Serial, Board, Nic]).rejoins(), "parts went to another machine");
@@ -252,8 +311,25 @@ mod tests {
         let other_disks = compared(&[Serial, Dimm], &[Uuid, Board, Nic, Disk]);
         assert!(!Comparison { same: vec![Dimm], ..other_disks }.rejoins(), "but other disks");
         assert!(!compared(&[Uuid, Serial], &[Nic]).rejoins(), "cloned numbers alone");
+        let inside = Comparison { same: vec![Disk], ..compared(&[Uuid, Disk], &[Nic]) };
+        assert!(inside.rejoins(), "the only port of a machine replaced, whose memory shows no numbers");
+        assert!(!Comparison { same: vec![], ..inside.clone() }.rejoins(), "half of its disks");
+        assert!(!Comparison { copied: vec![Uuid], ..inside }.rejoins(), "and the uuid of all");
+        let blanked = Comparison { same: vec![Disk, Nic], unseen: vec![Serial], ..compared(&[Disk, Nic], &[]) };
+        assert!(blanked.rejoins(), "its only number was blanked");
+        assert!(!Comparison { unseen: vec![Dimm], ..blanked.clone() }.rejoins(), "memory was known and is not seen");
+        assert!(Comparison { same: vec![Disk], ..blanked.clone() }.rejoins(), "and a port was added");
+        assert!(Comparison { same: vec![Nic], ..blanked.clone() }.rejoins(), "or half of its disks replaced");
+        let some = Comparison { same: vec![], lacking: vec![Disk, Nic], ..blanked };
+        assert!(!some.rejoins(), "some of each");
+        let all_ports = Comparison { lacking: vec![Disk], ..some };
+        assert!(all_ports.rejoins(), "some of its disks, all of its ports, and one more");
+        let board_chassis = compared(&[Uuid, Board, Chassis, Nic], &[Disk]);
+        assert!(board_chassis.rejoins(), "the only disk replaced, in its chassis");
         assert!(compared(&[Uuid, Board, Dimm, Nic], &[Disk]).rejoins(), "the only disk replaced");
-        assert!(!compared(&[Uuid, Board, Nic], &[Disk]).rejoins(), "a board with its ports in another machine");
+        let board = compared(&[Uuid, Board, Nic], &[Disk]);
+        assert!(!board.rejoins(), "a board with half of its ports in another machine");
+        assert!(Comparison { same: vec![Nic], ..board }.rejoins(), "with all of them, whatever it stands in");
         let twin = Comparison { copied: vec![Serial], ..compared(&[Serial, Dimm, Disk], &[Uuid, Board, Nic]) };
         assert!(!twin.rejoins(), "half of its memory and disks in a machine that shows the serial number of all");
         let late = Comparison { same: vec![Dimm], unseen: vec![Disk], agree: vec![Serial, Dimm], ..twin.clone() };
@@ -269,7 +345,9 @@ mod tests {
         let bare = Comparison { same: vec![Dimm, Disk], ..compared(&[Dimm, Disk], &[Nic]) };
         assert!(bare.rejoins(), "the only port of a machine without any number");
         assert!(!compared(&[Dimm, Disk], &[Nic]).rejoins(), "half of its parts");
-        assert!(!Comparison { unseen: vec![Serial], ..bare }.rejoins(), "its number is gone too");
+        let disk = Comparison { same: vec![Dimm, Nic], ..compared(&[Dimm, Nic], &[Disk]) };
+        assert!(disk.rejoins(), "its only disk");
+        assert!(Comparison { unseen: vec![Serial], ..bare }.rejoins(), "its number is gone too");
         assert!(!compared(&[Uuid, Serial, Dimm], &[Nic, Disk]).rejoins(), "more than the ports differs");
     }
 

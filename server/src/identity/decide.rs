@@ -245,7 +245,13 @@ struct Judged<'a> {
     vetoed: bool,
 }
 
-fn judge<'a>(candidates: &'a [Candidate], machine: &Evidence, common: &[Group]) -> Vec<Judged<'a>> {
+/// `newborn`: all that is known of this node comes from the boot that speaks, so that its being the same says nothing.
+fn judge<'a>(
+    candidates: &'a [Candidate],
+    machine: &Evidence,
+    common: &[Group],
+    newborn: Option<i64>,
+) -> Vec<Judged<'a>> {
     let judge = |candidate: &'a Candidate| {
         let compared = Comparison::of(&candidate.evidence, machine, common);
         let nics_changed = candidate.evidence.values(Group::Nic) != machine.values(Group::Nic);
@@ -260,11 +266,14 @@ fn judge<'a>(candidates: &'a [Candidate], machine: &Evidence, common: &[Group]) 
     // Where one node is clearly the machine, another that has less in common in every respect gave it a part, or shares
     // its vendor's faults; little may be known of it, so that a veto of its own would not come about.
     let clear = judged.iter().filter(|j| !j.vetoed && j.candidate.link != Link::Hint && j.compared.is_clear());
-    let clear: Vec<Comparison> = clear.map(|j| j.compared.clone()).collect();
+    let settled = |c: &Candidate| c.registered && !c.held && newborn != Some(c.id);
+    let clear: Vec<(Comparison, bool)> = clear.map(|j| (j.compared.clone(), settled(j.candidate))).collect();
     for other in judged.iter_mut().filter(|j| !j.same_fact) {
         // What only a boot made knows no more than numbers and a port: it merges, and is no copy.
         let copied = |c: &Comparison| other.candidate.registered && other.compared.is_copied_from(c);
-        other.vetoed |= clear.iter().any(|c| other.compared.is_outdone_by(c) || copied(c));
+        let gave = |c: &Comparison, settled: bool| settled && other.compared.gave_parts_to(c);
+        other.vetoed |=
+            clear.iter().any(|(c, settled)| other.compared.is_outdone_by(c) || copied(c) || gave(c, *settled));
     }
     judged
 }
@@ -292,7 +301,7 @@ fn weigh(judged: &[Judged], alive: impl Fn(&Candidate) -> bool) -> Vec<Weighed> 
 /// Rows 2 to 5: boot, nodeid and register-node. `candidates` are in order of id, `machine` is what iPXE tells.
 #[must_use]
 pub fn boot(candidates: &[Candidate], machine: &Evidence) -> Decision {
-    let judged = judge(candidates, machine, &[]);
+    let judged = judge(candidates, machine, &[], None);
     let ids = |list: &[&Judged]| list.iter().map(|j| j.candidate.id).collect::<Vec<_>>();
     let (row, verdict) = match possible(&judged).as_slice() {
         [] if candidates.is_empty() => (2, Verdict::Create { conflict: Vec::new() }),

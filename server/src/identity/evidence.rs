@@ -149,7 +149,8 @@ impl Evidence {
         self.0.iter().flat_map(|(group, values)| values.iter().map(|v| (*group, v.as_str())))
     }
 
-    /// True when it shows memory and disks where the other one does. Numbers that are gone were blanked, and do not come late.
+    /// True when it shows memory and disks where the other one does. Numbers that are gone were blanked, and do not
+    /// come late.
     #[must_use]
     pub fn has_parts_of(&self, other: &Self) -> bool {
         [Group::Dimm, Group::Disk].iter().all(|group| self.0.contains_key(group) || !other.0.contains_key(group))

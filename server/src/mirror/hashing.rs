@@ -1,5 +1,5 @@
-//! Receives and hashes closures of mirrors: one change at a time, in a thread of its own, bounded in bytes and time, and ended
-//! when whoever asked for it goes away. Nothing is written to a disk.
+//! Receives and hashes closures of mirrors: one change at a time, in a thread of its own, bounded in bytes and time,
+//! and ended when whoever asked for it goes away. Nothing is written to a disk.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

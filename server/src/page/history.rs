@@ -140,6 +140,25 @@ pub(super) fn report_table(name: &str, reports: &[Value], title: &str) -> Markup
     }
 }
 
+/// Bundles of logs and state, with links to the archives.
+pub(super) fn bundle_table(name: &str, bundles: &[Value], title: &str) -> Markup {
+    html! {
+        table.cards role="table" aria-labelledby=(title) {
+            thead role="rowgroup" { tr role="row" {
+                @for head in ["When", "Size", "Archive"] { th role="columnheader" scope="col" { (head) } }
+            } }
+            tbody role="rowgroup" { @for bundle in bundles { tr role="row" {
+                @let command = bundle["command"].to_string();
+                td role="cell" data-label="When" { (moment(bundle["timestamp"].as_str().unwrap_or_default())) }
+                td role="cell" data-label="Size" { (human::disk(bundle["bytes"].as_u64().unwrap_or(0))) }
+                td.code role="cell" data-label="Archive" {
+                    a href=(format!("/api/collections/nodes/{name}/bundles/{command}")) { (name) "-" (command) ".tar.gz" }
+                }
+            } } }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -5,15 +5,15 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::describe::Node;
-use crate::page::history::{log_table, report_table};
+use crate::page::history::{bundle_table, log_table, report_table};
 use crate::page::layout;
 use crate::page::parts::{ago, badge, moment, said, section, with_commands};
 use crate::store::feed::Feed;
 
-/// The page of one node: what it is, what it is made of, and the newest of its log and reports, the latter
+/// The page of one node: what it is, what it is made of, its bundles, and the newest of its log and reports, the latter
 /// with the number of all.
 #[must_use]
-pub fn node(node: &Node, log: &Feed, reports: &(i64, Vec<Value>), now: OffsetDateTime) -> Markup {
+pub fn node(node: &Node, log: &Feed, reports: &(i64, Vec<Value>), bundles: &[Value], now: OffsetDateTime) -> Markup {
     let name = node.name();
     let sections = node.sections();
     let main = html! {
@@ -26,6 +26,7 @@ pub fn node(node: &Node, log: &Feed, reports: &(i64, Vec<Value>), now: OffsetDat
         nav.jump aria-label="On this page" {
             @for section in &sections { a href=(format!("#{}", section.id)) { (section.title) } " " }
             a href="#log" { "Log" } " " a href="#reports" { "Reports" }
+            @if !bundles.is_empty() { " " a href="#bundles" { "Logs and state" } }
         }
         (summary(node, now))
         @if let Some(nothing) = node.nothing_yet() { p.start { (nothing) } }
@@ -40,6 +41,12 @@ pub fn node(node: &Node, log: &Feed, reports: &(i64, Vec<Value>), now: OffsetDat
             (report_table(name, &reports.1, "reports-title"))
             @if usize::try_from(reports.0).is_ok_and(|all| all > reports.1.len()) {
                 p { a href=(format!("/nodes/{name}/reports")) { "All " (reports.0) " reports" } }
+            }
+        }
+        @if !bundles.is_empty() {
+            section #bundles aria-labelledby="bundles-title" {
+                h2 #bundles-title { "Logs and state" }
+                (bundle_table(name, bundles, "bundles-title"))
             }
         }
         p.hint { a href=(format!("/api/collections/nodes/{name}")) { "This node as JSON" } ", with exact sizes." }

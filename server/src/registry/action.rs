@@ -50,11 +50,11 @@ pub fn choose(installed: Option<&str>, held: bool, reboots: i64, silence_ms: i64
     Action { word: "reboot", reboots: reboots + 1, log: Some(("info", log)) }
 }
 
-/// The action beside an operator's command, which comes before any other.
+/// The action beside an operator's commands, which come before any other.
 #[must_use]
 pub fn ordered(order: &Order, reboots: i64) -> Action {
     let word = match order {
-        Order::Command(_) => "none",
+        Order::Commands(_) => "none",
         Order::Reboot => "reboot",
     };
     Action { word, reboots, log: None }

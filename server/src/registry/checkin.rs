@@ -5,17 +5,18 @@ use std::sync::Arc;
 use serde_json::json;
 use sqlx::SqliteConnection;
 use wire::checkin::{CheckinReply, CheckinRequest, Command, NodeState};
+use wire::limits::DEFAULT_INTERVAL_S;
 
 use crate::config::Config;
-use crate::limits::MAX_MESSAGES;
+use crate::limits::{MAX_MESSAGES, PARTS_AWAITED_S};
 use crate::registry::configs::Wanted;
 use crate::registry::said::Said;
 use crate::registry::settle::{Settled, Speaker, Voice, settle};
 use crate::registry::{Refusal, action, configs, queue, rival};
 use crate::store::boots::Boot;
-use crate::store::history;
 use crate::store::nodes::{self, Contact, Node};
 use crate::store::writer::Work;
+use crate::store::{candidates, history};
 
 /// A check-in whose form and signature have been checked.
 #[derive(Debug)]
@@ -135,7 +136,7 @@ impl Checkin {
             return Ok(Err(Refusal::new(400, "no_facts", "the check-in has no facts", remedy)));
         };
         let reply = match self.settled(&mut *db, said, own, false).await? {
-            Ok(settled) => self.reply(db, Some(settled)).await?,
+            Ok(settled) => self.reply(db, Some(settled), true).await?,
             Err(refusal) => return Ok(Err(refusal)),
         };
         Ok(Ok(CheckinReply { action: reply.action, ..bare() }))
@@ -167,7 +168,7 @@ impl Checkin {
                 Some(id) => self.standing(&mut *db, id).await?,
                 None => None,
             };
-            return Ok(Ok(self.reply(db, settled).await?));
+            return Ok(Ok(self.reply(db, settled, false).await?));
         };
         let own = match (known, self.url_id) {
             (Some(id), _) => Some(id),
@@ -175,7 +176,7 @@ impl Checkin {
             (None, None) => None,
         };
         match self.settled(&mut *db, said, own, known.is_some()).await? {
-            Ok(settled) => Ok(Ok(self.reply(db, Some(settled)).await?)),
+            Ok(settled) => Ok(Ok(self.reply(db, Some(settled), known.is_none()).await?)),
             Err(refusal) => Ok(Err(refusal)),
         }
     }
@@ -204,11 +205,7 @@ impl Checkin {
             Ok(settled) => settled,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        self.store(&mut *db, settled.id, said).await?;
-        let booted_as_it = self.url_id.is_some() && own == Some(settled.id) && settled.state == NodeState::Normal;
-        if booted_as_it && !proven {
-            nodes::assure(db, settled.id).await?;
-        }
+        self.store(db, settled.id, said).await?;
         Ok(Ok(settled))
     }
 
@@ -230,17 +227,47 @@ impl Checkin {
         Ok(())
     }
 
-    /// The answer, and what every accepted check-in leaves behind.
-    async fn reply(&self, db: &mut SqliteConnection, settled: Option<Settled>) -> anyhow::Result<CheckinReply> {
+    /// The machine has not shown all parts that the node had, and other hardware: it may be another one. Not for ever, since
+    /// the parts may be gone.
+    fn awaits_parts(&self, node: &Node) -> bool {
+        let young = self.uptime_s().unwrap_or(0) < PARTS_AWAITED_S;
+        self.request.boot_id.is_some() && node.is_provisional(self.now) && young
+    }
+
+    /// What the machine's boot showed is the node's, where a boot of this machine was doubted.
+    async fn assure(&self, db: &mut SqliteConnection, node: &Node) -> anyhow::Result<()> {
+        let Some(url_id) = self.url_id.filter(|_| node.doubt.is_some()) else { return Ok(()) };
+        let known = candidates::evidence_of(&mut *db, &json!([node.id]).to_string()).await?.remove(&node.id);
+        let booted_as_it = nodes::resolve(&mut *db, url_id).await? == Some(node.id);
+        if booted_as_it && node.doubts_boot_of(&known.unwrap_or_default())? {
+            nodes::assure(db, node.id).await?;
+        }
+        Ok(())
+    }
+
+    /// The answer, and what every accepted check-in leaves behind. `first`: this boot was not known as the node before.
+    async fn reply(
+        &self,
+        db: &mut SqliteConnection,
+        settled: Option<Settled>,
+        first: bool,
+    ) -> anyhow::Result<CheckinReply> {
         let id = settled.as_ref().map(|s| s.id);
         let node = match id {
             Some(id) => Node::get(&mut *db, id).await?,
             None => None,
         };
         let held = settled.as_ref().is_some_and(|s| s.state == NodeState::Held);
-        let (action, command) = match &node {
-            Some(node) => self.told(&mut *db, node, held).await?,
-            None => (action::NONE, None),
+        let awaits_parts = !held && node.as_ref().is_some_and(|n| self.awaits_parts(n));
+        if let Some(node) = node.as_ref().filter(|n| !held && !awaits_parts && (first || n.is_provisional(self.now))) {
+            self.assure(&mut *db, node).await?;
+        }
+        if let Some(node) = node.as_ref().filter(|_| awaits_parts) {
+            history::log_said(&mut *db, self.now, node.id, "info", &awaited(node.id)).await?;
+        }
+        let (action, commands) = match &node {
+            Some(node) => self.told(&mut *db, node, held || awaits_parts).await?,
+            None => (action::NONE, Vec::new()),
         };
         let digest = self.request.inventory_digest.as_ref();
         // A held node reports each time, so that the dispute ends as soon as the hardware is elsewhere.
@@ -254,6 +281,7 @@ impl Checkin {
             None => None,
         };
         let interval = wanted.as_ref().map_or(usual, |w| w.interval(usual));
+        let interval = if awaits_parts { interval.min(DEFAULT_INTERVAL_S) } else { interval };
         if let Some(id) = id {
             if let Some((severity, entry)) = &action.log {
                 history::log_decision(&mut *db, self.now, id, severity, entry).await?;
@@ -275,29 +303,30 @@ impl Checkin {
             config,
             config_version,
             clock_s: Some(self.now / 1000),
-            commands: command.into_iter().collect(),
+            commands,
         })
     }
 
-    /// What the node is told to do: an operator's command, else what its being installed asks for.
+    /// What the node is told to do: an operator's commands, else what its being installed asks for; nothing while it is `left`
+    /// alone, since another machine may speak as it.
     async fn told(
         &self,
         db: &mut SqliteConnection,
         node: &Node,
-        held: bool,
-    ) -> anyhow::Result<(action::Action, Option<Command>)> {
+        left: bool,
+    ) -> anyhow::Result<(action::Action, Vec<Command>)> {
         if let Some(said) = &self.request.config {
             configs::note(&mut *db, self.now, node, said).await?;
         }
         if self.keep_messages(&mut *db, node.id).await? {
-            return Ok((action::Action { reboots: node.reboots, ..action::NONE }, None));
+            return Ok((action::Action { reboots: node.reboots, ..action::NONE }, Vec::new()));
         }
-        let order = queue::deliver(db, self.now, node, held, self.request.boot_id.as_deref()).await?;
+        let order = queue::deliver(db, self.now, node, left, self.request.boot_id.as_deref()).await?;
         if let Some(order) = order {
-            return Ok((action::ordered(&order, node.reboots), order.command()));
+            return Ok((action::ordered(&order, node.reboots), order.commands()));
         }
         let silence_ms = node.last_checkin.map_or(0, |last| self.now - last);
-        Ok((action::choose(node.installed.as_deref(), held, node.reboots, silence_ms), None))
+        Ok((action::choose(node.installed.as_deref(), left, node.reboots, silence_ms), Vec::new()))
     }
 
     /// What the agent says went wrong, and what became of commands, goes to the node's log. True when it is about to obey
@@ -329,6 +358,16 @@ impl Checkin {
             interval,
         })
     }
+}
+
+/// Log entry of a node whose machine may be another one until it shows all parts.
+fn awaited(id: i64) -> serde_json::Value {
+    let name = nodes::name(id);
+    let msg = format!(
+        "the machine that speaks as {name} shows other hardware than {name} had, and not yet its memory or disks; it may be \
+         another one, and is told nothing until it shows them, or has run for {PARTS_AWAITED_S} seconds"
+    );
+    json!({"event": "parts-awaited", "msg": msg})
 }
 
 /// An answer that says nothing.

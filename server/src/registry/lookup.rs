@@ -140,7 +140,8 @@ impl Lookup {
             boot_id: None,
             now: self.now,
             own: None,
-            parts: None,
+            evidence: &evidence,
+            by_parts: false,
             usual_s: self.config.checkin_interval,
         };
         let decision = decide::boot(&candidates::find(db, &search).await?, &evidence);
@@ -182,7 +183,8 @@ impl Lookup {
 
     /// Whether the boot may be sent to the node's own disk, where no check-in follows that could correct it: nothing that it
     /// shows is another machine's, or a check-in has confirmed a boot that showed just this. Any other boot gets the
-    /// microkernel, and what it shows is noted for that check-in.
+    /// microkernel, and what it shows is noted for that check-in. So does one of a node whose last report may have been
+    /// another machine's.
     async fn is_certain(&self, db: &mut SqliteConnection, node: &Node, found: &Weighing) -> anyhow::Result<bool> {
         let Weighing { decision, claims, evidence } = found;
         let weighed = decision.evidence.iter().find(|w| w.node == node.id);
@@ -192,7 +194,7 @@ impl Lookup {
             known.iter().any(|c| c.state != "former" && (&c.kind, &c.value) == (&key.kind, &key.value))
         };
         let same_ports = claims.iter().map(|c| &c.key).filter(|key| key.kind == "mac").all(has);
-        if same_numbers && same_ports {
+        if same_numbers && same_ports && !node.is_provisional(self.now) {
             nodes::set_doubt(db, node.id, None).await?;
             return Ok(true);
         }

@@ -6,6 +6,7 @@ pub mod checkin;
 pub mod configs;
 pub mod disputes;
 pub mod explain;
+pub mod kind;
 pub mod legacy;
 pub mod lookup;
 pub mod offers;
@@ -17,6 +18,7 @@ pub mod remedy;
 pub mod rival;
 pub mod said;
 pub mod settle;
+pub mod signed;
 
 use wire::error::Problem;
 

@@ -1,5 +1,5 @@
-//! Which of the log's entries still offer to take a merge back: an alias may have been split and merged again since, and an older
-//! page of the log does not show that.
+//! Which of the log's entries still offer to take a merge back: an alias may have been split and merged again since,
+//! and an older page of the log does not show that.
 
 use serde_json::Value;
 use sqlx::SqlitePool;

@@ -2,8 +2,8 @@
 
 mod config;
 mod hardware;
-mod power;
 mod sameness;
+mod tell;
 mod undo;
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use crate::config::Config;
 use crate::registry::Refusal;
-use crate::registry::queue::Power;
+use crate::registry::kind::Kind;
 use crate::registry::remedy::Remedy;
 use crate::store::nodes::{self, Node};
 use crate::store::undo::Undo;
@@ -48,6 +48,36 @@ pub enum Operation {
     PoweroffNode {
         /// Name of the node.
         name: String,
+    },
+    /// Has a node take stock of its machine again at its next check-in.
+    RefreshNode {
+        /// Name of the node.
+        name: String,
+    },
+    /// Has a node examine its way to this server, and say what it found.
+    DoctorNode {
+        /// Name of the node.
+        name: String,
+    },
+    /// Has a node send a bundle of its logs and state.
+    CollectLogs {
+        /// Name of the node.
+        name: String,
+    },
+    /// Has a light of a node's machine blink.
+    IdentifyNode {
+        /// Name of the node.
+        name: String,
+        /// For so many seconds; 0 switches the light off.
+        #[serde(default)]
+        seconds: Option<u32>,
+    },
+    /// Has a node load an extension of its image or of the mirror that it was told.
+    LoadExtension {
+        /// Name of the node.
+        name: String,
+        /// Name of the extension, with or without `.tcz`.
+        extension: String,
     },
     /// Sets and unsets configuration keys.
     SetConfig {
@@ -161,13 +191,18 @@ impl Sameness {
 }
 
 /// Names of all commands.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 18] = [
+    "collect-logs",
     "delete-node",
+    "doctor-node",
     "forget",
+    "identify-node",
+    "load-extension",
     "merge",
     "move-hardware",
     "poweroff-node",
     "reboot-node",
+    "refresh-node",
     "register-node",
     "reinstall-node",
     "resolve",
@@ -271,8 +306,19 @@ impl Operate {
         match &self.operation {
             Operation::RegisterNode { hw_info, installed } => self.register(db, hw_info, *installed).await,
             Operation::ReinstallNode { name } => self.reinstall(db, name).await,
-            Operation::RebootNode { name } => self.switch(db, name, Power::Reboot).await,
-            Operation::PoweroffNode { name } => self.switch(db, name, Power::Off).await,
+            Operation::RebootNode { name } => self.tell(db, name, Kind::Reboot, Map::new()).await,
+            Operation::PoweroffNode { name } => self.tell(db, name, Kind::Poweroff, Map::new()).await,
+            Operation::RefreshNode { name } => self.tell(db, name, Kind::Refresh, Map::new()).await,
+            Operation::DoctorNode { name } => self.tell(db, name, Kind::Doctor, Map::new()).await,
+            Operation::CollectLogs { name } => self.tell(db, name, Kind::CollectLogs, Map::new()).await,
+            Operation::IdentifyNode { name, seconds } => match tell::seconds(*seconds) {
+                Ok(args) => self.tell(db, name, Kind::Identify, args).await,
+                Err(refusal) => Ok(Err(refusal)),
+            },
+            Operation::LoadExtension { name, extension } => match tell::extension(extension) {
+                Ok(args) => self.tell(db, name, Kind::LoadExtension, args).await,
+                Err(refusal) => Ok(Err(refusal)),
+            },
             Operation::SetConfig { node, set, unset, renewed } => {
                 let change = config::Change { node: node.as_deref(), set, unset, renewed };
                 self.set_config(db, &change).await

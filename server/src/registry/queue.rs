@@ -1,64 +1,37 @@
 //! Commands to nodes: queued by an operator, sent with the answer to a check-in, ended by what the node says of them, by
 //! another boot of the node, by another command, or by the clock.
 //!
-//! A command that was sent and not acknowledged goes out again to the same boot, which carries each id out once. It never
-//! goes to another boot: that the machine booted anew shows that its answer was lost, and it would boot once more.
+//! A command that was sent and not acknowledged goes out again to the same boot, which carries each id out once. Reboot and
+//! power-off never go to another boot: that the machine booted anew shows that its answer was lost, and it would boot once
+//! more. All others do, since the boot that was told them is over.
 
 use serde_json::json;
 use sqlx::SqliteConnection;
 use wire::checkin::{Command, CommandResult, Outcome};
 
 use crate::limits::{ALIVE_INTERVALS, COMMAND_VALID_MS, MAX_LOG_MESSAGE};
+use crate::registry::kind::Kind;
 use crate::store::commands::{self, Waiting};
 use crate::store::history;
 use crate::store::nodes::Node;
 use crate::store::writer::Work;
 
-/// What to do about power.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Power {
-    /// Boot anew.
-    Reboot,
-    /// Switch off.
-    Off,
-}
-
-impl Power {
-    /// How it is written on the wire and in the database.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Reboot => "reboot",
-            Self::Off => "poweroff",
-        }
-    }
-
-    /// What a node is told.
-    #[must_use]
-    pub fn verb(self) -> &'static str {
-        match self {
-            Self::Reboot => "to reboot",
-            Self::Off => "to switch off",
-        }
-    }
-}
-
 /// What an answer to a check-in carries.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Order {
-    /// A command, for an agent of ours.
-    Command(Command),
+    /// Commands, for an agent of ours.
+    Commands(Vec<Command>),
     /// `reboot` as the action: all that an original client can be told.
     Reboot,
 }
 
 impl Order {
-    /// The command, if it is one.
+    /// The commands, if it is that.
     #[must_use]
-    pub fn command(self) -> Option<Command> {
+    pub fn commands(self) -> Vec<Command> {
         match self {
-            Self::Command(command) => Some(command),
-            Self::Reboot => None,
+            Self::Commands(commands) => commands,
+            Self::Reboot => Vec::new(),
         }
     }
 }
@@ -91,7 +64,9 @@ pub async fn acknowledge<'a>(
     let mut heard = Heard::default();
     for result in results {
         let waiting = commands::of_node(&mut *db, node).await?;
-        match waiting.filter(|w| u64::try_from(w.id) == Ok(result.id) && w.sent.is_some()) {
+        match waiting.into_iter().find(|w| u64::try_from(w.id) == Ok(result.id) && w.sent.is_some()) {
+            // Its result follows.
+            Some(waiting) if result.outcome == Outcome::Accepted && !is_power(&waiting) => {}
             Some(waiting) => {
                 let outcome = serde_json::to_value(result.outcome)?;
                 let outcome = outcome.as_str().unwrap_or_default();
@@ -105,12 +80,16 @@ pub async fn acknowledge<'a>(
     Ok(heard)
 }
 
+fn is_power(waiting: &Waiting) -> bool {
+    Kind::of_word(&waiting.kind).is_some_and(Kind::is_power)
+}
+
 fn is_bad(outcome: Outcome) -> bool {
     !matches!(outcome, Outcome::Accepted | Outcome::Done)
 }
 
 /// What the node is told now; `boot_id` is that of the agent that speaks, nothing for an original client. A node whose
-/// identity is disputed is told nothing.
+/// identity is disputed is told little.
 ///
 /// # Errors
 /// When the database fails.
@@ -121,47 +100,72 @@ pub async fn deliver(
     held: bool,
     boot_id: Option<&str>,
 ) -> anyhow::Result<Option<Order>> {
-    let Some(waiting) = commands::of_node(&mut *db, node.id).await? else { return Ok(None) };
-    if waiting.expires <= now {
-        expire(db, now, &waiting).await?;
-        return Ok(None);
+    let (mut told, mut reboot) = (Vec::new(), false);
+    for waiting in commands::of_node(&mut *db, node.id).await? {
+        if waiting.expires <= now {
+            expire(&mut *db, now, &waiting).await?;
+        } else if is_power(&waiting) && waiting.sent.is_some() && waiting.boot_id.as_deref() != boot_id {
+            let why = "the machine has booted anew since it was told; the acknowledgement was lost";
+            end(&mut *db, now, &waiting, "done", false, why).await?;
+        } else if is_kept_from(&waiting, held) {
+            // It goes on waiting.
+        } else if let Some(boot_id) = boot_id {
+            commands::set_sent(&mut *db, waiting.id, now, boot_id).await?;
+            told.push(command(waiting, now)?);
+        } else {
+            reboot |= original(&mut *db, now, &waiting).await?;
+        }
     }
-    if waiting.sent.is_some() && waiting.boot_id.as_deref() != boot_id {
-        let why = "the machine has booted anew since it was told; the acknowledgement was lost";
-        end(db, now, &waiting, "done", false, why).await?;
-        return Ok(None);
-    }
-    if held {
-        return Ok(None);
-    }
-    let Some(boot_id) = boot_id else { return original(db, now, &waiting).await };
-    commands::set_sent(db, waiting.id, now, boot_id).await?;
-    let left_s = (waiting.expires - now).max(1000) / 1000;
-    Ok(Some(Order::Command(Command {
-        id: u64::try_from(waiting.id)?,
-        kind: waiting.kind,
-        args: std::collections::BTreeMap::new(),
-        expires_in_s: u64::try_from(left_s).ok(),
-    })))
+    Ok(match reboot {
+        true => Some(Order::Reboot),
+        false => (!told.is_empty()).then_some(Order::Commands(told)),
+    })
 }
 
-/// An original client knows one action and acknowledges nothing.
-async fn original(db: &mut SqliteConnection, now: i64, waiting: &Waiting) -> anyhow::Result<Option<Order>> {
-    if waiting.kind == Power::Reboot.word() {
-        end(db, now, waiting, "sent", false, "original clients acknowledge nothing").await?;
-        return Ok(Some(Order::Reboot));
-    }
-    end(db, now, waiting, "unsupported", true, "an original client cannot be told this").await?;
-    Ok(None)
+/// Whether a node is not told this now, since its identity is disputed.
+fn is_kept_from(waiting: &Waiting, held: bool) -> bool {
+    held && !Kind::of_word(&waiting.kind).is_some_and(Kind::is_for_held)
 }
 
-/// Another command takes the place of the one that waits.
+/// Whether something waits for a node that this boot has not been told.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn replace(db: &mut SqliteConnection, now: i64, node: i64) -> anyhow::Result<()> {
-    if let Some(waiting) = commands::of_node(&mut *db, node).await? {
-        end(db, now, &waiting, "replaced", false, "").await?;
+pub async fn is_due(db: &mut SqliteConnection, now: i64, node: i64, held: bool, boot_id: &str) -> anyhow::Result<bool> {
+    let waiting = commands::of_node(db, node).await?;
+    let is_new = |w: &Waiting| w.sent.is_none() || w.boot_id.as_deref() != Some(boot_id);
+    Ok(waiting.iter().any(|w| w.expires > now && is_new(w) && !is_kept_from(w, held)))
+}
+
+fn command(waiting: Waiting, now: i64) -> anyhow::Result<Command> {
+    let left_s = (waiting.expires - now).max(1000) / 1000;
+    Ok(Command {
+        id: u64::try_from(waiting.id)?,
+        kind: waiting.kind,
+        args: serde_json::from_str(&waiting.args)?,
+        expires_in_s: u64::try_from(left_s).ok(),
+    })
+}
+
+/// An original client knows one action and acknowledges nothing. True for that.
+async fn original(db: &mut SqliteConnection, now: i64, waiting: &Waiting) -> anyhow::Result<bool> {
+    let is_known = waiting.kind == Kind::Reboot.word();
+    match is_known {
+        true => end(db, now, waiting, "sent", false, "original clients acknowledge nothing").await?,
+        false => end(db, now, waiting, "unsupported", true, "an original client cannot be told this").await?,
+    }
+    Ok(is_known)
+}
+
+/// A command of this kind takes the place of the like that waits.
+///
+/// # Errors
+/// When the database fails.
+pub async fn replace(db: &mut SqliteConnection, now: i64, node: i64, kind: Kind) -> anyhow::Result<()> {
+    for waiting in commands::of_node(&mut *db, node).await? {
+        if Kind::of_word(&waiting.kind).is_none_or(|other| kind.replaces(other)) {
+            end(&mut *db, now, &waiting, "replaced", false, "").await?;
+        }
     }
     Ok(())
 }
@@ -219,7 +223,7 @@ mod tests {
         sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
         let node = "INSERT INTO nodes (id, first_seen, hw_info, decision) VALUES (1, 0, '[]', '{}')";
         sqlx::query(node).execute(&mut db).await.unwrap();
-        commands::add(&mut db, 1, "reboot", 0, expires).await.unwrap();
+        commands::add(&mut db, 1, "reboot", "{}", 0, expires).await.unwrap();
         let node = Node::get(&mut db, 1).await.unwrap().unwrap();
         (db, node)
     }
@@ -236,7 +240,7 @@ mod tests {
     async fn a_command_ends_with_its_time() {
         let (mut db, node) = with_a_command(5000).await;
         let order = deliver(&mut db, 3500, &node, false, BOOT).await.unwrap().unwrap();
-        let command = order.command().unwrap();
+        let command = &order.commands()[0];
         assert_eq!((command.kind.as_str(), command.expires_in_s), ("reboot", Some(1)), "never 0 while it is valid");
         assert_eq!(deliver(&mut db, 5000, &node, false, BOOT).await.unwrap(), None);
         assert_eq!(outcomes(&mut db).await, [("warn".to_owned(), "expired".to_owned())]);
@@ -249,7 +253,7 @@ mod tests {
         assert_eq!(outcomes(&mut db).await, []);
         Expire { now: 5000 }.run(&mut db).await.unwrap();
         assert_eq!(outcomes(&mut db).await.len(), 1);
-        assert_eq!(commands::of_node(&mut db, 1).await.unwrap(), None);
+        assert_eq!(commands::of_node(&mut db, 1).await.unwrap(), []);
     }
 
     #[tokio::test]
@@ -267,6 +271,43 @@ mod tests {
         deliver(&mut db, 2, &node, false, BOOT).await.unwrap();
         assert!(acknowledge(&mut db, 3, 1, &said).await.unwrap().strangers.is_empty());
         assert_eq!(outcomes(&mut db).await, [("info".to_owned(), "done".to_owned())]);
+    }
+
+    #[tokio::test]
+    async fn a_held_node_is_asked_but_not_switched() {
+        let (mut db, node) = with_a_command(5000).await;
+        commands::add(&mut db, 1, "doctor", "{}", 0, 5000).await.unwrap();
+        let told = deliver(&mut db, 1, &node, true, BOOT).await.unwrap().unwrap().commands();
+        assert_eq!(told.iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(), ["doctor"]);
+        let told = deliver(&mut db, 2, &node, false, BOOT).await.unwrap().unwrap().commands();
+        assert_eq!(told.iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(), ["reboot", "doctor"], "oldest first");
+    }
+
+    #[tokio::test]
+    async fn only_power_is_kept_from_another_boot_and_what_a_boot_was_told_is_not_due() {
+        let (mut db, node) = with_a_command(5000).await;
+        commands::add(&mut db, 1, "collect-logs", "{}", 0, 5000).await.unwrap();
+        assert!(is_due(&mut db, 1, 1, false, "b").await.unwrap());
+        deliver(&mut db, 1, &node, false, BOOT).await.unwrap();
+        assert!(!is_due(&mut db, 2, 1, false, "b").await.unwrap());
+        assert!(is_due(&mut db, 2, 1, false, "c").await.unwrap());
+        let told = deliver(&mut db, 2, &node, false, Some("c")).await.unwrap().unwrap().commands();
+        assert_eq!(told.iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(), ["collect-logs"]);
+        assert_eq!(outcomes(&mut db).await, [("info".to_owned(), "done".to_owned())], "of the reboot");
+        assert!(!is_due(&mut db, 5000, 1, false, "d").await.unwrap(), "its time is over");
+    }
+
+    #[tokio::test]
+    async fn only_power_ends_when_it_is_accepted() {
+        let (mut db, node) = with_a_command(5000).await;
+        commands::add(&mut db, 1, "doctor", "{}", 0, 5000).await.unwrap();
+        deliver(&mut db, 1, &node, false, BOOT).await.unwrap();
+        let said = |id, outcome| CommandResult { id, outcome, detail: String::new() };
+        assert!(!acknowledge(&mut db, 2, 1, &[said(2, Outcome::Accepted)]).await.unwrap().obeys);
+        assert_eq!(commands::of_node(&mut db, 1).await.unwrap().len(), 2, "its result follows");
+        assert!(!acknowledge(&mut db, 3, 1, &[said(2, Outcome::Done)]).await.unwrap().obeys);
+        assert!(acknowledge(&mut db, 4, 1, &[said(1, Outcome::Accepted)]).await.unwrap().obeys);
+        assert_eq!(commands::of_node(&mut db, 1).await.unwrap(), []);
     }
 
     #[test]

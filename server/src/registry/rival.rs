@@ -43,8 +43,8 @@ pub async fn overtaken(db: &mut SqliteConnection, now: i64, boot: &Boot) -> anyh
     Ok(Some(if newcomer.boot_id == boot.boot_id { held } else { node }))
 }
 
-/// The node that a copy of `node`'s machine is held as already: it is in dispute with nobody else, and nothing of its machine
-/// is another's.
+/// The node that a copy of `node`'s machine is held as already: it is in dispute with nobody else, and nothing of its
+/// machine is another's.
 async fn held_copy(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Option<i64>> {
     for id in claims::held_rivals(&mut *db, node).await? {
         let Some(held) = Node::get(&mut *db, id).await? else { continue };

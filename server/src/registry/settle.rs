@@ -82,6 +82,8 @@ pub struct Weighed {
     keys: Vec<Key>,
     /// Nodes that were judged by what they had before a report that lacked parts.
     reopened: Vec<i64>,
+    /// The machine's own node is one of this boot, whose first reports may have lacked parts.
+    newborn: bool,
 }
 
 /// Decides which node the machine is and makes that node's claims those of the report.
@@ -135,7 +137,11 @@ pub async fn carry_out(
     }
     learn(&mut *db, speaker, &node, weighed).await?;
     if !node.is_registered() {
-        tell_akin(&mut *db, now, node.id, decision).await?;
+        tell_akin(&mut *db, now, node.id, decision, &[]).await?;
+    } else if weighed.newborn {
+        let before: Decision = serde_json::from_str(&node.decision)?;
+        let told: Vec<i64> = before.akin(node.id).map(|w| w.node).collect();
+        tell_akin(&mut *db, now, node.id, decision, &told).await?;
     }
     let changed = node.state != nodes::state_word(settled.state);
     if changed || node.decision != serde_json::to_string(decision)? {
@@ -170,12 +176,14 @@ pub async fn weigh(db: &mut SqliteConnection, speaker: &Speaker<'_>) -> anyhow::
         boot_id: voice.boot_id(),
         now,
         own: own.map(|o| o.id),
-        parts: (!settled).then_some(&report.evidence),
+        evidence: &report.evidence,
+        by_parts: !settled,
         usual_s: config.checkin_interval,
     };
     let candidates = candidates::find(&mut *db, &search).await?;
-    // The machine's own node is judged by it too, once another one is in question.
-    let common = if candidates.iter().any(|c| Some(c.id) != search.own) {
+    // The machine's own node is judged by it too, once another one is in question, or where an id is all that says it is its own.
+    let is_own = |id: i64| own.is_some_and(|own| own.id == id && own.proven);
+    let common = if candidates.iter().any(|c| !is_own(c.id)) {
         candidates::common(&mut *db, &report.evidence, search.own).await?
     } else {
         Vec::new()
@@ -186,7 +194,8 @@ pub async fn weigh(db: &mut SqliteConnection, speaker: &Speaker<'_>) -> anyhow::
     };
     let arrival = Arrival { own, evidence: &report.evidence, uptime_ms, candidates: &candidates, common: &common };
     let reopened = candidates.iter().filter(|c| c.reopened).map(|c| c.id).collect();
-    Ok(Weighed { decision: decide::checkin(&arrival), claims, keys, reopened })
+    let newborn = own.is_some_and(|own| own.newborn);
+    Ok(Weighed { decision: decide::checkin(&arrival), claims, keys, reopened, newborn })
 }
 
 /// Silence after which nobody speaks as this node any more.
@@ -355,11 +364,17 @@ async fn learn(db: &mut SqliteConnection, speaker: &Speaker<'_>, node: &Node, we
     foreign::learn(db, now, &report.context.foreign_macs, ports).await
 }
 
-/// Tells nodes of a new one that has something of theirs: if one of them is that machine after all, its log says where it
-/// went.
-async fn tell_akin(db: &mut SqliteConnection, now: i64, id: i64, decision: &Decision) -> anyhow::Result<()> {
+/// Tells nodes, but for those that were `told` before, of a new one that has something of theirs: if one of them is that machine
+/// after all, its log says where it went.
+async fn tell_akin(
+    db: &mut SqliteConnection,
+    now: i64,
+    id: i64,
+    decision: &Decision,
+    told: &[i64],
+) -> anyhow::Result<()> {
     let disputed = decision.others();
-    let akin = decision.akin(id).filter(|w| !disputed.contains(&w.node));
+    let akin = decision.akin(id).filter(|w| !disputed.contains(&w.node) && !told.contains(&w.node));
     for weighed in akin.take(usize::try_from(MAX_RELATIVES)?) {
         let entry = json!({
             "event": "identity", "node": nodes::name(id), "like": nodes::name(weighed.node), "agree": weighed.agree,

@@ -26,8 +26,10 @@ pub struct Search<'a> {
     pub now: i64,
     /// The node that the machine is said to be.
     pub own: Option<i64>,
-    /// What it reports, where its parts may lead to nodes too.
-    pub parts: Option<&'a Evidence>,
+    /// What it shows.
+    pub evidence: &'a Evidence,
+    /// Its parts lead to nodes too, whatever their keys.
+    pub by_parts: bool,
     /// Seconds between check-ins of a node that was told no other interval.
     pub usual_s: u32,
 }
@@ -84,18 +86,16 @@ pub async fn find(db: &mut SqliteConnection, search: &Search<'_>) -> anyhow::Res
         }
         entry.shared.push(key);
     }
-    let relatives = match search.parts {
-        Some(parts) => by_parts(&mut *db, parts).await?,
-        None => Vec::new(),
-    };
+    let relatives = if search.by_parts { by_parts(&mut *db, search.evidence).await? } else { Vec::new() };
     for id in search.own.into_iter().chain(relatives) {
         linked.entry(id).or_insert_with(|| Linked::by(Link::Hint));
     }
     let ids = json!(linked.keys().collect::<Vec<_>>()).to_string();
     let mut evidence = evidence_of(&mut *db, &ids).await?;
-    let mut reopened = match search.parts {
-        Some(parts) => provisional::completed(&mut *db, search.now, &ids, parts).await?,
-        None => BTreeMap::new(),
+    let mut reopened = if search.by_parts {
+        provisional::completed(&mut *db, search.now, &ids, search.evidence).await?
+    } else {
+        BTreeMap::new()
     };
     let mut told_apart = told_apart(&mut *db, &ids).await?;
     let rows = nodes(db, &ids, search).await?;
@@ -120,19 +120,26 @@ pub async fn find(db: &mut SqliteConnection, search: &Search<'_>) -> anyhow::Res
     Ok(candidates.collect())
 }
 
-/// Claims on the keys, without those on a key that very many have, unless no other leads anywhere. One counts where it decides
-/// for its node, or where that is not settled since only a boot spoke.
+/// Claims on the keys, without those on a key that very many have, unless no other leads anywhere: then those of its newest
+/// holders, and of those that are named or have its parts. One counts where it decides for its node, or where that is not
+/// settled since only a boot spoke.
 async fn by_key(db: &mut SqliteConnection, search: &Search<'_>) -> anyhow::Result<Vec<KeyRow>> {
-    let rows = claimed(&mut *db, search, MAX_HOLDERS).await?;
-    if rows.is_empty() { claimed(db, search, i64::MAX - 1).await } else { Ok(rows) }
-}
-
-async fn claimed(db: &mut SqliteConnection, search: &Search<'_>, most: i64) -> anyhow::Result<Vec<KeyRow>> {
     let plain = search.keys.iter().map(|k| (k, false));
     let keys: Vec<_> = plain
         .chain(search.weak.iter().map(|k| (k, true)))
         .map(|(key, weak)| json!({"kind": key.kind, "value": key.value, "weak": weak}))
         .collect();
+    let keys = json!(keys).to_string();
+    let rows = claimed(&mut *db, &keys).await?;
+    if !rows.is_empty() {
+        return Ok(rows);
+    }
+    let relatives = by_parts(&mut *db, search.evidence).await?;
+    let named: Vec<i64> = search.own.into_iter().chain(relatives).collect();
+    claimed_by_newest(db, &keys, &named).await
+}
+
+async fn claimed(db: &mut SqliteConnection, keys: &str) -> anyhow::Result<Vec<KeyRow>> {
     let select = sqlx::query_as(
         "WITH key AS MATERIALIZED (
             SELECT k.value ->> 'kind' AS kind, k.value ->> 'value' AS value, k.value ->> 'weak' AS weak FROM json_each(?1) k
@@ -144,7 +151,31 @@ async fn claimed(db: &mut SqliteConnection, search: &Search<'_>, most: i64) -> a
          WHERE c.matching = 1 OR n.facts_digest IS NULL
          ORDER BY c.node, c.kind, c.value",
     );
-    Ok(select.bind(json!(keys).to_string()).bind(most).fetch_all(db).await?)
+    Ok(select.bind(keys).bind(MAX_HOLDERS).fetch_all(db).await?)
+}
+
+/// Steps from holder to holder of each key, from the newest node on, so that all the others cost nothing.
+async fn claimed_by_newest(db: &mut SqliteConnection, keys: &str, named: &[i64]) -> anyhow::Result<Vec<KeyRow>> {
+    let select = sqlx::query_as(
+        "WITH RECURSIVE key AS MATERIALIZED (
+            SELECT k.value ->> 'kind' AS kind, k.value ->> 'value' AS value, k.value ->> 'weak' AS weak FROM json_each(?1) k),
+         holder (kind, value, weak, node, place) AS (
+            SELECT kind, value, weak, (SELECT max(c.node) FROM claims c WHERE c.kind = key.kind AND c.value = key.value), 1
+            FROM key
+            UNION ALL
+            SELECT kind, value, weak, (SELECT max(c.node) FROM claims c
+                WHERE c.kind = holder.kind AND c.value = holder.value AND c.node < holder.node), place + 1
+            FROM holder WHERE node IS NOT NULL AND place < ?2),
+         chosen AS (
+            SELECT kind, value, weak, node FROM holder
+            UNION SELECT key.kind, key.value, key.weak, n.value FROM key, json_each(?3) n)
+         SELECT c.node, c.kind, c.value, c.state, chosen.weak FROM chosen
+         CROSS JOIN claims c ON c.node = chosen.node AND c.kind = chosen.kind AND c.value = chosen.value
+         CROSS JOIN nodes n ON n.id = c.node
+         WHERE c.matching = 1 OR n.facts_digest IS NULL
+         ORDER BY c.node, c.kind, c.value",
+    );
+    Ok(select.bind(keys).bind(MAX_HOLDERS).bind(json!(named).to_string()).fetch_all(db).await?)
 }
 
 /// Nodes that have the board, the TPM, or one of the modules, disks or ports. A value that many have tells nothing.
@@ -251,4 +282,49 @@ pub async fn learn(db: &mut SqliteConnection, node: i64, evidence: &Evidence, is
         sqlx::query(insert).bind(node).bind(json!(new).to_string()).execute(db).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::ConnectOptions as _;
+    use sqlx::sqlite::SqliteConnectOptions;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn of_a_number_that_a_whole_delivery_has_only_the_newest_holders_are_weighed() {
+        let mut db = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
+        sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
+        let last = 3 * MAX_HOLDERS;
+        let fill = format!(
+            "CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {last}) SELECT i FROM n;
+             INSERT INTO nodes (id, first_seen, hw_info, facts_digest, decision) SELECT i, 0, '[]', 'd', '{{}}' FROM n;
+             INSERT INTO claims SELECT i, 'serial', 's', 'contested', 1, 0 FROM n;
+             INSERT INTO evidence SELECT i, 'nic', 'p' || i FROM n"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(fill)).execute(&mut db).await.unwrap();
+        let mut machine = Evidence::default();
+        machine.add(Group::Nic, ["p7".to_owned()]);
+        let keys = [("mac", "new"), ("serial", "s")];
+        let keys = keys.map(|(kind, value)| Key { kind: kind.to_owned(), value: value.to_owned() });
+        let search = Search {
+            keys: &keys,
+            weak: &[],
+            boot_id: None,
+            now: 0,
+            own: Some(3),
+            evidence: &machine,
+            by_parts: false,
+            usual_s: 60,
+        };
+        let found = find(&mut db, &search).await.unwrap();
+        let ids: Vec<i64> = found.iter().map(|c| c.id).collect();
+        let newest = last - MAX_HOLDERS + 1..=last;
+        assert_eq!(
+            ids,
+            [3, 7].into_iter().chain(newest).collect::<Vec<_>>(),
+            "and the one that is named, and who has its port"
+        );
+        assert!(found.iter().all(|c| c.link == Link::Holds && c.shared == keys[1..]), "{found:?}");
+    }
 }

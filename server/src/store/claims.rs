@@ -127,7 +127,7 @@ async fn held_elsewhere(db: &mut SqliteConnection, node: i64, claims: &[Claim]) 
 /// The only node that contests a value which nobody holds.
 async fn sole_contender(db: &mut SqliteConnection, key: &Key) -> anyhow::Result<Option<i64>> {
     let contenders: Vec<(i64, String)> = sqlx::query_as(
-        "SELECT node, state FROM claims WHERE kind = ?1 AND value = ?2 AND matching = 1 AND state <> 'former'",
+        "SELECT node, state FROM claims WHERE kind = ?1 AND value = ?2 AND matching = 1 AND state <> 'former' LIMIT 2",
     )
     .bind(&key.kind)
     .bind(&key.value)

@@ -1,5 +1,5 @@
-//! Commands to nodes that wait, at most one for each. One that has ended is no longer here; the node's log says what became
-//! of it. Times are milliseconds since 1970.
+//! Commands to nodes that wait, at most one of a kind for each. One that has ended is no longer here; the node's log says
+//! what became of it. Times are milliseconds since 1970.
 
 use sqlx::{FromRow, SqliteConnection};
 
@@ -10,8 +10,10 @@ pub struct Waiting {
     pub id: i64,
     /// The node that it is for.
     pub node: i64,
-    /// `reboot` or `poweroff`.
+    /// One of [`wire::command`].
     pub kind: String,
+    /// Its arguments, a JSON object.
+    pub args: String,
     /// When it ends by itself.
     pub expires: i64,
     /// When it was first sent.
@@ -20,22 +22,30 @@ pub struct Waiting {
     pub boot_id: Option<String>,
 }
 
-/// The command that waits for a node.
+/// The commands that wait for a node, oldest first.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_node(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Option<Waiting>> {
-    let select = "SELECT id, node, kind, expires, sent, boot_id FROM commands WHERE node = ?1";
-    Ok(sqlx::query_as(select).bind(node).fetch_optional(db).await?)
+pub async fn of_node(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Vec<Waiting>> {
+    let select = "SELECT id, node, kind, args, expires, sent, boot_id FROM commands WHERE node = ?1 ORDER BY id";
+    Ok(sqlx::query_as(select).bind(node).fetch_all(db).await?)
 }
 
-/// Adds a command for a node that has none; gives its id.
+/// Adds a command for a node that has none of its kind; gives its id.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn add(db: &mut SqliteConnection, node: i64, kind: &str, at: i64, expires: i64) -> anyhow::Result<i64> {
-    let insert = "INSERT INTO commands (node, kind, at, expires) VALUES (?1, ?2, ?3, ?4) RETURNING id";
-    Ok(sqlx::query_scalar(insert).bind(node).bind(kind).bind(at).bind(expires).fetch_one(db).await?)
+pub async fn add(
+    db: &mut SqliteConnection,
+    node: i64,
+    kind: &str,
+    args: &str,
+    at: i64,
+    expires: i64,
+) -> anyhow::Result<i64> {
+    let insert = "INSERT INTO commands (node, kind, args, at, expires) VALUES (?1, ?2, ?3, ?4, ?5) RETURNING id";
+    let insert = sqlx::query_scalar(insert).bind(node).bind(kind).bind(args).bind(at).bind(expires);
+    Ok(insert.fetch_one(db).await?)
 }
 
 /// Notes that a command went out to a boot.
@@ -62,6 +72,34 @@ pub async fn end(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
 /// # Errors
 /// When the database fails.
 pub async fn expired(db: &mut SqliteConnection, now: i64) -> anyhow::Result<Vec<Waiting>> {
-    let select = "SELECT id, node, kind, expires, sent, boot_id FROM commands WHERE expires <= ?1";
+    let select = "SELECT id, node, kind, args, expires, sent, boot_id FROM commands WHERE expires <= ?1";
     Ok(sqlx::query_as(select).bind(now).fetch_all(db).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Connection as _;
+    use sqlx::migrate::Migrator;
+
+    use super::*;
+
+    /// Until then only reboot and power-off were known.
+    const BEFORE_KINDS: i64 = 14;
+
+    #[tokio::test]
+    async fn what_waited_before_waits_on_and_no_id_is_used_again() {
+        let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let all = sqlx::migrate!("./migrations");
+        let former = all.iter().filter(|migration| migration.version <= BEFORE_KINDS).cloned().collect();
+        Migrator::with_migrations(former).run(&mut db).await.unwrap();
+        let fill =
+            "INSERT INTO nodes (id, first_seen, hw_info, decision) VALUES (1, 0, '[]', '{}'), (2, 0, '[]', '{}');
+             INSERT INTO commands (id, node, kind, at, expires) VALUES (7, 1, 'reboot', 1, 2), (9, 2, 'poweroff', 1, 2);
+             DELETE FROM commands WHERE id = 9";
+        sqlx::raw_sql(fill).execute(&mut db).await.unwrap();
+        all.run(&mut db).await.unwrap();
+        let waiting = of_node(&mut db, 1).await.unwrap();
+        assert_eq!((waiting[0].id, waiting[0].kind.as_str(), waiting[0].args.as_str()), (7, "reboot", "{}"));
+        assert_eq!(add(&mut db, 2, "doctor", "{}", 3, 4).await.unwrap(), 10, "9 was carried out by some agent");
+    }
 }

@@ -1,7 +1,8 @@
 //! What happened, over all nodes or at one: entries of the nodes' logs and events, in the order in which they were written.
 //!
 //! Both are tables of their own with rising ids, so that a place in the feed is a pair of ids, a [`Cursor`]. The clock may
-//! step back; a cursor never misses an entry for it.
+//! step back; a cursor never misses an entry for it. A copy of the database that is put back numbers new entries as it did
+//! those that it lacks: a cursor says in which run of the server it was given, and [`begin`] keeps where each run began.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,6 +11,7 @@ use std::str::FromStr;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, FromRow, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 
+use crate::limits::STARTS;
 use crate::store::nodes;
 use crate::store::view::timestamp;
 use crate::wording;
@@ -19,19 +21,21 @@ use crate::wording;
 pub struct Cursor {
     log: i64,
     event: i64,
+    /// The start of the server that gave it; without one it is taken as of this feed.
+    start: Option<i64>,
 }
 
 impl Cursor {
     /// True for a place that comes after this one in at least one of the two tables.
-    #[must_use]
-    pub fn is_before(self, other: Self) -> bool {
+    fn is_before(self, other: Self) -> bool {
         self.log < other.log || self.event < other.event
     }
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.log, self.event)
+        write!(f, "{}.{}", self.log, self.event)?;
+        self.start.map_or(Ok(()), |start| write!(f, ".{start:016x}"))
     }
 }
 
@@ -39,9 +43,15 @@ impl FromStr for Cursor {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = "a cursor is two numbers with a point between them, as an answer gave it";
+        let bad = "a cursor is three numbers with points between them, as an answer gave it";
         let (log, event) = text.split_once('.').ok_or(bad)?;
-        Ok(Self { log: log.parse().map_err(|_| bad)?, event: event.parse().map_err(|_| bad)? })
+        let (event, start) = event.split_once('.').map_or((event, None), |(event, start)| (event, Some(start)));
+        let start = start.map(|start| u64::from_str_radix(start, 16).map(u64::cast_signed)).transpose();
+        Ok(Self {
+            log: log.parse().map_err(|_| bad)?,
+            event: event.parse().map_err(|_| bad)?,
+            start: start.map_err(|_| bad)?,
+        })
     }
 }
 
@@ -78,8 +88,8 @@ pub struct Feed {
     pub first: Cursor,
     /// After the last entry.
     pub last: Cursor,
-    /// The end of the feed.
-    pub end: Cursor,
+    /// The feed does not go on from the place that was asked for: it was restored from a copy, or begun anew.
+    pub is_lost: bool,
     /// There are more in the direction of the part: older ones, or newer ones after a place.
     pub more: bool,
 }
@@ -95,8 +105,8 @@ struct Row {
     since: Option<i64>,
 }
 
-/// The two tables, in one form. An event that stands in the logs of its nodes too is left out; what an operator did to a node
-/// that was deleted since is not.
+/// The two tables, in one form. An event that stands in the logs of its nodes too is left out; what an operator did to
+/// a node that was deleted since is not.
 const LOG: &str = "SELECT id, at, node, severity, entry, times, since FROM node_log WHERE 1";
 const EVENTS: &str = "SELECT id, at, node, CASE kind WHEN 'identity-conflict' THEN 'warn' ELSE 'info' END AS severity,
      json_set(detail, '$.event', kind) AS entry, 1 AS times, NULL AS since FROM events
@@ -112,19 +122,51 @@ pub async fn read(db: &SqlitePool, wanted: &Wanted) -> anyhow::Result<Feed> {
     // One look at both tables, so that nothing falls between them.
     let mut snapshot = connection.begin().await?;
     let end = end(&mut snapshot).await?;
+    let is_lost = match wanted.part {
+        Part::After(place) => end.is_before(place) || is_foreign(&mut snapshot, place).await?,
+        Part::Newest | Part::Before(_) => false,
+    };
     let logs = rows(&mut snapshot, LOG, wanted, |cursor| cursor.log).await?;
     let events = rows(&mut snapshot, EVENTS, wanted, |cursor| cursor.event).await?;
     drop(snapshot);
     let limit = usize::try_from(wanted.limit).unwrap_or(0);
-    cut(merge(logs, events), wanted.part, end, limit)
+    Ok(Feed { is_lost, ..cut(merge(logs, events), wanted.part, end, limit)? })
+}
+
+/// Notes that the server starts, and where the feed ends now. Called once, before anything is written.
+///
+/// # Errors
+/// When the database fails.
+pub async fn begin(db: &mut SqliteConnection) -> anyhow::Result<()> {
+    let end = end(&mut *db).await?;
+    let insert = sqlx::query("INSERT INTO starts (start, log, event) VALUES (random(), ?1, ?2)");
+    insert.bind(end.log).bind(end.event).execute(&mut *db).await?;
+    let prune = sqlx::query("DELETE FROM starts WHERE id <= (SELECT max(id) FROM starts) - ?1");
+    prune.bind(STARTS).execute(db).await?;
+    Ok(())
 }
 
 async fn end(db: &mut SqliteConnection) -> anyhow::Result<Cursor> {
     // Not the largest id: the newest entries may have been those of a node that was deleted.
     let select = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'node_log'), 0),
-                  coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)";
-    let (log, event) = sqlx::query_as(select).fetch_one(db).await?;
-    Ok(Cursor { log, event })
+                  coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0),
+                  (SELECT start FROM starts ORDER BY id DESC LIMIT 1)";
+    let (log, event, start) = sqlx::query_as(select).fetch_one(db).await?;
+    Ok(Cursor { log, event, start })
+}
+
+/// Whether a place is of a run of the server that this database does not know, or knows only up to before that place.
+async fn is_foreign(db: &mut SqliteConnection, place: Cursor) -> anyhow::Result<bool> {
+    let Some(start) = place.start else { return Ok(false) };
+    // Where the next run began, this one had ended.
+    let select = "SELECT later.log, later.event FROM starts s
+                  LEFT JOIN starts later ON later.id = (SELECT min(id) FROM starts WHERE id > s.id) WHERE s.start = ?1";
+    let ended: Option<(Option<i64>, Option<i64>)> = sqlx::query_as(select).bind(start).fetch_optional(db).await?;
+    Ok(match ended {
+        None => true,
+        Some((Some(log), Some(event))) => Cursor { log, event, start: None }.is_before(place),
+        Some(_) => false,
+    })
 }
 
 /// Rows of one table, one more than wanted, oldest first.
@@ -184,7 +226,7 @@ fn cut(mut rows: Vec<(Source, Row)>, part: Part, end: Cursor, limit: usize) -> a
     let more = rows.len() > limit;
     let mut first = match part {
         Part::Newest => end,
-        Part::Before(cursor) | Part::After(cursor) => cursor,
+        Part::Before(cursor) | Part::After(cursor) => Cursor { start: end.start, ..cursor },
     };
     let mut last = first;
     match part {
@@ -202,7 +244,7 @@ fn cut(mut rows: Vec<(Source, Row)>, part: Part, end: Cursor, limit: usize) -> a
         }
     }
     let entries = rows.into_iter().map(|(_, row)| entry(row)).collect::<anyhow::Result<_>>()?;
-    Ok(Feed { entries, first, last, end, more })
+    Ok(Feed { entries, first, last, is_lost: false, more })
 }
 
 fn id(cursor: &mut Cursor, source: Source) -> &mut i64 {
@@ -243,6 +285,10 @@ mod tests {
         }
     }
 
+    fn at(log: i64, event: i64) -> Cursor {
+        Cursor { log, event, start: None }
+    }
+
     /// Two tables whose clock stepped back once.
     fn both() -> Vec<(Source, Row)> {
         let logs = [row(1, 10), row(2, 30), row(3, 20), row(4, 40)];
@@ -258,7 +304,7 @@ mod tests {
     fn nothing_is_missed_when_the_clock_steps_back() {
         let ids = |source| both().iter().filter(|(s, _)| *s == source).map(|(_, r)| r.id).collect::<Vec<_>>();
         assert_eq!((ids(Source::Log), ids(Source::Event)), (vec![1, 2, 3, 4], vec![1, 2, 3]));
-        let end = Cursor { log: 4, event: 3 };
+        let end = at(4, 3);
         // Page by page forwards, each from where the last one ended.
         let mut seen = Vec::new();
         let mut place = Cursor::default();
@@ -279,7 +325,7 @@ mod tests {
 
     #[test]
     fn the_newest_come_last_and_the_older_ones_join_up() {
-        let end = Cursor { log: 4, event: 3 };
+        let end = at(4, 3);
         let newest = cut(both(), Part::Newest, end, 3).unwrap();
         assert_eq!((texts(&newest).len(), newest.more, newest.last), (3, true, end));
         let older: Vec<_> = both()
@@ -293,18 +339,51 @@ mod tests {
 
     #[test]
     fn a_place_that_the_feed_does_not_have_yet_is_told() {
-        let end = Cursor { log: 4, event: 3 };
+        let end = at(4, 3);
         for (log, event, beyond) in [(4, 3, false), (0, 0, false), (5, 3, true), (4, 4, true), (9, 0, true)] {
-            assert_eq!(end.is_before(Cursor { log, event }), beyond, "{log}.{event}");
+            assert_eq!(end.is_before(at(log, event)), beyond, "{log}.{event}");
         }
     }
 
     #[test]
     fn cursors_are_read_as_they_are_written() {
-        let cursor = Cursor { log: 12, event: 345 };
-        assert_eq!(cursor.to_string().parse(), Ok(cursor));
-        for bad in ["", "1", "1.", ".", "1.x", "a.b", "1.2.3", "99999999999999999999.1"] {
+        for start in [None, Some(0), Some(i64::MIN), Some(-1), Some(i64::MAX)] {
+            let cursor = Cursor { start, ..at(12, 345) };
+            assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        }
+        for bad in ["", "1", "1.", ".", "1.x", "a.b", "1.2.x", "1.2.", "1.2.3.4", "99999999999999999999.1"] {
             assert!(bad.parse::<Cursor>().is_err(), "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_place_of_a_run_that_the_database_lacks_in_part_or_whole_is_foreign() {
+        let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
+        begin(&mut db).await.unwrap();
+        let first = end(&mut db).await.unwrap().start;
+        assert!(first.is_some());
+        // A copy is made when there were ten entries, and put back.
+        let ten = "INSERT INTO sqlite_sequence (name, seq) VALUES ('node_log', 10)";
+        sqlx::query(ten).execute(&mut db).await.unwrap();
+        begin(&mut db).await.unwrap();
+        let second = end(&mut db).await.unwrap();
+        assert_eq!((second.log, second.start == first), (10, false));
+        for (log, event, start, foreign) in [
+            (10, 0, first, false),
+            (11, 0, first, true),
+            (10, 1, first, true),
+            (500, 0, second.start, false),
+            (0, 0, Some(1), true),
+            (0, 0, None, false),
+        ] {
+            let place = Cursor { log, event, start };
+            assert_eq!(is_foreign(&mut db, place).await.unwrap(), foreign, "{place}");
+        }
+        for _ in 0..=STARTS {
+            begin(&mut db).await.unwrap();
+        }
+        let (count,): (i64,) = sqlx::query_as("SELECT count(*) FROM starts").fetch_one(&mut db).await.unwrap();
+        assert_eq!(count, STARTS);
     }
 }

@@ -19,7 +19,8 @@ pub async fn among(db: &mut SqliteConnection, info: &HwInfo) -> anyhow::Result<B
     Ok(found.into_iter().collect())
 }
 
-/// Remembers `foreign`, but for what another node's last full report has as a port, and forgets those of `own` that turned out to be ports of a machine.
+/// Remembers `foreign`, but for what another node's last full report has as a port, and forgets those of `own` that
+/// turned out to be ports of a machine.
 ///
 /// # Errors
 /// When the database fails.

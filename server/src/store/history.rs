@@ -163,7 +163,8 @@ async fn log(
     Ok(())
 }
 
-/// Adds an event (its detail is a JSON object) to the feed; gives its id. The oldest one goes when there are more than [`MAX_EVENTS`].
+/// Adds an event (its detail is a JSON object) to the feed; gives its id. The oldest one goes when there are more than
+/// [`MAX_EVENTS`].
 ///
 /// # Errors
 /// When the database fails.

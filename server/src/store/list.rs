@@ -1,6 +1,6 @@
-//! The list of nodes, sorted, searched and cut into pages by the database: only the nodes of a page are loaded. Counts and the
-//! rows before the page still walk an index, and a search the words of all nodes; `tests/process/many.rs` prints what that
-//! costs with a hundred thousand of them.
+//! The list of nodes, sorted, searched and cut into pages by the database: only the nodes of a page are loaded. Counts
+//! and the rows before the page still walk an index, and a search the words of all nodes; `tests/process/many.rs`
+//! prints what that costs with a hundred thousand of them.
 
 use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 

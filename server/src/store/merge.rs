@@ -47,6 +47,7 @@ pub async fn merge(
         "UPDATE node_log SET node = ?2 WHERE node = ?1",
         "UPDATE reports SET node = ?2 WHERE node = ?1",
         "UPDATE boots SET node = ?2 WHERE node = ?1",
+        "UPDATE bundles SET node = ?2 WHERE node = ?1",
         "UPDATE OR IGNORE commands SET node = ?2 WHERE node = ?1",
         "UPDATE aliases SET node = ?2 WHERE node = ?1",
         "UPDATE nodes SET first_seen = min(first_seen, (SELECT first_seen FROM nodes WHERE id = ?1)) WHERE id = ?2",

@@ -7,7 +7,8 @@ use wire::error::Problem;
 
 use crate::identity::canonical::HwInfo;
 use crate::identity::decide::Decision;
-use crate::limits::ALIVE_INTERVALS;
+use crate::identity::evidence::{Evidence, Group};
+use crate::limits::{ALIVE_INTERVALS, PROVISIONAL_MS};
 
 /// What the decisions need of a node.
 #[derive(Debug, Clone, FromRow)]
@@ -38,10 +39,15 @@ pub struct Node {
     pub config: Option<String>,
     /// Digest of the newest report.
     pub report_digest: Option<String>,
+    /// JSON list of what the newest boot showed, where that may be another machine's.
+    pub doubt: Option<String>,
+    /// When a report came that showed other hardware, and not yet the memory or disks that the node had.
+    pub provisional: Option<i64>,
 }
 
 const SELECT: &str = "SELECT n.id, n.hw_info, n.dhcp_mac, n.facts_digest, n.installed, n.reboots, n.state, n.reason, n.decision, \
-     n.boot_id, n.last_checkin, n.config, r.digest AS report_digest FROM nodes n LEFT JOIN reports r ON r.id = n.report WHERE n.id = ?1";
+     n.boot_id, n.last_checkin, n.config, r.digest AS report_digest, n.doubt, p.at AS provisional FROM nodes n \
+     LEFT JOIN reports r ON r.id = n.report LEFT JOIN provisional p ON p.node = n.id WHERE n.id = ?1";
 
 impl Node {
     /// The node with this id.
@@ -79,6 +85,27 @@ impl Node {
     #[must_use]
     pub fn boots_from_its_disk(&self) -> bool {
         self.installed.is_some() && self.is_registered() && !self.is_held()
+    }
+
+    /// True while parts may come that show the machine which spoke as the node to be another one.
+    #[must_use]
+    pub fn is_provisional(&self, now: i64) -> bool {
+        self.provisional.is_some_and(|at| at >= now - PROVISIONAL_MS)
+    }
+
+    /// True where the boot that is doubted was one of this machine, by a port that both show; a boot that showed no port, by
+    /// any value. Another machine may have booted as the node since.
+    ///
+    /// # Errors
+    /// When the row holds something else.
+    pub fn doubts_boot_of(&self, machine: &Evidence) -> anyhow::Result<bool> {
+        let Some(doubt) = &self.doubt else { return Ok(false) };
+        let shown: Vec<(Group, String)> = serde_json::from_str(doubt)?;
+        let by_port = shown.iter().any(|(group, _)| *group == Group::Nic);
+        let has = |(group, value): &(Group, String)| {
+            (*group == Group::Nic || !by_port) && machine.values(*group).is_some_and(|values| values.contains(value))
+        };
+        Ok(shown.iter().any(has))
     }
 
     /// True while its identity is disputed.
@@ -321,6 +348,17 @@ pub async fn set_doubt(db: &mut SqliteConnection, id: i64, shown: Option<&str>) 
 /// When the database fails.
 pub async fn assure(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
     let update = "UPDATE nodes SET assured = doubt, doubt = NULL WHERE id = ?1 AND doubt IS NOT NULL";
+    sqlx::query(update).bind(id).execute(db).await?;
+    Ok(())
+}
+
+/// Nothing that a boot showed is known to be the node's or doubted any more.
+///
+/// # Errors
+/// When the database fails.
+pub async fn forget_boots(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
+    let update = "UPDATE nodes SET doubt = NULL, assured = NULL
+                  WHERE id = ?1 AND (doubt IS NOT NULL OR assured IS NOT NULL)";
     sqlx::query(update).bind(id).execute(db).await?;
     Ok(())
 }

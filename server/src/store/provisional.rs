@@ -10,7 +10,7 @@ use sqlx::{FromRow, SqliteConnection};
 use crate::identity::evidence::{Evidence, Group};
 use crate::identity::keys::{Claim, Key};
 use crate::limits::PROVISIONAL_MS;
-use crate::store::{candidates, claims};
+use crate::store::{candidates, claims, nodes};
 
 /// The node then.
 #[derive(Debug, Serialize, Deserialize)]
@@ -103,20 +103,21 @@ pub async fn is_from(db: &mut SqliteConnection, node: i64, machine: &Evidence) -
     let Some(before) = before else { return Ok(false) };
     let before = serde_json::from_str::<Before>(&before)?.evidence();
     let now = candidates::evidence_of(db, &json!([node]).to_string()).await?.remove(&node).unwrap_or_default();
-    let changed = |group: &Group| now.values(*group) != before.values(*group);
-    Ok(Group::ALL.iter().filter(|g| changed(g)).all(|g| now.values(*g) == machine.values(*g)))
+    let changed: Vec<Group> = Group::ALL.into_iter().filter(|g| now.values(*g) != before.values(*g)).collect();
+    // A node that shows again what it had is nobody else's, whoever asks.
+    Ok(!changed.is_empty() && changed.iter().all(|g| now.values(*g) == machine.values(*g)))
 }
 
-/// The machine is the node after all.
+/// The machine is the node after all. What boots showed meanwhile may have been another one's.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn confirm(db: &mut SqliteConnection, node: i64) -> anyhow::Result<()> {
-    sqlx::query("DELETE FROM provisional WHERE node = ?1").bind(node).execute(db).await?;
-    Ok(())
+    sqlx::query("DELETE FROM provisional WHERE node = ?1").bind(node).execute(&mut *db).await?;
+    nodes::forget_boots(db, node).await
 }
 
-/// The machine is not the node: puts the node's hardware and facts back.
+/// The machine is not the node: puts the node's hardware and facts back, and believes no boot that it showed as the node.
 ///
 /// # Errors
 /// When the database fails or holds something damaged.
@@ -134,8 +135,8 @@ pub async fn put_back(db: &mut SqliteConnection, now: i64, node: i64) -> anyhow:
     let Row { hw_info, facts, facts_digest, report } = before.row;
     let update = "UPDATE nodes SET hw_info = ?2, facts = ?3, facts_digest = ?4, report = ?5 WHERE id = ?1";
     let update = sqlx::query(update).bind(node).bind(hw_info).bind(facts).bind(facts_digest).bind(report);
-    update.execute(db).await?;
-    Ok(())
+    update.execute(&mut *db).await?;
+    nodes::forget_boots(db, node).await
 }
 
 /// Reports that came for `node` since it had the report that it has are those of the machine that is `other`.
@@ -147,4 +148,41 @@ pub async fn hand_over(db: &mut SqliteConnection, node: i64, other: i64) -> anyh
                   WHERE node = ?1 AND id > coalesce((SELECT report FROM nodes WHERE id = ?1), 0)";
     sqlx::query(update).bind(node).bind(other).execute(db).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::ConnectOptions as _;
+    use sqlx::sqlite::SqliteConnectOptions;
+
+    use super::*;
+
+    fn evidence(values: &[(Group, &str)]) -> Evidence {
+        let mut evidence = Evidence::default();
+        for (group, value) in values {
+            evidence.add(*group, [(*value).to_owned()]);
+        }
+        evidence
+    }
+
+    #[tokio::test]
+    async fn a_node_that_shows_again_what_it_had_was_nobody_else() {
+        let mut db = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
+        sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
+        let node = "INSERT INTO nodes (id, first_seen, hw_info, decision) VALUES (1, 0, '[]', '{}')";
+        sqlx::query(node).execute(&mut db).await.unwrap();
+        let had = [(Group::Dimm, "d1"), (Group::Disk, "k1"), (Group::Nic, "a")];
+        candidates::learn(&mut db, 1, &evidence(&had), false).await.unwrap();
+        let early = evidence(&[(Group::Dimm, "d2"), (Group::Nic, "a")]);
+        keep(&mut db, 0, 1, &early).await.unwrap();
+        candidates::learn(&mut db, 1, &early, false).await.unwrap();
+        let whole = evidence(&[(Group::Dimm, "d2"), (Group::Disk, "k2"), (Group::Nic, "a")]);
+        let another = evidence(&[(Group::Dimm, "d3"), (Group::Disk, "k3"), (Group::Nic, "a")]);
+        assert!(is_from(&mut db, 1, &whole).await.unwrap());
+        assert!(!is_from(&mut db, 1, &another).await.unwrap());
+        // The old module is back, still without disks.
+        let again = evidence(&[(Group::Dimm, "d1"), (Group::Nic, "a")]);
+        candidates::learn(&mut db, 1, &again, false).await.unwrap();
+        assert!(!is_from(&mut db, 1, &another).await.unwrap(), "nothing of node1 changed");
+    }
 }

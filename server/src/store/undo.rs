@@ -1,4 +1,5 @@
-//! What an operator's command changed, kept in its event, so that it can be taken back as long as nothing else has changed it.
+//! What an operator's command changed, kept in its event, so that it can be taken back as long as nothing else has
+//! changed it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;

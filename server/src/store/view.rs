@@ -87,20 +87,23 @@ pub async fn node(db: &SqlitePool, id: i64) -> anyhow::Result<Option<Map<String,
     let reported = row.config.as_deref().map(serde_json::from_str::<Value>).transpose()?;
     let mut document = document(row, claims, &aliases)?;
     let mut connection = db.acquire().await?;
-    if let Some(command) = command(&mut connection, id).await? {
-        document.insert("command".into(), command);
+    let commands = waiting(&mut connection, id).await?;
+    if !commands.is_empty() {
+        document.insert("commands".into(), commands.into());
     }
     let version = configs::version(&mut connection, id).await?;
     document.insert("config".into(), json!({"version": version, "reported": reported}));
     Ok(Some(document))
 }
 
-/// The command that waits for a node.
-async fn command(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Option<Value>> {
-    Ok(commands::of_node(db, node).await?.map(|c| {
-        let sent = c.sent.map(timestamp);
-        json!({"id": c.id, "kind": c.kind, "expires": timestamp(c.expires), "sent": sent})
-    }))
+/// The commands that wait for a node, oldest first.
+async fn waiting(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Vec<Value>> {
+    let shown = |c: commands::Waiting| {
+        let args: Value = serde_json::from_str(&c.args)?;
+        let (expires, sent) = (timestamp(c.expires), c.sent.map(timestamp));
+        Ok(json!({"id": c.id, "kind": c.kind, "args": args, "expires": expires, "sent": sent}))
+    };
+    commands::of_node(db, node).await?.into_iter().map(shown).collect()
 }
 
 fn document(

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use mk_server::config::Config;
+use mk_server::http::query;
 use mk_server::registry::Refusal;
 use mk_server::registry::checkin::Checkin;
+use mk_server::registry::lookup::{Asked, Lookup};
 use mk_server::registry::operate::{Operate, Operation, Sameness};
 use mk_server::registry::said::Said;
 use mk_server::store::Store;
@@ -36,15 +38,30 @@ struct Boot {
 
 impl Server {
     async fn start() -> Self {
+        Self::with("").await
+    }
+
+    async fn with(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (store, _) = Store::open(folder.path()).await.unwrap();
-        Self { store, config: Arc::new(Config::parse("").unwrap()), now: BEGIN, _folder: folder }
+        Self { store, config: Arc::new(Config::parse(config).unwrap()), now: BEGIN, _folder: folder }
     }
 
     /// A machine starts `seconds` from now.
     fn boot(&mut self, name: &str, seconds: i64) -> Boot {
         self.now += seconds * SECOND;
         Boot { id: name.to_owned(), started: self.now, seq: 0, key: None, url_id: None }
+    }
+
+    /// A machine with these ports starts `seconds` from now, over the network; also whether it is sent to its own disk.
+    async fn boot_over_network(&mut self, name: &str, seconds: i64, ports: &[&str]) -> (Boot, bool) {
+        let boot = self.boot(name, seconds);
+        let pairs: Vec<_> = ports.iter().enumerate().map(|(n, mac)| (format!("net{n}"), (*mac).to_owned())).collect();
+        let query::Machine { info, dhcp_mac } = query::machine(&pairs);
+        let asked = Asked::Boot { image: true };
+        let work = Lookup { config: Arc::clone(&self.config), now: self.now, info, dhcp_mac, asked };
+        let found = self.store.writer.write(work).await.unwrap().unwrap();
+        (Boot { url_id: Some(found.id), ..boot }, found.boot_local)
     }
 
     /// The machine reports all of its hardware, `seconds` from now.
@@ -255,13 +272,108 @@ async fn a_number_that_was_blanked_and_comes_back_reopens_nothing() {
 #[tokio::test]
 async fn a_machine_without_numbers_that_was_held_for_its_late_disks_is_itself_once_they_are_there() {
     let mut server = Server::start().await;
-    let bare = |n: u8, ports: &[&str]| Stable { system: None, board: None, ..machine(n, ports) };
     is(&server.once("first", 10, &bare(1, &[A, B])).await, 1, NodeState::Normal);
-    is(&server.once("second", 10, &bare(2, &[C, D, "00:11:22:33:44:ee"])).await, 2, NodeState::Normal);
+    is(&server.once("second", 10, &bare(2, &[C, D])).await, 2, NodeState::Normal);
     // It got a card of the second one.
     let whole = bare(1, &[A, B, C]);
     let early = Stable { disks: Vec::new(), ..whole.clone() };
     let mut boot = server.boot("first again", 600);
     is(&server.report(&mut boot, 10, &early).await, 3, NodeState::Held);
     is(&server.report(&mut boot, 10, &whole).await, 1, NodeState::Normal);
+}
+
+/// New nodes count as installed.
+const PROTECT: &str = "protect_new_nodes = true\n";
+
+fn told(reply: &CheckinReply, id: u64, action: &str) {
+    is(reply, id, NodeState::Normal);
+    assert_eq!(reply.action, action, "{reply:?}");
+}
+
+/// A machine whose firmware and memory show no number, with two disks.
+fn bare(n: u8, ports: &[&str]) -> Stable {
+    Stable { system: None, board: None, ..machine(n, ports) }
+}
+
+/// A server with node1, which is installed, has two ports and is off. One of them is in another machine by now: what that
+/// reports before its disks are up, and once they are.
+async fn with_an_installed_donor() -> (Server, Stable, Stable) {
+    let mut server = Server::with(PROTECT).await;
+    let (mut donor, _) = server.boot_over_network("donor", 0, &[A, B]).await;
+    told(&server.report(&mut donor, 12, &bare(1, &[A, B])).await, 1, "reboot");
+    let whole = bare(2, &[B, C]);
+    (server, Stable { disks: Vec::new(), ..whole.clone() }, whole)
+}
+
+#[tokio::test]
+async fn a_machine_with_late_disks_and_a_card_of_an_installed_one_is_told_nothing_until_they_are_up() {
+    let (mut server, early, whole) = with_an_installed_donor().await;
+    server.operator(Operation::RebootNode { name: "node1".to_owned() }).await;
+    let (mut boot, local) = server.boot_over_network("other", 60, &[B, C]).await;
+    assert!(!local, "a boot cannot tell them apart");
+    let reply = server.report(&mut boot, 12, &early).await;
+    told(&reply, 1, "none");
+    assert!(reply.commands.is_empty(), "what the operator told node1 is not for this machine: {reply:?}");
+    told(&server.report(&mut boot, 30, &whole).await, 2, "reboot");
+    let (boot, local) = server.boot_over_network("other again", 300, &[B, C]).await;
+    assert_eq!((boot.url_id, local), (Some(2), true));
+    let (mut donor, local) = server.boot_over_network("donor again", 2 * 3600, &[A]).await;
+    assert_eq!((donor.url_id, local), (Some(1), true));
+    told(&server.report(&mut donor, 12, &bare(1, &[A])).await, 1, "reboot");
+}
+
+#[tokio::test]
+async fn a_machine_that_is_reset_before_its_disks_are_up_comes_back_into_the_microkernel() {
+    let (mut server, early, whole) = with_an_installed_donor().await;
+    let (mut boot, _) = server.boot_over_network("other", 60, &[B, C]).await;
+    told(&server.report(&mut boot, 12, &early).await, 1, "none");
+    let (mut boot, local) = server.boot_over_network("other again", 600, &[B, C]).await;
+    assert_eq!(
+        (boot.url_id, local),
+        (Some(1), false),
+        "these are node1's ports by now, but only as long as nothing is settled"
+    );
+    told(&server.report(&mut boot, 12, &whole).await, 2, "reboot");
+}
+
+#[tokio::test]
+async fn an_installed_machine_that_lost_its_disks_is_settled_after_some_check_ins() {
+    let mut server = Server::with(&format!("{PROTECT}checkin_interval = 3600\n")).await;
+    let (mut boot, _) = server.boot_over_network("first", 0, &[A]).await;
+    told(&server.report(&mut boot, 12, &machine(1, &[A])).await, 1, "reboot");
+    let without = Stable { disks: Vec::new(), ..machine(1, &[A, B]) };
+    let (mut boot, local) = server.boot_over_network("second", 600, &[A, B]).await;
+    assert!(!local, "the card is new");
+    for seconds in [12, 60, 60, 60, 60] {
+        let reply = server.report(&mut boot, seconds, &without).await;
+        told(&reply, 1, "none");
+        assert_eq!(reply.interval, Some(60), "an hour would be long");
+    }
+    let reply = server.report(&mut boot, 60, &without).await;
+    told(&reply, 1, "reboot");
+    assert_eq!(reply.interval, Some(3600));
+    let (_, local) = server.boot_over_network("third", 60, &[A, B]).await;
+    assert!(local, "what it boots with is confirmed");
+}
+
+#[tokio::test]
+async fn what_another_machine_booted_with_is_not_believed_once_the_node_is_back() {
+    let (mut server, early, _) = with_an_installed_donor().await;
+    let (mut boot, _) = server.boot_over_network("other", 60, &[B, C]).await;
+    told(&server.report(&mut boot, 12, &early).await, 1, "none");
+    told(&server.report(&mut boot, 600, &early).await, 1, "reboot");
+    assert!(server.boot_over_network("other again", 60, &[B, C]).await.1, "it had its time");
+    // From a stick, so that no boot of its own takes the place of the other one's.
+    server.now += 60 * SECOND;
+    told(&server.once("donor again", 12, &bare(1, &[A])).await, 1, "reboot");
+    assert!(!server.boot_over_network("other once more", 60, &[B, C]).await.1, "these are not node1's");
+}
+
+#[tokio::test]
+async fn a_machine_without_numbers_and_without_its_disks_yet_is_not_the_one_that_a_port_of_many_came_from() {
+    let mut server = Server::start().await;
+    is(&server.once("first", 10, &bare(1, &[A, B])).await, 1, NodeState::Normal);
+    is(&server.once("second", 10, &bare(2, &[C, D, "00:11:22:33:44:ee"])).await, 2, NodeState::Normal);
+    let early = Stable { disks: Vec::new(), ..bare(1, &[A, B, C]) };
+    is(&server.once("first again", 600, &early).await, 1, NodeState::Normal);
 }

@@ -228,9 +228,9 @@ impl World {
         outcome
     }
 
-    /// True when at least [`ENOUGH`] of the things that a machine is made of show values that are its own alone, and known to
-    /// the server if the machine is; and no machine with two of the same numbers is known without parts, nor is this one:
-    /// original clients report none.
+    /// True when at least [`ENOUGH`] of the things that a machine is made of show values that are its own alone, and
+    /// known to the server if the machine is; and no machine with two of the same numbers is known without parts, nor
+    /// is this one: original clients report none.
     fn is_told_apart(&self, machine: usize, legacy: bool) -> bool {
         let it = &self.machines[machine];
         let values = it.hardware.values();
@@ -363,8 +363,8 @@ impl World {
         self.store.writer.write(work).await.unwrap()
     }
 
-    /// True when the log of a node, which is part of the feed, says that the machine became node `new`, or that it was refused
-    /// just now.
+    /// True when the log of a node, which is part of the feed, says that the machine became node `new`, or that it was
+    /// refused just now.
     async fn is_told(&self, db: &mut sqlx::SqliteConnection, lost: i64, new: Option<i64>) -> bool {
         let select = "SELECT EXISTS (SELECT 1 FROM node_log WHERE node = ?1 AND CASE WHEN ?2 IS NULL
                       THEN at = ?3 AND entry ->> '$.error' = 'duplicate_node'

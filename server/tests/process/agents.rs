@@ -35,7 +35,12 @@ impl Boot {
 
     /// The headers that sign `body`.
     pub(crate) fn sign(&self, body: &[u8]) -> Vec<(&'static str, String)> {
-        let signature = self.key.sign(&message(body));
+        self.sign_message(&message(body))
+    }
+
+    /// The headers that sign what [`wire::sign`] makes of another request.
+    pub(crate) fn sign_message(&self, message: &[u8]) -> Vec<(&'static str, String)> {
+        let signature = self.key.sign(message);
         vec![(KEY_HEADER, STANDARD.encode(self.key.public_key())), (SIGNATURE_HEADER, STANDARD.encode(signature))]
     }
 

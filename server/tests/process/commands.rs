@@ -9,7 +9,7 @@ use crate::support::Server;
 const A: &str = "00-11-22-33-44-aa";
 
 /// A server with one node, and its boot.
-async fn with_a_node(config: &str) -> (Server, Boot) {
+pub(crate) async fn with_a_node(config: &str) -> (Server, Boot) {
     let server = Server::start(config);
     let mut boot = Boot::new(1);
     assert_eq!(boot.send(&server, &inventory(&[A], "S1")).await.0, 200);
@@ -17,13 +17,13 @@ async fn with_a_node(config: &str) -> (Server, Boot) {
 }
 
 /// The commands in an answer.
-fn commands(answer: &(u16, Value)) -> Vec<Value> {
+pub(crate) fn commands(answer: &(u16, Value)) -> Vec<Value> {
     assert_eq!(answer.0, 200, "{answer:?}");
     answer.1["commands"].as_array().cloned().unwrap_or_default()
 }
 
 /// What the node's log says of commands, oldest first.
-async fn ends(server: &Server) -> Vec<String> {
+pub(crate) async fn ends(server: &Server) -> Vec<String> {
     let entries = server.log(1).await.into_iter().rev().filter(|e| e["event"] == "command");
     entries.map(|e| format!("{} {} {}", e["id"], e["kind"].as_str().unwrap(), e["outcome"].as_str().unwrap())).collect()
 }
@@ -126,4 +126,66 @@ async fn a_held_node_is_told_nothing() {
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(text.contains("node2 is held") && text.contains("mk-server conflicts"), "{text}");
     assert!(commands(&copy.send(&server, &running).await).is_empty());
+    said(&server, &["nodes", "doctor", "node2"]);
+    said(&server, &["nodes", "collect", "node2"]);
+    let told = commands(&copy.send(&server, &running).await);
+    assert_eq!(
+        (told.len(), &told[0]["kind"], &told[1]["kind"]),
+        (2, &json!("doctor"), &json!("collect-logs")),
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
+async fn each_command_reaches_the_node_with_its_arguments_and_ends_with_its_result() {
+    let (server, mut boot) = with_a_node("").await;
+    for words in [
+        &["nodes", "refresh", "node1"][..],
+        &["nodes", "doctor", "node1"],
+        &["nodes", "identify", "node1", "--seconds", "90"],
+        &["nodes", "load-extension", "node1", "htop"],
+    ] {
+        said(&server, words);
+    }
+    let shown = said(&server, &["nodes", "show", "node1"]);
+    assert!(shown.contains("refresh: sent with its next") && shown.contains("load-extension: sent with"), "{shown}");
+    let told = commands(&boot.send(&server, &json!({})).await);
+    let told: Vec<Value> = told.iter().map(|c| json!([c["id"], c["kind"], c["args"]])).collect();
+    let expected = json!([
+        [1, "refresh", null],
+        [2, "doctor", null],
+        [3, "identify", {"seconds": 90}],
+        [4, "load-extension", {"extension": "htop"}]
+    ]);
+    assert_eq!(json!(told), expected, "oldest first, all at once");
+    let report = "verdict     ok      all is well\nlink        ok      up on eth0";
+    boot.send(
+        &server,
+        &json!({"results": [{"id": 1, "outcome": "done"}, {"id": 2, "outcome": "done", "detail": report}]}),
+    )
+    .await;
+    boot.send(&server, &json!({"results": [{"id": 3, "outcome": "failed", "detail": "nothing blinks"}]})).await;
+    boot.send(&server, &json!({"results": [{"id": 4, "outcome": "unsupported"}]})).await;
+    assert!(commands(&boot.send(&server, &json!({})).await).is_empty());
+    assert_eq!(
+        ends(&server).await,
+        ["1 refresh done", "2 doctor done", "3 identify failed", "4 load-extension unsupported"]
+    );
+    let log = said(&server, &["nodes", "log", "node1"]);
+    assert!(log.contains("(doctor) is done. verdict ok all is well; link ok up on eth0"), "{log}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_command_is_refused_before_it_waits() {
+    let (server, _boot) = with_a_node("").await;
+    for (words, why) in [
+        (&["nodes", "identify", "node1", "--seconds", "3601"][..], "3600 s"),
+        (&["nodes", "load-extension", "node1", "../../sbin/x"], "no extension's name"),
+        (&["nodes", "doctor", "node9"], "no node"),
+    ] {
+        let refused = server.cli(words);
+        let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && text.contains(why), "{words:?}: {text}");
+    }
+    assert_eq!(server.node(1).await["commands"], Value::Null);
 }

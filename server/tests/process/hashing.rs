@@ -55,8 +55,8 @@ async fn one_mirror_is_hashed_at_a_time_and_none_keeps_the_server_from_ending() 
     assert!(!first.wait().unwrap().success());
 }
 
-/// Answers as a mirror with one extension and a file of it that never ends. Tells when it begins, and when nobody reads it any
-/// more.
+/// Answers as a mirror with one extension and a file of it that never ends. Tells when it begins, and when nobody reads
+/// it any more.
 fn drip(path: &str, endless: &str, mut stream: &TcpStream, tell: &Sender<&str>) {
     let text = match path.rsplit('/').next().unwrap_or_default() {
         name if name == endless => {

@@ -96,3 +96,23 @@ async fn an_installed_machine_with_another_card_is_sent_to_its_own_disk_once_it_
     assert_eq!(checks_in(&server, 3, 1, &machine(1, &[A, B])).await["action"], "reboot");
     assert_eq!(boots(&server, &unseen).await, (1, true), "one more boot, not one each time");
 }
+
+#[tokio::test]
+async fn a_check_in_confirms_no_boot_of_another_machine_that_came_between() {
+    let server = Server::start(&format!("{PROTECT}match_nodes_on = [\"mac\", \"serial\"]\n"));
+    // Numbers that a whole delivery has.
+    let numbers = "serial=DELIVERY&uuid=11111111-2222-4333-8444-555555555555";
+    let delivered = |macs: &[&str]| {
+        let mut stable = machine(1, macs);
+        stable["system"] = json!({"serial": "DELIVERY", "uuid": "11111111-2222-4333-8444-555555555555"});
+        stable
+    };
+    let (with_card, another) = (format!("net0={A}&net1={B}&{numbers}"), format!("net0={C}&{numbers}"));
+    let node = server.boot(&format!("net0={A}&{numbers}")).await.unwrap();
+    assert_eq!(checks_in(&server, 1, node, &delivered(&[A])).await["action"], "reboot");
+    assert_eq!(boots(&server, &with_card).await, (1, false));
+    assert_eq!(boots(&server, &another).await, (1, false), "it is switched off before it reports");
+    assert_eq!(checks_in(&server, 2, 1, &delivered(&[A, B])).await["action"], "reboot");
+    assert_eq!(boots(&server, &another).await, (1, false), "no check-in was its own");
+    assert_eq!(boots(&server, &with_card).await, (1, true));
+}

@@ -139,6 +139,42 @@ async fn following_goes_on_with_a_log_that_began_anew() {
 }
 
 #[tokio::test]
+async fn a_restored_log_is_told_though_it_has_grown_past_the_place() {
+    let mut server = filled().await;
+    let address = server.url.strip_prefix("http://").unwrap().to_owned();
+    let end =
+        async |server: &Server| server.get("/api/collections/events").await.1["cursor"].as_str().unwrap().to_owned();
+    let before = end(&server).await;
+    server.stop();
+    let files = ["mk-server.sqlite", "mk-server.sqlite-wal"].map(|file| server.data().join(file));
+    let copies: Vec<_> = files.iter().map(|file| std::fs::read(file).ok()).collect();
+    server.start_again(&address);
+    let after =
+        async |server: &Server, place: &str| server.get(&format!("/api/collections/events?after={place}")).await;
+    assert_eq!(after(&server, &before).await.0, 200, "a server that is started again goes on");
+    server.get("/svc/log/1?msg=lost").await;
+    let lost = end(&server).await;
+    assert_eq!(after(&server, &lost).await.0, 200);
+
+    server.stop();
+    let _ = std::fs::remove_file(server.data().join("mk-server.sqlite-shm"));
+    for (file, copy) in files.iter().zip(&copies) {
+        let _ = std::fs::remove_file(file);
+        if let Some(bytes) = copy {
+            std::fs::write(file, bytes).unwrap();
+        }
+    }
+    server.start_again(&address);
+    for n in 0..3 {
+        server.get(&format!("/svc/log/1?msg=instead{n}")).await;
+    }
+    let (status, problem) = after(&server, &lost).await;
+    assert_eq!((status, &problem["code"]), (410, &json!("log_began_anew")), "{problem}");
+    let (status, page) = after(&server, &before).await;
+    assert_eq!((status, page["items"].as_array().map(Vec::len)), (200, Some(3)), "of before the copy: {page}");
+}
+
+#[tokio::test]
 async fn json_of_a_long_log_is_one_document() {
     let server = filled().await;
     let mut tasks = tokio::task::JoinSet::new();

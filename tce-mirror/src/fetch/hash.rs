@@ -91,8 +91,8 @@ mod tests {
         allowance.spend(4).unwrap();
         allowance.spend(6).unwrap();
         assert!(allowance.spend(1).unwrap_err().to_string().contains("together"));
-        let mut late = Allowance { time: Duration::ZERO, ..Allowance::new(10, Duration::ZERO, &stop) };
-        std::thread::sleep(Duration::from_millis(2));
+        let begun = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+        let mut late = Allowance { begun, ..Allowance::new(10, Duration::ZERO, &stop) };
         assert!(late.spend(1).unwrap_err().to_string().contains("longer than 0 minutes"));
         let mut stopped = Allowance::new(10, Duration::from_secs(3600), &stop);
         stop.store(true, Ordering::Relaxed);

@@ -1,8 +1,9 @@
 //! One mirror: texts, and files that are verified by the checksum file beside them.
 //!
-//! A download that breaks off goes on where it stopped (`Range`), at the next try or in the next run. Nothing is at its place
-//! before it is whole and verified. A file whose digest is wrong is fetched once more from its first byte together with its checksum,
-//! since a mirror may have been updated in between. Redirections are followed ([`redirect`]), but none out of HTTPS.
+//! A download that breaks off goes on where it stopped (`Range`), at the next try or in the next run. Nothing is at its
+//! place before it is whole and verified. A file whose digest is wrong is fetched once more from its first byte
+//! together with its checksum, since a mirror may have been updated in between. Redirections are followed
+//! ([`redirect`]), but none out of HTTPS, and none from elsewhere to this machine.
 
 mod body;
 mod hash;
@@ -54,8 +55,8 @@ impl Mirror {
         Self::with(base, |client| client)
     }
 
-    /// The same for a machine that trusts no other CAs than these (PEM), and knows of no proxy. With some it speaks to nobody
-    /// by plain HTTP but itself; without, it has nothing to verify HTTPS by.
+    /// The same for a machine that trusts no other CAs than these (PEM), and knows of no proxy. With some it speaks to
+    /// nobody by plain HTTP but itself; without, it has nothing to verify HTTPS by.
     ///
     /// # Errors
     /// As for [`Mirror::new`]; the CAs are not understood, or the URL's scheme is not for this machine.
@@ -288,7 +289,8 @@ pub fn is_of_this_machine(error: &anyhow::Error) -> bool {
 /// Asks until one mirror has it: its result is neither an error nor `None`.
 ///
 /// # Errors
-/// [`NoAnswer`] with every mirror's reason; at once what fails on this machine, where no mirror can help; no mirror is named.
+/// [`NoAnswer`] with every mirror's reason; at once what fails on this machine, where no mirror can help; no mirror is
+/// named.
 pub fn first<T>(mirrors: &[Mirror], mut ask: impl FnMut(&Mirror) -> Result<Option<T>>) -> Result<Asked<T>> {
     let (mut absent, mut passed_over) = (false, Vec::new());
     for mirror in mirrors {

@@ -1,6 +1,6 @@
-//! What a request asks for of a file by its conditions and its range (RFC 9110, sections 13 and 14), given the file's tag, time
-//! and length. Pure. Of what a server may choose: several ranges are answered with the whole file, and so is a range for
-//! which `If-Range` names a time, since two files of one second have the same.
+//! What a request asks for of a file by its conditions and its range (RFC 9110, sections 13 and 14), given the file's
+//! tag, time and length. Pure. Of what a server may choose: several ranges are answered with the whole file, and so is
+//! a range for which `If-Range` names a time, since two files of one second have the same.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -19,8 +19,8 @@ use tower_http::services::ServeFile;
 use crate::limits::EXCHANGES;
 use conditions::{Answer, Version};
 
-/// The regular file at `path` (decoded, relative) below `root`; `None` if there is none. Hidden files, such as downloads that
-/// are not whole yet, are not found.
+/// The regular file at `path` (decoded, relative) below `root`; `None` if there is none. Hidden files, such as
+/// downloads that are not whole yet, are not found.
 #[must_use]
 pub fn find(root: &Path, path: &str) -> Option<PathBuf> {
     within(root, path).filter(|file| file.is_file())
@@ -31,8 +31,8 @@ fn within(root: &Path, path: &str) -> Option<PathBuf> {
     path.split('/').all(plain).then(|| root.join(path))
 }
 
-/// Answers a GET or HEAD request with this file. Without `tag`, its entity tag is made of its size, time and inode. A file that
-/// is exchanged again and again while it is read is answered with 503.
+/// Answers a GET or HEAD request with this file. Without `tag`, its entity tag is made of its size, time and inode. A
+/// file that is exchanged again and again while it is read is answered with 503.
 pub async fn file(path: &Path, tag: Option<&str>, request: Request) -> Response {
     let (request, _) = request.into_parts();
     for _ in 0..EXCHANGES {

@@ -1,5 +1,5 @@
-//! `mk-vm`: runs one QEMU guest from an image or the network and shows its console. Exit code 0: the text of `--until` appeared, the
-//! guest switched itself off, or Ctrl-C; 1: anything else, with the reason on standard error.
+//! `mk-vm`: runs one QEMU guest from an image or the network and shows its console. Exit code 0: the text of `--until`
+//! appeared, the guest switched itself off, or Ctrl-C; 1: anything else, with the reason on standard error.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

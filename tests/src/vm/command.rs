@@ -85,6 +85,12 @@ pub fn disk_file(dir: &Path, index: usize) -> PathBuf {
     dir.join(format!("disk{index}.raw"))
 }
 
+/// Socket of the emulated TPM.
+#[must_use]
+pub fn tpm_socket(dir: &Path) -> PathBuf {
+    dir.join("tpm.socket")
+}
+
 /// QEMU's id of a network port, by its place in [`Machine::nics`].
 #[must_use]
 pub fn nic_id(index: usize) -> String {
@@ -116,6 +122,11 @@ pub fn arguments(machine: &Machine, boot: &Boot, accel: Accel, files: &Files) ->
     firmware(&mut line, machine, files);
     medium(&mut line, boot);
     disks(&mut line, machine, files);
+    if machine.tpm {
+        line.add_path("-chardev", "socket,id=tpm,path=", &tpm_socket(&files.dir));
+        line.add("-tpmdev", "emulator,id=tpm0,chardev=tpm");
+        line.add("-device", "tpm-tis,tpmdev=tpm0");
+    }
     if let Some(clock) = &machine.clock {
         line.add("-rtc", &format!("base={}", escape(clock)));
     }
@@ -310,6 +321,14 @@ mod tests {
     fn only_a_physical_machine_hides_its_hypervisor() {
         assert!(shown(|m, _, _| m.physical = true).contains("-cpu max,la57=off,hypervisor=off "));
         assert!(shown(|_, _, _| {}).contains("-cpu max,la57=off -vga"));
+    }
+
+    #[test]
+    fn only_a_machine_with_a_tpm_has_one() {
+        let line = shown(|m, _, _| m.tpm = true);
+        let tpm = "-chardev socket,id=tpm,path=/d/tpm.socket -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-tis,";
+        assert!(line.contains(tpm), "{line}");
+        assert!(!shown(|_, _, _| {}).contains("tpm"));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use super::spec::Machine;
 use super::{Accel, smbios};
 use crate::limits;
 use crate::process::die_with_parent;
+use crate::tpm::{Channel, Emulator};
 
 /// QEMU's program.
 pub(crate) const QEMU: &str = "qemu-system-x86_64";
@@ -61,6 +62,8 @@ pub struct Guest {
     process: duct::Handle,
     console: Console,
     qmp: Mutex<Qmp>,
+    /// Held for as long as the guest runs.
+    _tpm: Option<Emulator>,
     dir: TempDir,
 }
 
@@ -68,7 +71,7 @@ impl Guest {
     /// Starts a guest.
     ///
     /// # Errors
-    /// When the image, QEMU or OVMF is missing, or QEMU refuses the machine; with what QEMU says.
+    /// When the image, QEMU, OVMF or swtpm is missing, or QEMU refuses the machine; with what QEMU says.
     pub fn start(options: &Options) -> anyhow::Result<Self> {
         let Options { machine, boot, .. } = options;
         machine.check()?;
@@ -80,6 +83,7 @@ impl Guest {
         let dir = tempfile::Builder::new().prefix("mk-vm-").tempdir().context("cannot make a folder for the guest")?;
         lay_files(machine, dir.path())
             .with_context(|| format!("cannot lay the guest's files in {}", dir.path().display()))?;
+        let tpm = machine.tpm.then(|| tpm(dir.path())).transpose().context("cannot give the guest a TPM")?;
         let (qmp, qmp_guest) = UnixStream::pair().context("cannot make a socket for QEMU's monitor")?;
         let (serial, serial_guest) = UnixStream::pair().context("cannot make a socket for the serial port")?;
         let files = Files {
@@ -104,13 +108,19 @@ impl Guest {
             qmp.execute("set_link", json!({"name": command::nic_id(index), "up": false}))?;
         }
         qmp.execute("cont", json!({}))?;
-        Ok(Self { process, console, qmp: Mutex::new(qmp), dir })
+        Ok(Self { process, console, qmp: Mutex::new(qmp), _tpm: tpm, dir })
     }
 
     /// The serial port.
     #[must_use]
     pub fn console(&self) -> &Console {
         &self.console
+    }
+
+    /// File with the content of a disk, by its place in the machine's list. It goes with the guest.
+    #[must_use]
+    pub fn disk(&self, number: usize) -> PathBuf {
+        command::disk_file(self.dir.path(), number)
     }
 
     /// Executes a monitor command.
@@ -187,6 +197,13 @@ fn lay_files(machine: &Machine, dir: &Path) -> anyhow::Result<()> {
         File::options().create(true).append(true).open(&file)?.set_len(disk.size_bytes)?;
     }
     Ok(())
+}
+
+/// A new chip, whose memory ends with the guest.
+fn tpm(dir: &Path) -> anyhow::Result<Emulator> {
+    let state = dir.join("tpm");
+    fs::create_dir(&state).with_context(|| format!("cannot make {}", state.display()))?;
+    Emulator::start(&state, &Channel::Control(command::tpm_socket(dir)))
 }
 
 /// OVMF's code, and this guest's copy of its variables.

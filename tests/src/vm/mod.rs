@@ -1,7 +1,8 @@
 //! QEMU guests: what machine they are ([`Machine`]), what they boot ([`Boot`]), and a running one ([`Guest`]).
 //!
-//! Pure: [`spec`], [`smbios`], [`command`] (machine in, QEMU arguments and table bytes out), [`sector`] (a disk that speaks). With effects: [`accel`]
-//! (is KVM sound here), [`guest`] (the process), [`console`] (its serial port), [`qmp`] (its monitor).
+//! Pure: [`spec`], [`smbios`], [`command`] (machine in, QEMU arguments and table bytes out), [`sector`] (a disk that
+//! speaks). With effects: [`accel`] (is KVM sound here), [`guest`] (the process), [`console`] (its serial port),
+//! [`qmp`] (its monitor).
 
 pub mod accel;
 pub mod command;

@@ -49,6 +49,9 @@ pub struct Machine {
     /// and parts are its own and not its host's.
     #[serde(default)]
     pub physical: bool,
+    /// A TPM 2.0, emulated by swtpm: another chip each time that the guest is started.
+    #[serde(default)]
+    pub tpm: bool,
     /// What the clock says when the machine is switched on, as `1999-12-31T23:59:00`. None: the time of this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<String>,
@@ -251,6 +254,7 @@ impl Machine {
                 Nic { model: NicModel::E1000e, mac: mac(seed, 1), plugged: true },
             ],
             physical: false,
+            tpm: false,
             clock: None,
         }
     }

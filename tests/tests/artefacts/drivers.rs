@@ -1,5 +1,5 @@
-//! Drivers of a built image, as kmod's own `modinfo` sees them: those that `image.toml` requires are there, with every module
-//! that they need and every firmware file that they name.
+//! Drivers of a built image, as kmod's own `modinfo` sees them: those that `image.toml` requires are there, with every
+//! module that they need and every firmware file that they name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,6 +1,7 @@
 //! Machines that change hands of their parts while the server looks on: one story of guests that boot from the network.
-//! A port goes from one machine to the other, a board is replaced, a running machine is copied, and a third machine is put
-//! together from ports of both. Each is the right node afterwards, and what is disputed ends by itself or by one command.
+//! Two ports go from one machine to the other, a board is replaced, a running machine is copied and the copy booted again, and
+//! a third machine is put together from ports of both. Each is the right node afterwards, and what is disputed ends by itself
+//! or by one command.
 //!
 //! Of a virtual machine only MACs, uuid and TPM count as its own, since serial numbers and parts are its host's. These
 //! guests hide the hypervisor and have MACs of a manufacturer, so that boards, chassis, memory and disks count.
@@ -22,23 +23,24 @@ const NO_CONFLICT: &str = "No node's identity is disputed.";
 const SCREEN: (u64, u64) = (0xb_8000, 25 * 80 * 2);
 
 #[test]
-fn a_port_moves_a_board_is_replaced_a_machine_is_copied_and_each_is_who_it_is() {
+fn ports_move_a_board_is_replaced_a_machine_is_copied_and_each_is_who_it_is() {
     let lab = Lab::new();
     let server = lab.serve(0);
     server.offer("production");
     let story = Story { lab, server, began: Instant::now() };
     let (mut one, mut two) = (machine(1), machine(2));
-    one.nics.push(port(0x99));
+    one.nics.extend([port(0x98), port(0x99)]);
     story.both_are_discovered(&one, &two);
 
-    two.nics.extend(one.nics.pop());
-    let guest_two = story.a_port_is_contested(&two);
-    story.the_dispute_ends_when_the_donor_boots(&one);
+    two.nics.extend(one.nics.drain(1..));
+    let guest_two = story.two_ports_are_contested_and_one_is_given_by_command(&two);
+    story.the_dispute_ends_when_the_donor_boots(&one, &two);
     one = with_another_board(&one);
     story.a_new_board_is_the_old_node(&one);
     story.a_copy_is_held_until_it_is_told_apart(&two, &guest_two);
+    let aliases = story.a_copy_told_apart_is_itself_when_it_boots_again(&two);
     guest_two.quit().unwrap();
-    story.a_boot_that_may_be_either_says_why(&one, &two);
+    story.a_boot_that_may_be_either_says_why(&one, &two, &format!("node{}", 5 + aliases));
 }
 
 /// A machine that counts as physical.
@@ -123,29 +125,39 @@ impl Story {
         guest_two.quit().unwrap();
     }
 
-    /// A port went from node1 to node2, which is node2 all the same. It goes on running.
-    fn a_port_is_contested(&self, two: &Machine) -> Guest {
+    /// Two ports went from node1 to node2, which is node2 all the same. It goes on running.
+    fn two_ports_are_contested_and_one_is_given_by_command(&self, two: &Machine) -> Guest {
         let guest = self.boot(two);
         self.becomes(&guest, two, "node2", "normal");
-        let (list, key) = (self.conflicts(), key(&two.nics[1]));
-        let why = format!("node2: node2 has {key}, which node1 reported too");
-        let remedy = format!("mk-server conflicts move-hardware node1 node2 {key}");
-        assert!(list.contains(&why) && list.contains(&remedy), "{list}");
-        let trial = self.server.ask(&["conflicts", "move-hardware", "node1", "node2", &key, "--dry-run"]);
+        let [given, left] = [&two.nics[1], &two.nics[2]].map(key);
+        let (list, remedy) = (self.conflicts(), "mk-server conflicts move-hardware node1 node2 ");
+        let why = format!("node2: node2 has {given}, {left}, which node1 reported too");
+        assert!(list.contains(&why) && list.contains(remedy), "{list}");
+        let step = ["conflicts", "move-hardware", "node1", "node2", &given];
+        let trial = self.server.ask(&[&step[..], &["--dry-run"]].concat());
         assert!(trial.starts_with("Trial only"), "{trial}");
         assert_eq!(self.conflicts(), list, "a trial changes nothing");
+        let done = self.server.ask(&step);
+        assert!(done.contains(&format!("{given} went from node1 to node2")), "{done}");
+        let list = self.conflicts();
+        assert!(list.contains(&format!("node2: node2 has {left}, which node1 reported too")), "{list}");
         guest
     }
 
-    fn the_dispute_ends_when_the_donor_boots(&self, one: &Machine) {
+    /// Its report lacks both ports: what the command said holds, and what was left is given to node2.
+    fn the_dispute_ends_when_the_donor_boots(&self, one: &Machine, two: &Machine) {
         let guest = self.boot(one);
         self.becomes(&guest, one, "node1", "normal");
         self.peace(&guest);
         guest.quit().unwrap();
+        let [given, left] = [&two.nics[1], &two.nics[2]].map(key);
         for name in ["node1", "node2"] {
             let log = self.server.ask(&["nodes", "log", name]);
-            assert!(log.contains("Hardware moved: ") && log.contains("was at node1 and is now at node2"), "{log}");
+            let moved = format!("Hardware moved: {left} was at node1 and is now at node2");
+            assert!(log.contains(&moved) && log.contains(&format!("{given} went from node1 to node2")), "{log}");
         }
+        let claims = self.show("node2")["identity"]["claims"].to_string();
+        assert!(two.nics.iter().all(|port| claims.contains(&port.mac.replace(':', "-"))), "{claims}");
     }
 
     /// The boot cannot know it and makes node3; the check-in finds node1's memory and disks under node1's serial number.
@@ -180,8 +192,20 @@ impl Story {
         copy.quit().unwrap();
     }
 
+    /// No boot can tell it from the original. Its check-in does once the original, which runs, has spoken; until then it may
+    /// be held as a node of its own, which becomes an alias. Answers how many of these there are.
+    fn a_copy_told_apart_is_itself_when_it_boots_again(&self, two: &Machine) -> usize {
+        let copy = self.boot(two);
+        self.becomes(&copy, two, "node4", "normal");
+        let node = self.show("node4");
+        let original = self.show("node2");
+        assert_eq!(original["identity"]["state"], "normal", "{original}");
+        copy.quit().unwrap();
+        node["identity"]["aliases"].as_array().unwrap().len()
+    }
+
     /// iPXE sees ports of two nodes, and a board without numbers: only the microkernel can tell that it is neither.
-    fn a_boot_that_may_be_either_says_why(&self, one: &Machine, two: &Machine) {
+    fn a_boot_that_may_be_either_says_why(&self, one: &Machine, two: &Machine, new: &str) {
         let mut three = machine(3);
         three.system.uuid = None;
         three.system.serial = Some("To be filled by O.E.M.".to_owned());
@@ -193,7 +217,7 @@ impl Story {
         let url = format!("razor.checkin=http://10.0.2.2:{}/svc/checkin", self.server.port);
         guest.console().wait_for(&url, 0, limits::CHECK_IN).unwrap();
         assert!(guest.console().find(&format!("{url}/"), 0).is_none(), "no id on the kernel line");
-        self.becomes(&guest, &three, "node5", "normal");
+        self.becomes(&guest, &three, new, "normal");
         guest.quit().unwrap();
     }
 

@@ -1,6 +1,6 @@
-//! Ruby as an extension, a gem that the image mirrors, and a fact of the site's own that needs it. Only where `MK_GEM_SOURCE`
-//! names a gem server or a folder of gems (`docs/TESTING.md`): Ruby comes from Debian's archives, and nothing of either is in
-//! this project. Prints the image's size and when each step ended.
+//! Ruby as an extension, a gem that the image mirrors, and a fact of the site's own that needs it. Only where
+//! `MK_GEM_SOURCE` names a gem server or a folder of gems (`docs/TESTING.md`): Ruby comes from Debian's archives, and
+//! nothing of either is in this project. Prints the image's size and when each step ended.
 
 use std::fs;
 use std::path::{Path, PathBuf};

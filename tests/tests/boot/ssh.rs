@@ -1,5 +1,6 @@
 //! Log-in to a development image with the real `ssh`: by the operator's key and by nothing else. The second boot is under
-//! the base's own init, which starts the same agent; host keys are new at each boot.
+//! the base's own init, which starts the same agent; host keys are new at each boot. Neither init uses the machine's disks,
+//! of which one invites to it.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -10,7 +11,8 @@ use duct::cmd;
 use mk_tests::limits;
 use mk_tests::vm::{Firmware, Forward, Guest, Machine, Medium, Options};
 
-use super::lab::{Lab, options, wait};
+use super::lab::{Lab, options, wait, written};
+use super::lure;
 
 /// What sshd says to everybody without the right key: the list of what it would have taken.
 const REFUSED: &str = "Permission denied (publickey).";
@@ -59,7 +61,14 @@ fn the_operators_key_opens_a_root_shell_and_nothing_else_does() {
         cmd!("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", lab.path(name)).run().unwrap();
     }
     let image = lab.customized("development", server.port, &["--ssh-key".as_ref(), &lab.path("operator.pub")]);
-    let machine = Machine::example(0x59, 1024, 2);
+    let lure = lure::disk(&lab.path(""));
+    let mut machine = Machine::example(0x59, 1024, 2);
+    machine.disks[1].content = Some(lure.clone());
+    let left_alone = |guest: &Guest, door: &Door| {
+        assert_eq!(door.run(guest, &format!("{}; true\n", lure::used())), "", "of the disks nothing is in use");
+        assert_eq!(written(guest), 0, "something was written to the disks");
+        lure::is_untouched(guest, 1, &lure);
+    };
 
     let (guest, door) = boot(&lab, &machine, &image, "first");
     server.await_node(&guest);
@@ -73,6 +82,7 @@ fn the_operators_key_opens_a_root_shell_and_nothing_else_does() {
     refused(door.with_key("stranger", "id\n"));
     refused(door.ssh(&["-o", "PubkeyAuthentication=no", "-o", "NumberOfPasswordPrompts=1"], "id\n"));
     let first = door.host_key();
+    left_alone(&guest, &door);
     guest.quit().unwrap();
 
     let (guest, door) = boot(&lab, &machine, &image, "second");
@@ -84,6 +94,7 @@ fn the_operators_key_opens_a_root_shell_and_nothing_else_does() {
     assert!(seen.starts_with("init\n"), "{seen}");
     assert!(seen.contains("node1") && !seen.contains("it is in trouble"), "{seen}");
     assert_ne!(door.host_key(), first, "host keys are made at boot");
+    left_alone(&guest, &door);
     guest.quit().unwrap();
 }
 

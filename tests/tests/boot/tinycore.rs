@@ -102,7 +102,8 @@ impl Base {
         let mut machine = Machine::example(0x5b, 1024, 2);
         machine.nics.truncate(1);
         machine.nics[0].model = NicModel::E1000;
-        machine.disks[1].content = Some(lure::disk(&self.lab.path("")));
+        let lure = lure::disk(&self.lab.path(""));
+        machine.disks[1].content = Some(lure.clone());
         let guest = self.lab.boot(&machine, &self.image("debug"), Firmware::Bios);
         let prompt = guest.console().wait_for("boot:", 0, limits::REACTION).unwrap();
         guest.console().send("core\r").unwrap();
@@ -114,8 +115,9 @@ impl Base {
         units::loads_from_the_image(&shell);
         units::loads_from_a_mirror(&self.lab, &self.server, &guest, &shell, "node2");
         self.shows_its_disks(&machine, &guest);
-        uses_no_disk(&shell);
+        assert_eq!(shell.run(&lure::used()), "");
         all_is_well(&guest);
+        lure::is_untouched(&guest, 1, &lure);
         guest.quit().unwrap();
     }
 
@@ -157,13 +159,6 @@ fn has_its_programs(shell: &Shell, machine: &Machine) {
     assert!(TOOLS.iter().all(|name| loaded.lines().any(|line| line.trim() == *name)), "{loaded}");
     let again = shell.run("su tc -c 'tce-load -i bash'");
     assert!(again.contains("already installed"), "{again}");
-}
-
-/// Nothing of a disk is mounted, swapped to or has been unpacked.
-fn uses_no_disk(shell: &Shell) {
-    let found = shell.run("sed 1d /proc/swaps; grep ^/dev/ /proc/mounts | grep -v ^/dev/loop");
-    assert_eq!(found, "");
-    assert_eq!(shell.run(&format!("ls -d {} 2>/dev/null", lure::TRACE)), "");
 }
 
 fn all_is_well(guest: &Guest) {

@@ -1,6 +1,6 @@
 //! Each unit of the agent is killed inside a running debug image; each comes back, and the node goes on checking in.
-//! The same guest tells what the agent costs, takes up a configuration that an operator sets, and switches itself off when
-//! told to.
+//! The same guest tells what the agent costs, takes up a configuration that an operator sets, sends its logs, and switches
+//! itself off when told to.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,6 +24,9 @@ const EXPECTED: [&str; 6] = ["checkin", "console", "control", "devices", "mirror
 /// Sum of PSS of the agent's processes that an image may have, in KiB: the goal is 12 MiB, and a test under a debug
 /// shell with other processes beside it gets a quarter more.
 const PSS_KIB: u64 = 15 * 1024;
+
+/// Kernel module that a pushed list names: a driver that every image has, for hardware that QEMU's machine has not.
+const MODULE: &str = "igb";
 
 /// Seconds between check-ins that are pushed to the running machine.
 const PUSHED_INTERVAL_S: u64 = 8;
@@ -80,6 +83,7 @@ fn each_killed_unit_comes_back_and_the_node_goes_on_checking_in() {
     let told = reported.iter().filter(|u| u["restarts"].as_u64().unwrap_or_default() > 0).count();
     assert_eq!(told, victims.count(), "the server is told of every restart: {reported:#?}");
     takes_up_a_pushed_interval(&server, &guest, &shell);
+    sends_its_logs_and_examines_itself(&lab, &server, &guest);
     switches_itself_off_when_told(&server, &guest);
 }
 
@@ -101,6 +105,30 @@ fn takes_up_a_pushed_interval(server: &Server, guest: &Guest, shell: &Shell) {
     println!("the next check-in came {pause:.1?} after the last");
 }
 
+/// A bundle comes and can be opened; the doctor's verdict and what can blink are in the node's log.
+fn sends_its_logs_and_examines_itself(lab: &Lab, server: &Server, guest: &Guest) {
+    for command in ["doctor", "identify", "collect"] {
+        server.ask(&["nodes", command, "node1"]);
+    }
+    let begun = Instant::now();
+    wait("all commands have ended", limits::REACTION, guest, || server.show()["commands"].is_null().then_some(()));
+    println!("doctor, identify and collect ended after {:.1?}", begun.elapsed());
+    let log = server.ask(&["nodes", "log", "node1"]);
+    println!("{}", log.lines().filter(|line| line.contains("Command ")).collect::<Vec<_>>().join("\n"));
+    assert!(log.contains("(doctor) is done. verdict ok all is well"), "{log}");
+    let said = log.contains("blinks for 300 s") || log.contains("nothing on this machine can blink");
+    assert!(said && log.contains("(collect-logs) is done."), "{log}");
+    let file = lab.path("bundle.tar.gz");
+    println!("{}", server.ask(&["nodes", "bundle", "node1", "--out", file.to_str().unwrap()]));
+    let names = cmd!("tar", "-tzf", &file).read().unwrap();
+    for name in ["status.txt", "kernel.log", "logs/checkin.log", "logs/net.log", "state/net.json", "inventory.json"] {
+        assert!(names.lines().any(|line| line == name), "{name} is not in it:\n{names}");
+    }
+    let kernel = cmd!("tar", "-xzOf", &file, "kernel.log").read().unwrap();
+    // What the kernel keeps is a ring: its first lines may be gone.
+    assert!(kernel.lines().count() > 10, "{kernel}");
+}
+
 /// The guest may reboot without end, so QEMU ends by itself only when the machine is switched off.
 fn switches_itself_off_when_told(server: &Server, guest: &Guest) {
     server.ask(&["nodes", "poweroff", "node1"]);
@@ -115,7 +143,7 @@ fn switches_itself_off_when_told(server: &Server, guest: &Guest) {
     assert!(status.success(), "{status}: {}", guest.complaints());
     let log = server.ask(&["nodes", "log", "node1"]);
     assert!(log.contains("(poweroff) is accepted"), "{log}");
-    assert_eq!(server.show()["command"], Value::Null, "the command is over");
+    assert_eq!(server.show()["commands"], Value::Null, "the command is over");
 }
 
 /// What only the image's own mirror has is loaded by its name, and its programs run; they see that this is no VMware.
@@ -126,7 +154,8 @@ pub(super) fn loads_from_the_image(shell: &Shell) {
     assert!(checked.contains("must be run inside a virtual machine on a VMware hypervisor"), "{checked}");
 }
 
-/// An extension that is put on the server is loaded by the running machine once its mirror is pushed, and its program runs there.
+/// An extension and a list of kernel modules that are put on the server are loaded by the running machine once its mirror is
+/// pushed; the extension's program runs there.
 pub(super) fn loads_from_a_mirror(lab: &Lab, server: &Server, guest: &Guest, shell: &Shell, node: &str) {
     let (tree, tcz) = (lab.path("extension"), lab.path("data/tce/17.x/x86_64/tcz"));
     fs::create_dir_all(tree.join("usr/local/bin")).unwrap();
@@ -139,6 +168,9 @@ pub(super) fn loads_from_a_mirror(lab: &Lab, server: &Server, guest: &Guest, she
     let sum = cmd!("md5sum", "greet.tcz").dir(&tcz).read().unwrap();
     fs::write(tcz.join("greet.tcz.md5.txt"), sum).unwrap();
     fs::write(lab.path("data/tce/tce-install-list"), r#"["greet.tcz"]"#).unwrap();
+    fs::write(lab.path("data/tce/kmod-install-list"), format!("[\"{MODULE}\"]")).unwrap();
+    let loaded = format!("grep -c '^{MODULE} ' /proc/modules");
+    assert_eq!(shell.run(&loaded), "0", "the machine has no hardware for it");
     println!("{}", server.ask(&["config", "set", "mk_tce_mirror_uri=/svc/repo/tce"]));
     let said = wait("the extension is loaded", limits::REACTION, guest, || {
         Some(shell.run("/usr/local/bin/greet 2>&1")).filter(|said| said == "greetings from a mirror")
@@ -149,6 +181,7 @@ pub(super) fn loads_from_a_mirror(lab: &Lab, server: &Server, guest: &Guest, she
     wait("the server is told", limits::REACTION, guest, || {
         server.ask(&["config", "show", node]).contains("version 1 is in force").then_some(())
     });
+    assert_eq!(shell.run(&loaded), "1", "the list of modules");
     let mirror = shell.run("cat /opt/tcemirror");
     assert_eq!(mirror, format!("http://10.0.2.2:{}/svc/repo/tce", server.port));
 }

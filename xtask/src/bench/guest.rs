@@ -87,7 +87,8 @@ impl Lab {
         Ok(iso)
     }
 
-    /// Boots a machine until its console says what is waited for; nothing when that has not come in time, or cannot come any more.
+    /// Boots a machine until its console says what is waited for; nothing when that has not come in time, or cannot
+    /// come any more.
     ///
     /// # Errors
     /// The guest ends by itself, or cannot be started.

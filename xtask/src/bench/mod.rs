@@ -65,6 +65,17 @@ enum Row {
 impl Row {
     const ALL: [Self; 5] = [Self::Build, Self::Size, Self::Boot, Self::Memory, Self::Inventory];
 
+    /// Those that are named, each once; all where none is.
+    fn chosen(named: &[Self]) -> Vec<Self> {
+        let mut rows = Vec::new();
+        for row in if named.is_empty() { &Self::ALL[..] } else { named } {
+            if !rows.contains(row) {
+                rows.push(*row);
+            }
+        }
+        rows
+    }
+
     fn title(self) -> &'static str {
         match self {
             Self::Build => "Image build",
@@ -127,7 +138,9 @@ impl Inputs<'_> {
 
 /// `cargo xtask bench`.
 pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
-    let given = args.agent.as_ref().map(std::path::absolute).transpose()?;
+    let given = args.agent.as_ref().map(|file| place::named("--agent", file)).transpose()?;
+    let rootfs = std::env::var_os(ROOTFS).map(|file| place::named(ROOTFS, file.as_ref())).transpose()?;
+    let _alone = place::alone("bench")?;
     let mut report = Report::new();
     report.step("packages", || packages::ensure(Job::Bench, install))?;
     report.step("programs", programs::host)?;
@@ -135,16 +148,14 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
     let dir = place::target().join("bench");
     place::clear(&dir)?;
     let base = dir.join("base.iso");
-    let rootfs = std::env::var_os(ROOTFS).map(PathBuf::from).map(std::path::absolute).transpose()?;
     report.step("base", || images::base(rootfs.as_deref(), &base))?;
     let environment = Environment::look();
     if !args.json {
         println!("{}", environment.markdown());
     }
     let inputs = Inputs { base: &base, tinycore: rootfs.is_some(), agent: &agent, dir: &dir };
-    let rows = if args.rows.is_empty() { &Row::ALL[..] } else { &args.rows[..] };
     let mut all = Map::new();
-    for row in rows {
+    for row in Row::chosen(&args.rows) {
         let findings = report.step(&row.name(), || row.measure(&inputs))?;
         if args.json {
             all.insert(row.name(), findings.json());
@@ -157,4 +168,15 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
         println!("{:#}", json!({"environment": environment.json(), "rows": Value::Object(all)}));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_measured_once_however_often_it_is_named() {
+        assert_eq!(Row::chosen(&[]), Row::ALL);
+        assert_eq!(Row::chosen(&[Row::Size, Row::Boot, Row::Size]), [Row::Size, Row::Boot]);
+    }
 }

@@ -1,5 +1,5 @@
-//! The peer of row `boot`: the stock boot of a base with Tiny Core's root file system, by its own init, to its prompt with an
-//! address. The base's ISO as it was made, but for two things: the kernel line of our image without what is the
+//! The peer of row `boot`: the stock boot of a base with Tiny Core's root file system, by its own init, to its prompt
+//! with an address. The base's ISO as it was made, but for two things: the kernel line of our image without what is the
 //! agent's, and one more initrd with a file that the log-in shell reads, which says when that is.
 
 use std::fs;

@@ -8,12 +8,11 @@ mod machine;
 mod node;
 mod screen;
 
-use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use self::guest::Guest;
 use self::machine::Start;
@@ -105,7 +104,9 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
     report.step("programs", programs::host)?;
     let agent = report.step("agent", programs::agent)?;
     let dir = place::target().join("boot");
-    let _alone = lock(&dir)?;
+    let _alone = place::alone("boot")?;
+    place::clear(&dir.join("data"))?;
+    place::clear(&dir.join("image"))?;
     let iso = report.step("image", || image(args, &agent, &dir))?;
     let guest = Guest {
         firmware: args.firmware,
@@ -138,19 +139,6 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
 pub(crate) fn free_port() -> anyhow::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port of this machine is free")?;
     Ok(listener.local_addr()?.port())
-}
-
-/// Takes the folder for this run and clears what the last one left.
-fn lock(dir: &Path) -> anyhow::Result<fs::File> {
-    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let path = dir.join("lock");
-    let file = fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    if file.try_lock().is_err() {
-        bail!("another `cargo xtask boot` is running in this work tree; end it with Ctrl-C first");
-    }
-    place::clear(&dir.join("data"))?;
-    place::clear(&dir.join("image"))?;
-    Ok(file)
 }
 
 fn image(args: &Args, agent: &Path, dir: &Path) -> anyhow::Result<PathBuf> {

@@ -2,14 +2,14 @@
 
 use std::ffi::{c_int, c_long, c_short};
 use std::fs::File;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::message::Request;
+use super::message::{OUT_OF_TIME, Request};
 use crate::limits::{BMC_ANSWER, BMC_MESSAGE};
 
 /// Address type and channel of the BMC that the kernel talks to directly.
@@ -78,18 +78,20 @@ impl Device {
         Ok(Self { file, number: 0, deadline })
     }
 
-    /// Sends a request and waits for its answer.
+    /// Sends a request and waits for its answer. One that takes too long by itself is answered by [`OUT_OF_TIME`], as the
+    /// kernel does after a longer time.
     ///
     /// # Errors
-    /// The kernel does not take it, or there is no answer in time.
+    /// The kernel does not take it, or the time for all answers is over.
     pub(super) fn ask(&mut self, request: &Request) -> anyhow::Result<Vec<u8>> {
-        let what = || format!("command {:#04x} of function {:#04x}", request.command, request.function);
-        let end = self.deadline.min(Instant::now() + BMC_ANSWER);
+        let end = Instant::now() + BMC_ANSWER;
         self.number += 1;
-        self.send(request).with_context(|| format!("cannot send {} to the BMC", what()))?;
+        self.send(request).with_context(|| format!("cannot send {} to the BMC", request.name()))?;
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            ensure!(self.is_readable(left)?, "the BMC has not answered {} in time", what());
+            if !is_readable(self.file.as_fd(), end.min(self.deadline)).context("cannot wait for the BMC")? {
+                ensure!(end < self.deadline, "the BMC has not answered {} in time", request.name());
+                return Ok(vec![OUT_OF_TIME]);
+            }
             let (number, answer) = self.receive().context("cannot read the BMC's answer")?;
             // One to an earlier request that came late is passed over.
             if number == self.number {
@@ -117,16 +119,6 @@ impl Device {
         Ok(())
     }
 
-    fn is_readable(&self, patience: Duration) -> anyhow::Result<bool> {
-        let mut polled = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
-        let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
-        match poll(&mut polled, patience) {
-            // A signal: the caller looks again.
-            Err(nix::Error::EINTR) => Ok(true),
-            count => Ok(count.context("cannot wait for the BMC")? > 0),
-        }
-    }
-
     fn receive(&self) -> anyhow::Result<(c_long, Vec<u8>)> {
         let (mut address, mut data) = ([0; ADDRESS], vec![0; BMC_MESSAGE]);
         let mut incoming = Incoming {
@@ -144,5 +136,55 @@ impl Device {
         }
         data.truncate(usize::from(incoming.message.length));
         Ok((incoming.number, data))
+    }
+}
+
+/// Waits until there is something to read, and tells whether there was before `end`.
+fn is_readable(file: BorrowedFd, end: Instant) -> nix::Result<bool> {
+    let mut polled = [PollFd::new(file, PollFlags::POLLIN)];
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        match poll(&mut polled, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)) {
+            // A signal says nothing of the file.
+            Err(nix::Error::EINTR) => {}
+            count => return Ok(count? > 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+    use super::*;
+
+    #[test]
+    fn the_kernels_layouts() {
+        assert_eq!((size_of::<Address>(), size_of::<Message>()), (8, 16));
+        assert_eq!((size_of::<Outgoing>(), size_of::<Incoming>()), (40, 48));
+    }
+
+    extern "C" fn ignore(_: c_int) {}
+
+    #[test]
+    fn a_signal_is_no_answer() {
+        let action = SigAction::new(SigHandler::Handler(ignore), SaFlags::empty(), SigSet::empty());
+        // SAFETY: the handler does nothing.
+        unsafe { sigaction(Signal::SIGUSR2, &action) }.unwrap();
+        let (read, _write) = nix::unistd::pipe().unwrap();
+        // SAFETY: takes no argument and always succeeds.
+        let waiter = unsafe { libc::pthread_self() };
+        let sender = thread::spawn(move || {
+            for _ in 0..20 {
+                thread::sleep(Duration::from_millis(10));
+                // SAFETY: the waiting thread joins this one before it ends.
+                unsafe { libc::pthread_kill(waiter, libc::SIGUSR2) };
+            }
+        });
+        assert!(!is_readable(read.as_fd(), Instant::now() + Duration::from_millis(300)).unwrap());
+        sender.join().unwrap();
     }
 }

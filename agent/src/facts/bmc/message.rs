@@ -8,13 +8,20 @@ use anyhow::{Context as _, bail};
 use crate::facts::smbios::uuid_text;
 
 /// Network functions.
+const CHASSIS: u8 = 0x00;
 const APPLICATION: u8 = 0x06;
 const TRANSPORT: u8 = 0x0c;
 /// Medium of a channel: Ethernet.
 const MEDIUM_LAN: u8 = 0x04;
+/// Command Get Channel Info.
+const CHANNEL_INFO: u8 = 0x42;
+/// Completion code: ran out of time. The kernel gives it too, for a BMC that says nothing.
+pub(super) const OUT_OF_TIME: u8 = 0xc3;
+/// Completion code: unspecified. What the kernel gives when the BMC gave it no answer.
+const NO_ANSWER: u8 = 0xff;
 
 /// One request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Request {
     /// Network function.
     pub(super) function: u8,
@@ -44,14 +51,30 @@ impl Request {
         Self::new(APPLICATION, 0x37, &[])
     }
 
+    /// Chassis Identify: its light blinks for so many seconds, and not at all for 0.
+    pub(super) fn identify(seconds: u8) -> Self {
+        Self::new(CHASSIS, 0x04, &[seconds])
+    }
+
     /// Get Channel Info.
     pub(super) fn channel_info(channel: u8) -> Self {
-        Self::new(APPLICATION, 0x42, &[channel & 0x0f])
+        Self::new(APPLICATION, CHANNEL_INFO, &[channel & 0x0f])
     }
 
     /// Get LAN Configuration Parameters; `set` selects one of several values.
     pub(super) fn lan(channel: u8, parameter: Lan, set: u8) -> Self {
         Self::new(TRANSPORT, 0x02, &[channel & 0x0f, parameter as u8, set, 0])
+    }
+
+    /// The channel that it asks about, if it is about one.
+    pub(super) fn channel(&self) -> Option<u8> {
+        let is_about_one = self.function == TRANSPORT || self.command == CHANNEL_INFO;
+        self.data.first().copied().filter(|_| is_about_one)
+    }
+
+    /// For people.
+    pub(super) fn name(&self) -> String {
+        format!("command {:#04x} of function {:#04x}", self.command, self.function)
     }
 }
 
@@ -75,18 +98,23 @@ pub(super) enum Lan {
     Ipv6Dynamic = 59,
 }
 
+/// Whether an answer says that none came: what was asked about may not be there, or is busy.
+pub(super) fn is_silence(answer: &[u8]) -> bool {
+    matches!(answer.first(), Some(&(OUT_OF_TIME | NO_ANSWER)))
+}
+
 /// Data of an answer; `None` where the BMC refuses the request.
 ///
 /// # Errors
 /// It is busy, did not answer in time or the kernel got no answer.
 pub(super) fn data(answer: &[u8]) -> anyhow::Result<Option<&[u8]>> {
     let (code, data) = answer.split_first().context("the BMC's answer is empty")?;
-    Ok(match code {
+    Ok(match *code {
         0x00 => Some(data),
         0xc0 => bail!("the BMC is busy (completion code 0xc0)"),
-        0xc3 => bail!("the BMC ran out of time (completion code 0xc3)"),
+        OUT_OF_TIME => bail!("the BMC ran out of time (completion code 0xc3)"),
         0xd0..=0xd2 => bail!("the BMC is being started or updated (completion code {code:#04x})"),
-        0xff => bail!("the BMC gave no answer to the kernel (completion code 0xff)"),
+        NO_ANSWER => bail!("the BMC gave no answer to the kernel (completion code 0xff)"),
         _ => None,
     })
 }
@@ -99,8 +127,9 @@ pub(super) fn firmware(device_id: &[u8]) -> Option<String> {
 }
 
 /// A GUID. Its bytes should come last one first; many BMCs give them as the firmware's tables do, and some in the order in
-/// which they are written. The order is the one that makes it a UUID of a known version, else the firmware's.
-pub(super) fn guid(bytes: &[u8]) -> Option<String> {
+/// which they are written. The order is the one that makes it the machine's `uuid`, else one that makes it a UUID of a known
+/// version, else the firmware's.
+pub(super) fn guid(bytes: &[u8], uuid: Option<&str>) -> Option<String> {
     let raw: [u8; 16] = bytes.get(..16)?.try_into().ok()?;
     let mut reversed = raw;
     reversed.reverse();
@@ -111,7 +140,8 @@ pub(super) fn guid(bytes: &[u8]) -> Option<String> {
             && matches!(text.as_bytes().get(19), Some(b'8' | b'9' | b'a' | b'b'))
     };
     let blank = [0x00, 0xff].iter().any(|b| raw.iter().all(|r| r == b));
-    let text = texts.iter().find(is_uuid).or(texts.first())?;
+    let is_machine = |text: &&String| uuid == Some(text.as_str());
+    let text = texts.iter().find(is_machine).or_else(|| texts.iter().find(is_uuid)).or(texts.first())?;
     (!blank).then(|| text.clone())
 }
 
@@ -176,6 +206,7 @@ mod tests {
         let bytes = |r: Request| [&[r.function, r.command], &r.data[..]].concat();
         assert_eq!(bytes(Request::device_id()), [0x06, 0x01]);
         assert_eq!(bytes(Request::channel_info(8)), [0x06, 0x42, 8]);
+        assert_eq!(bytes(Request::identify(255)), [0x00, 0x04, 255]);
         assert_eq!(bytes(Request::lan(1, Lan::Mac, 0)), [0x0c, 0x02, 1, 5, 0, 0]);
         assert_eq!(bytes(Request::lan(1, Lan::Ipv6Dynamic, 3)), [0x0c, 0x02, 1, 0x3b, 3, 0]);
     }
@@ -204,7 +235,7 @@ mod tests {
     #[test]
     fn guids() {
         let dell = *b"DELL\x4b\x00\x10\x54\x80\x4c\xb4\xc0\x4f\x56\x31\x33";
-        assert_eq!(guid(&dell).as_deref(), Some("4c4c4544-004b-5410-804c-b4c04f563133"));
+        assert_eq!(guid(&dell, None).as_deref(), Some("4c4c4544-004b-5410-804c-b4c04f563133"));
         // In each of the three orders; this one is no UUID in the others.
         let uuid = "6f9619ff-8b86-4c8e-b4ed-00c04fc964ff";
         let straight: [u8; 16] = u128::from_str_radix(&uuid.replace('-', ""), 16).unwrap().to_be_bytes();
@@ -215,9 +246,28 @@ mod tests {
         firmware[4..6].reverse();
         firmware[6..8].reverse();
         for bytes in [straight, reversed, firmware] {
-            assert_eq!(guid(&bytes).as_deref(), Some(uuid));
+            assert_eq!(guid(&bytes, None).as_deref(), Some(uuid));
         }
+        let guid = |bytes: &[u8]| guid(bytes, None);
         assert_eq!((guid(&[0; 16]), guid(&[0xff; 16]), guid(&dell[..15])), (None, None, None));
+    }
+
+    #[test]
+    fn a_guid_has_the_order_that_makes_it_the_machine_s() {
+        // In the order in which it is written; in the firmware's it would be a UUID too.
+        let uuid = "6f9619ff-8b86-4c1e-b4ed-00c04fc964ff";
+        let bytes = u128::from_str_radix(&uuid.replace('-', ""), 16).unwrap().to_be_bytes();
+        let swapped = "ff19966f-868b-1e4c-b4ed-00c04fc964ff";
+        assert_eq!(guid(&bytes, None).as_deref(), Some(swapped));
+        assert_eq!(guid(&bytes, Some("4c4c4544-004b-5410-804c-b4c04f563133")).as_deref(), Some(swapped));
+        assert_eq!(guid(&bytes, Some(uuid)).as_deref(), Some(uuid));
+    }
+
+    #[test]
+    fn requests_about_channels() {
+        assert_eq!((Request::channel_info(3).channel(), Request::lan(8, Lan::Mac, 0).channel()), (Some(3), Some(8)));
+        assert_eq!((Request::device_id().channel(), Request::system_guid().channel()), (None, None));
+        assert!(is_silence(&[0xc3]) && is_silence(&[0xff]) && !is_silence(&[0xc1]) && !is_silence(&[]));
     }
 
     #[test]
@@ -252,7 +302,7 @@ mod tests {
         fn any_answer_is_read(answer in prop::collection::vec(any::<u8>(), 0..40)) {
             let _ = data(&answer);
             firmware(&answer);
-            guid(&answer);
+            guid(&answer, None);
             is_lan(&answer);
             let value = value(&answer);
             ipv4(value);

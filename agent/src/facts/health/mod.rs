@@ -1,6 +1,7 @@
 //! Health of disks, by commands that only ask. Each disk is asked in a thread of its own: one that hangs is named and the
-//! others are known. What a disk said is kept for a while, since one that is asked every minute never comes to rest.
-//! Disks on USB are left alone: bridges have hung on such commands.
+//! others are known. What a disk said is kept for a while, since one that is asked every minute never comes to rest; that it
+//! failed is kept too, and longer each time, since the kernel resets its controller when it does not answer. Disks on USB are
+//! left alone: bridges have hung on such commands.
 
 mod ata;
 mod nvme;
@@ -9,7 +10,7 @@ mod sg;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wire::inventory::{Disk, Health};
 
@@ -18,11 +19,23 @@ use super::collector::{Collector, Found, run_all};
 use super::disk;
 use super::kept::Kept;
 use super::vpd;
-use crate::limits::{DISK_HEALTH, HARDWARE_KEPT};
+use crate::limits::{DISK_FAILED_MAX, DISK_HEALTH, HARDWARE_KEPT};
 use crate::tree::Tree;
 
+/// What a disk said, which may be nothing.
+type Answer = Result<Option<Health>, Failure>;
+
+/// A disk could not be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Failure {
+    /// Why, for people.
+    why: String,
+    /// It is left alone for so long.
+    pause: Duration,
+}
+
 /// What disks said, by key and serial number: another disk in the same place is asked anew.
-static KEPT: Kept<Option<Health>> = Kept::new();
+static KEPT: Kept<Answer> = Kept::new();
 
 /// How a disk is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,23 +59,22 @@ struct Question {
 
 pub(super) fn collect(tree: &Tree) -> anyhow::Result<Found> {
     let now = Instant::now();
-    let mut known = BTreeMap::new();
+    let (mut health, mut failures) = (BTreeMap::new(), BTreeMap::new());
+    let mut take = |key: String, answer: Answer| match answer {
+        Ok(said) => health.extend(said.map(|said| (key, said))),
+        Err(Failure { why, .. }) => _ = failures.insert(title(&key), why),
+    };
     let mut open = Vec::new();
     for question in disk::all(tree).iter().filter_map(|(disk, name)| question(tree, disk, name)) {
-        match KEPT.fresh(&question.id, HARDWARE_KEPT, now) {
-            Some(health) => _ = known.insert(question.key, health),
+        match KEPT.fresh(&question.id, now) {
+            Some(answer) => take(question.key, answer),
             None => open.push(question),
         }
     }
     let outcomes = run_all(open.iter().map(collector).collect(), tree, now + DISK_HEALTH);
-    let mut failures = BTreeMap::new();
     for (question, outcome) in open.into_iter().zip(outcomes) {
-        match outcome.result {
-            Ok(health) => _ = known.insert(question.key, health),
-            Err(why) => _ = failures.insert(outcome.name, why),
-        }
+        take(question.key, outcome.result.unwrap_or_else(|why| Err(Failure { why, pause: Duration::ZERO })));
     }
-    let health = known.into_iter().filter_map(|(key, health)| Some((key, health?))).collect();
     Ok(Found::new(|_, volatile| {
         volatile.health = health;
         volatile.failures.extend(failures);
@@ -97,20 +109,42 @@ fn controller(tree: &Tree, name: &str) -> Option<String> {
     own.filter(is_controller).or_else(|| tree.names(&device).into_iter().find(is_controller))
 }
 
-/// Asks one disk and keeps its answer.
-fn collector(question: &Question) -> Collector<Option<Health>> {
+/// Under which it is told that the disk with this key could not be asked.
+fn title(key: &str) -> String {
+    format!("health of {key}")
+}
+
+/// Asks one disk and keeps its answer, or that there is none.
+fn collector(question: &Question) -> Collector<Answer> {
     let Question { key, id, node, way } = question.clone();
     let read = move || {
-        let health = match way {
-            Way::Nvme => Some(nvme::read(&node)?),
-            Way::Ata(abilities) => ata::read(&sg::Disk::open(&node)?, abilities)?,
-            Way::Scsi => scsi::read(&sg::Disk::open(&node)?)?,
+        let (answer, pause) = match ask(&node, way) {
+            Ok(said) => (Ok(said.filter(|health| *health != Health::default())), HARDWARE_KEPT),
+            Err(why) => {
+                let pause = pause(KEPT.last(&id).as_ref());
+                (Err(Failure { why: format!("{why:#}"), pause }), pause)
+            }
         };
-        let health = health.filter(|health| *health != Health::default());
-        KEPT.keep(&id, health.clone(), Instant::now());
-        Ok(health)
+        KEPT.keep(&id, answer.clone(), Instant::now() + pause);
+        Ok(answer)
     };
-    Collector { name: format!("health of {key}"), read: Box::new(read) }
+    Collector { name: title(&key), read: Box::new(read) }
+}
+
+fn ask(node: &Path, way: Way) -> anyhow::Result<Option<Health>> {
+    match way {
+        Way::Nvme => nvme::read(node).map(Some),
+        Way::Ata(abilities) => ata::read(&sg::Disk::open(node)?, abilities),
+        Way::Scsi => scsi::read(&sg::Disk::open(node)?),
+    }
+}
+
+/// A disk that fails is left alone for so long, after what it said before.
+fn pause(before: Option<&Answer>) -> Duration {
+    match before {
+        Some(Err(Failure { pause, .. })) => (*pause * 2).min(DISK_FAILED_MAX),
+        _ => HARDWARE_KEPT,
+    }
 }
 
 #[cfg(test)]
@@ -144,7 +178,7 @@ mod tests {
         add(dir.path(), "vda", "pci0000:00/0000:00:07.0/virtio3/block", "vda");
         // One that was asked a moment ago.
         let health = Health { hours: Some(7), ..Health::default() };
-        KEPT.keep("0000:00:05.0/scsi0:0:0 ", Some(health.clone()), Instant::now());
+        KEPT.keep("0000:00:05.0/scsi0:0:0 ", Ok(Some(health.clone())), Instant::now() + HARDWARE_KEPT);
         let (mut stable, mut volatile) = (Stable::default(), Volatile::default());
         collect(&tree).unwrap().put(&mut stable, &mut volatile);
         assert_eq!(volatile.health, BTreeMap::from([("0000:00:05.0/scsi0:0:0".to_owned(), health)]));
@@ -154,6 +188,43 @@ mod tests {
         assert!(failures[0].1.starts_with("abandoned: no result after"), "{failures:?}");
         // Lets the hanging thread go.
         fs::write(dir.path().join("dev/nvme0"), "").unwrap();
+    }
+
+    #[test]
+    fn a_disk_that_failed_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::at(dir.path());
+        add(dir.path(), "sda", "pci0000:00/0000:00:09.0/host0/target0:0:0/0:0:0:0/block", "sda");
+        // A file takes no command for disks.
+        let node = dir.path().join("dev/sda");
+        fs::remove_file(&node).unwrap();
+        fs::write(&node, "").unwrap();
+        let failures = || {
+            let (mut stable, mut volatile) = (Stable::default(), Volatile::default());
+            collect(&tree).unwrap().put(&mut stable, &mut volatile);
+            volatile.failures.into_iter().collect::<Vec<_>>()
+        };
+        let first = failures();
+        let [(disk, why)] = &first[..] else { panic!("{first:?}") };
+        assert_eq!(disk, "health of 0000:00:09.0/scsi0:0:0");
+        assert!(why.contains("passes no command"), "{why}");
+        // Whoever opened this would hang, and no longer say the same.
+        fs::remove_file(&node).unwrap();
+        nix::unistd::mkfifo(&node, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(failures(), first);
+    }
+
+    #[test]
+    fn a_disk_that_goes_on_failing_is_asked_ever_more_rarely() {
+        let failed = |pause| Err(Failure { why: String::new(), pause });
+        for (before, expected) in [
+            (None, HARDWARE_KEPT),
+            (Some(Ok(None)), HARDWARE_KEPT),
+            (Some(failed(HARDWARE_KEPT)), HARDWARE_KEPT * 2),
+            (Some(failed(DISK_FAILED_MAX)), DISK_FAILED_MAX),
+        ] {
+            assert_eq!(pause(before.as_ref()), expected);
+        }
     }
 
     #[test]

@@ -107,3 +107,13 @@ impl Disk {
         Ok(Reply { good: header.status == 0, data, sense })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_layout() {
+        assert_eq!(size_of::<Header>(), 88);
+    }
+}

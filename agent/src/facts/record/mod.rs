@@ -1,7 +1,7 @@
 //! `mk-agent facts --record`: what the fact readers read of this machine, as text that can be sent to others and read
-//! again (`recorded.rs`). Serial numbers, UUIDs, asset tags and the machine's half of each MAC, WWN and InfiniBand port number
-//! are replaced by others of the same shape, the same one wherever a value stands. What no reader reads of the SMBIOS table is
-//! blank, and of the kernel line only the boot port is left; nothing else is changed.
+//! again (`recorded.rs`). Serial numbers, UUIDs, asset tags and the machine's half of each MAC, WWN and InfiniBand port
+//! number are replaced by others of the same shape, the same one wherever a value stands. What no reader reads of the
+//! SMBIOS table is blank, and of the kernel line only the boot port is left; nothing else is changed.
 //!
 //! Each entry is a header line, `=== file PATH`, `=== base64 PATH` or `=== link PATH -> TARGET`, and the content up to the
 //! next header. What only the running kernel can answer (ioctls, CPUID) is not in it.

@@ -1,6 +1,6 @@
-//! What a recording has of the SMBIOS table. Structures that no reader reads may hold anything: network addresses and users of
-//! the BMC, licences, texts of owners. Their contents are blanked; lengths, kinds and handles stay, so that all else is found
-//! where it was. Pure.
+//! What a recording has of the SMBIOS table. Structures that no reader reads may hold anything: network addresses and
+//! users of the BMC, licences, texts of owners. Their contents are blanked; lengths, kinds and handles stay, so that
+//! all else is found where it was. Pure.
 
 use std::mem;
 

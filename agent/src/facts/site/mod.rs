@@ -1,10 +1,12 @@
-//! The site's own facts: files in `/etc/razor-mk/facts.d`. `NAME.json` holds an object, `NAME.toml` a table, `NAME.txt` lines
-//! `name=value`; any other file is a program that prints an object or such lines ([`program`]). Files are taken in the order of
-//! their names, and a later one wins. What cannot be used is named under the file's path in `volatile.failures`, and harms no
-//! other file.
+//! The site's own facts: files in `/etc/razor-mk/facts.d`. `NAME.json` holds an object, `NAME.toml` a table, `NAME.txt`
+//! lines `name=value`; any other file is a program that prints an object or such lines ([`program`]). Files are taken
+//! in the order of their names, and a later one wins. What cannot be used is named under the file's path in
+//! `volatile.failures`, and harms no other file. Where the unit `checkin` lives, it alone runs the programs, and others
+//! take its word ([`told`]): a tool that takes a lock or talks to a BMC must not meet itself.
 
 mod parse;
 mod program;
+mod told;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,8 +18,11 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use super::collector::Found;
-use crate::limits::{FACT_PROGRAM_WAIT, SETTINGS_FILE};
+use crate::limits::{FACT_PROGRAM_END, FACT_PROGRAM_WAIT, SETTINGS_FILE};
+use crate::state::{Published as _, uptime};
 use crate::tree::Tree;
+use program::Said;
+pub(crate) use told::Told;
 
 /// Where the files are.
 const FOLDER: &str = "/etc/razor-mk/facts.d";
@@ -25,18 +30,66 @@ const FOLDER: &str = "/etc/razor-mk/facts.d";
 /// Facts by name.
 type Facts = BTreeMap<String, Value>;
 
-/// Reads the files, and asks the programs where this is the running machine.
-pub(super) fn collect(tree: &Tree) -> anyhow::Result<Found> {
-    let (mut files, mut programs) = (BTreeMap::new(), Vec::new());
-    for name in tree.names(FOLDER).into_iter().filter(|name| !name.starts_with('.')) {
-        let path = format!("{FOLDER}/{name}");
-        match parse::data(&name) {
-            Some(read) => drop(files.insert(path.clone(), data(&tree.path(path), read))),
-            None if !is_program(&tree.path(&path)) => {
+/// Who wants to know what the programs say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// The unit `checkin` runs them, and publishes what they said.
+    Checkin,
+    /// The unit `control`, and who packs a bundle, is told what was published, and never runs any.
+    Control,
+    /// A person's command is told so too while there is a `checkin`. Elsewhere it runs them and waits until they have ended.
+    Command,
+}
+
+/// What the programs say in one collection.
+pub(super) enum Programs {
+    /// It asks them, in its own time.
+    Asked,
+    /// They said so before it began.
+    Said(Vec<(String, Said)>),
+}
+
+/// Prepares a collection for this asker. It may take as long as programs may run.
+pub(super) fn programs(tree: &Tree, asker: Asker) -> Programs {
+    let paths = || program_paths(tree);
+    match asker {
+        Asker::Checkin => {
+            if tree.is_live() && told::hold() {
+                program::remember(&Told::read().unwrap_or_default());
+            }
+            Programs::Asked
+        }
+        Asker::Command if !told::is_held() => Programs::Said(program::ask(&paths(), FACT_PROGRAM_END)),
+        Asker::Control | Asker::Command => Programs::Said(Told::read().unwrap_or_default().of(paths(), uptime())),
+    }
+}
+
+/// Paths of the programs; none on a recorded machine, where nothing may run.
+fn program_paths(tree: &Tree) -> Vec<String> {
+    if !tree.is_live() {
+        return Vec::new();
+    }
+    let is_one = |path: &String| parse::data(path).is_none() && is_program(&tree.path(path));
+    paths(tree).filter(is_one).collect()
+}
+
+/// All that is in the folder, in order.
+fn paths(tree: &Tree) -> impl Iterator<Item = String> {
+    let names = tree.names(FOLDER).into_iter().filter(|name| !name.starts_with('.'));
+    names.map(|name| format!("{FOLDER}/{name}"))
+}
+
+/// Reads the files, and asks the programs where nobody has.
+pub(super) fn collect(tree: &Tree, programs: Programs) -> anyhow::Result<Found> {
+    let mut files = BTreeMap::new();
+    for path in paths(tree) {
+        let place = tree.path(&path);
+        match parse::data(&path) {
+            Some(read) => drop(files.insert(path, data(&place, read))),
+            None if !is_program(&place) => {
                 let wrong = anyhow::anyhow!("is no .json, .toml or .txt file, and not executable");
                 files.insert(path, Err(wrong));
             }
-            None if tree.is_live() => programs.push(path),
             None => {}
         }
     }
@@ -48,7 +101,11 @@ pub(super) fn collect(tree: &Tree) -> anyhow::Result<Found> {
             Err(why) => drop(failures.insert(path, format!("{why:#}"))),
         }
     }
-    for (path, said) in program::ask(&programs, FACT_PROGRAM_WAIT) {
+    let said = match programs {
+        Programs::Asked => program::ask(&program_paths(tree), FACT_PROGRAM_WAIT),
+        Programs::Said(said) => said,
+    };
+    for (path, said) in said {
         failures.extend(said.failure.map(|why| (path.clone(), why)));
         facts.insert(path, said.facts);
     }
@@ -82,7 +139,7 @@ mod tests {
 
     fn found(tree: &Tree) -> (Facts, BTreeMap<String, String>) {
         let (mut stable, mut volatile) = (Stable::default(), Volatile::default());
-        collect(tree).unwrap().put(&mut stable, &mut volatile);
+        collect(tree, Programs::Said(Vec::new())).unwrap().put(&mut stable, &mut volatile);
         (stable.site, volatile.failures)
     }
 

@@ -1,6 +1,6 @@
 //! Programs that print facts. Each runs in a thread of its own and not more often than every [`FACT_PROGRAM_PAUSE`]; what it
 //! said last counts until it says something else. A collection waits a little for those that have never ended, so that quick
-//! ones are in the first check-in and slow ones hold up none.
+//! ones are in the first check-in and slow ones hold up none. What they say is published where this process may ([`told`]).
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,16 +8,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use serde::{Deserialize, Serialize};
 
+use super::told::{self, Told};
 use super::{Facts, parse};
 use crate::exec;
 use crate::limits::{COMMAND_OUTPUT, FACT_PROGRAM, FACT_PROGRAM_PAUSE};
+use crate::state::uptime;
 
 /// What a program said when it ended last.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Said {
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Said {
     /// Its facts; those of its last good run, if it has failed since.
     pub(super) facts: Facts,
+    /// Uptime at which it gave them.
+    pub(super) said_s: Option<f64>,
     /// Why there are none, or no newer ones.
     pub(super) failure: Option<String>,
 }
@@ -49,12 +54,26 @@ pub(super) fn ask(paths: &[String], patience: Duration) -> Vec<(String, Said)> {
             start(path, program);
         }
     }
+    publish(&all);
     let is_new = |all: &mut BTreeMap<String, Program>| {
         paths.iter().filter_map(|path| all.get(path)).any(|program| program.is_running && program.ended.is_none())
     };
     let waited = ENDED.wait_timeout_while(all, patience, is_new);
     let (all, _) = waited.unwrap_or_else(PoisonError::into_inner);
     paths.iter().filter_map(|path| Some((path.clone(), all.get(path)?.latest()))).collect()
+}
+
+/// Goes on from what the unit said before it was started again: a crash is no news of what the programs say.
+pub(super) fn remember(told: &Told) {
+    let mut all = programs();
+    for (path, said) in &told.programs {
+        let said = Said { failure: None, ..said.clone() };
+        all.entry(path.clone()).or_insert_with(|| Program { said, ..Program::default() });
+    }
+}
+
+fn publish(all: &BTreeMap<String, Program>) {
+    told::publish(|| Told { programs: all.iter().map(|(path, program)| (path.clone(), program.latest())).collect() });
 }
 
 impl Program {
@@ -76,9 +95,10 @@ fn start(path: &str, program: &mut Program) {
         program.is_running = false;
         program.ended = Some(Instant::now());
         match result {
-            Ok(facts) => program.said = Said { facts, failure: None },
+            Ok(facts) => program.said = Said { facts, said_s: Some(uptime()), failure: None },
             Err(why) => program.said.failure = Some(format!("{why:#}")),
         }
+        publish(&all);
         ENDED.notify_all();
     };
     match thread::Builder::new().name("facts-program".to_owned()).spawn(body) {
@@ -141,9 +161,22 @@ mod tests {
     fn a_program_that_fails_later_keeps_what_it_said() {
         let path = "/no/such/program".to_owned();
         let facts: Facts = [("a".to_owned(), json!(1))].into();
-        programs().insert(path.clone(), Program { said: Said { facts, failure: None }, ..Program::default() });
+        programs().insert(path.clone(), Program { said: Said { facts, ..Said::default() }, ..Program::default() });
         let [(_, said)] = &ask(&[path], FACT_PROGRAM)[..] else { panic!("one is asked") };
         assert_eq!(json!(said.facts), json!({"a": 1}));
         assert!(said.failure.as_ref().is_some_and(|why| why.contains("/no/such/program")), "{said:?}");
+    }
+
+    #[test]
+    fn what_was_said_before_a_crash_counts_until_it_is_said_anew() {
+        let path = "/no/such/program-of-before".to_owned();
+        let before =
+            Said { facts: [("a".to_owned(), json!(1))].into(), said_s: Some(7.0), failure: Some("x".to_owned()) };
+        remember(&Told { programs: [(path.clone(), before)].into() });
+        let said = programs()[&path].latest();
+        assert_eq!((json!(said.facts), said.said_s), (json!({"a": 1}), Some(7.0)));
+        assert_eq!(said.failure.as_deref(), Some("has not ended yet"));
+        remember(&Told { programs: [(path.clone(), Said::default())].into() });
+        assert_eq!(json!(programs()[&path].latest().facts), json!({"a": 1}), "what is known already stays");
     }
 }

@@ -2,20 +2,23 @@
 //!
 //! What is told changes only when the neighbour does, never by time alone but for two steps: one that falls silent is
 //! forgotten when what it said no longer holds, and a port that heard nobody for [`LLDP_SILENCE`] says so once.
+//! Of more neighbours than are kept, those that came first stay, so that the list comes to rest; but a switch takes the
+//! place of a host, since behind a plain switch many hosts may speak, and it is the switch that people look for.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use wire::inventory::{Lldp, Neighbour};
 
-use super::Heard;
-use crate::limits::{LLDP_DEFAULT_TTL, LLDP_NEIGHBOURS, LLDP_SILENCE};
+use super::{Heard, Role};
+use crate::limits::{LLDP_DEFAULT_TTL, LLDP_LONGEST_TTL, LLDP_NEIGHBOURS, LLDP_SILENCE};
 
 /// Chassis, port and VLAN tag: a switch may speak on one port under several tags.
 type Who = (String, String, Option<u16>);
 
 struct Known {
     neighbour: Neighbour,
+    role: Role,
     until: Instant,
 }
 
@@ -33,22 +36,23 @@ impl Hearing {
     /// more are forgotten as others are.
     pub(crate) fn remembering(former: Lldp, now: Instant) -> Self {
         let until = now + LLDP_DEFAULT_TTL;
-        let known = former.neighbours.into_iter().map(|neighbour| (who(&neighbour), Known { neighbour, until }));
+        let role = Role::default();
+        let known = former.neighbours.into_iter().map(|neighbour| (who(&neighbour), Known { neighbour, role, until }));
         Self { known: known.collect(), quiet_since: None, silent: former.silent_s.is_some() }
     }
 
-    /// Whether the port can hear: it has a link. Behind another link there may be another switch.
+    /// Whether the port, which is up, can hear: it has a link. Behind another link there may be another switch.
     pub(crate) fn can_hear(&mut self, can: bool, now: Instant) {
         match (can, self.quiet_since) {
             (true, None) => self.quiet_since = Some(now),
-            (false, Some(_)) => *self = Self::default(),
-            (true, Some(_)) | (false, None) => {}
+            (true, Some(_)) => {}
+            (false, _) => *self = Self::default(),
         }
     }
 
     /// Somebody spoke.
     pub(crate) fn heard(&mut self, heard: Heard, now: Instant) {
-        let Heard { neighbour, ttl } = heard;
+        let Heard { neighbour, role, ttl } = heard;
         if self.quiet_since.is_none() {
             return;
         }
@@ -57,15 +61,25 @@ impl Hearing {
             self.known.retain(|(chassis, port, _), _| (chassis, port) != (&neighbour.chassis, &neighbour.port));
             return;
         }
-        let (who, until) = (who(&neighbour), now + ttl);
+        let (who, until) = (who(&neighbour), now + ttl.min(LLDP_LONGEST_TTL));
         if let Some(known) = self.known.get_mut(&who) {
-            known.until = until;
+            (known.role, known.until) = (role, until);
             if !is_same(&known.neighbour, &neighbour) {
                 known.neighbour = neighbour;
             }
-        } else if self.known.len() < LLDP_NEIGHBOURS {
-            self.known.insert(who, Known { neighbour, until });
+        } else if self.known.len() < LLDP_NEIGHBOURS || self.makes_room_for(role) {
+            self.known.insert(who, Known { neighbour, role, until });
         }
+    }
+
+    /// Forgets the neighbour that matters least, of several the one that would be forgotten first, if it matters less
+    /// than this.
+    fn makes_room_for(&mut self, role: Role) -> bool {
+        let least = self.known.iter().min_by_key(|(_, known)| (known.role, known.until));
+        let Some(least) = least.filter(|(_, known)| known.role < role).map(|(who, _)| who.clone()) else {
+            return false;
+        };
+        self.known.remove(&least).is_some()
     }
 
     /// Time went by.
@@ -108,7 +122,11 @@ mod tests {
     fn from(port: &str, raw: &str, ttl: u64) -> Heard {
         let neighbour =
             Neighbour { chassis: "s".to_owned(), port: port.to_owned(), raw: raw.to_owned(), ..Neighbour::default() };
-        Heard { neighbour, ttl: Duration::from_secs(ttl) }
+        Heard { neighbour, role: Role::Unknown, ttl: Duration::from_secs(ttl) }
+    }
+
+    fn of_role(role: Role, port: &str, ttl: u64) -> Heard {
+        Heard { role, ..from(port, "", ttl) }
     }
 
     fn names(hearing: &Hearing) -> Vec<String> {
@@ -188,6 +206,10 @@ mod tests {
         assert_eq!(hearing.describe().unwrap().silent_s, Some(65), "silence goes on");
         hearing.can_hear(false, at(132));
         assert_eq!(hearing.describe(), None);
+
+        let mut unplugged = Hearing::remembering(before, at(133));
+        unplugged.can_hear(false, at(134));
+        assert_eq!((unplugged.describe(), unplugged.due()), (None, None), "it came up without its link");
     }
 
     #[test]
@@ -222,5 +244,39 @@ mod tests {
         }
         assert_eq!(names(&hearing).len(), LLDP_NEIGHBOURS);
         assert_eq!(names(&hearing)[0], "e00", "those that came first stay");
+    }
+
+    #[test]
+    fn a_switch_takes_the_place_of_the_host_that_would_be_forgotten_first() {
+        let (mut hearing, at) = linked();
+        for n in 0..u64::try_from(LLDP_NEIGHBOURS).unwrap() {
+            let role = if n == 3 { Role::Unknown } else { Role::Host };
+            hearing.heard(of_role(role, &format!("e{n}"), 200 - 10 * n), at(1));
+        }
+        hearing.heard(of_role(Role::Host, "late-host", 600), at(2));
+        assert!(!names(&hearing).contains(&"late-host".to_owned()), "hosts do not push each other out");
+        hearing.heard(of_role(Role::Switch, "switch", 120), at(3));
+        let after = names(&hearing);
+        assert_eq!((after.len(), after.contains(&"switch".to_owned())), (LLDP_NEIGHBOURS, true), "{after:?}");
+        assert!(!after.contains(&format!("e{}", LLDP_NEIGHBOURS - 1)), "it had the least time left: {after:?}");
+        for n in 0..LLDP_NEIGHBOURS {
+            hearing.heard(of_role(Role::Switch, &format!("s{n}"), 120), at(4));
+        }
+        let after = names(&hearing);
+        assert!(!after.contains(&"e3".to_owned()) && after.contains(&"switch".to_owned()), "{after:?}");
+        assert!(
+            !after.contains(&format!("s{}", LLDP_NEIGHBOURS - 1)),
+            "switches do not push each other out: {after:?}"
+        );
+    }
+
+    #[test]
+    fn nobody_is_held_for_longer_than_an_hour_without_a_word() {
+        let (mut hearing, at) = linked();
+        hearing.heard(from("e1", "", 65_535), at(0));
+        hearing.tick(at(3599));
+        assert_eq!((names(&hearing).len(), hearing.due()), (1, Some(at(3600))));
+        hearing.tick(at(3600));
+        assert_eq!(names(&hearing).len(), 0);
     }
 }

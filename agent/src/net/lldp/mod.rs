@@ -13,7 +13,7 @@ use crate::limits::LLDP_MACHINE;
 
 pub(super) use ears::Ears;
 pub(super) use hearing::Hearing;
-pub(super) use unit::Heard;
+pub(super) use unit::{Heard, Role};
 
 #[cfg(test)]
 mod samples;

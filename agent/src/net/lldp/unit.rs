@@ -19,6 +19,7 @@ const TTL: u8 = 3;
 const PORT_DESCRIPTION: u8 = 4;
 const SYSTEM_NAME: u8 = 5;
 const SYSTEM_DESCRIPTION: u8 = 6;
+const CAPABILITIES: u8 = 7;
 const MANAGEMENT: u8 = 8;
 const ORGANISATION: u8 = 127;
 /// Begin of an organisation's TLV, its subtype included: IEEE 802.1 port VLAN id.
@@ -33,14 +34,29 @@ const PORT_FORMS: Forms = Forms { mac: 3, network: 4 };
 const V4: u8 = 1;
 const V6: u8 = 2;
 const MAC: u8 = 6;
+/// Capabilities of what passes frames on: repeater, bridge, router.
+const PASSES_ON: u16 = 0x0002 | 0x0004 | 0x0010;
 /// Largest VLAN id.
 const MOST_VLAN: u16 = 4094;
 
-/// Who spoke, and for how long that holds: zero when the neighbour takes its leave.
+/// Who spoke, what it says that it is, and for how long that holds: zero when the neighbour takes its leave.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Heard {
     pub(crate) neighbour: Neighbour,
+    pub(crate) role: Role,
     pub(crate) ttl: Duration,
+}
+
+/// What a neighbour does with frames by its own word, what matters least first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Role {
+    /// It passes none on.
+    Host,
+    /// It does not say.
+    #[default]
+    Unknown,
+    /// It passes them on: a switch.
+    Switch,
 }
 
 /// Which subtypes of an id are no text.
@@ -52,7 +68,7 @@ struct Forms {
 /// Reads a data unit that came under this VLAN tag; `None` if it does not say who speaks.
 pub(crate) fn decode(unit: &[u8], tagged: Option<u16>) -> Option<Heard> {
     let mut neighbour = Neighbour { tagged, ..Neighbour::default() };
-    let (mut chassis, mut port, mut ttl) = (None, None, None);
+    let (mut chassis, mut port, mut ttl, mut role) = (None, None, None, None);
     let mut at = 0;
     let end = loop {
         match tlv(&unit[at..]) {
@@ -64,6 +80,7 @@ pub(crate) fn decode(unit: &[u8], tagged: Option<u16>) -> Option<Heard> {
                     CHASSIS => first(&mut chassis, || id(value, &CHASSIS_FORMS)),
                     PORT => first(&mut port, || id(value, &PORT_FORMS)),
                     TTL => first(&mut ttl, || number(value)),
+                    CAPABILITIES => first(&mut role, || value.get(2..).and_then(number).and_then(role_of)),
                     _ => describe(&mut neighbour, kind, value),
                 }
             }
@@ -71,7 +88,17 @@ pub(crate) fn decode(unit: &[u8], tagged: Option<u16>) -> Option<Heard> {
     };
     let ttl = ttl.map_or(LLDP_DEFAULT_TTL, |seconds| Duration::from_secs(u64::from(seconds)));
     let raw = unit[..end.min(LLDP_RAW)].iter().map(|b| format!("{b:02x}")).collect();
-    Some(Heard { neighbour: Neighbour { chassis: chassis?, port: port?, raw, ..neighbour }, ttl })
+    let neighbour = Neighbour { chassis: chassis?, port: port?, raw, ..neighbour };
+    Some(Heard { neighbour, role: role.unwrap_or_default(), ttl })
+}
+
+/// The role of what has these capabilities switched on; `None` where it names none.
+fn role_of(enabled: u16) -> Option<Role> {
+    match enabled {
+        0 => None,
+        some if some & PASSES_ON == 0 => Some(Role::Host),
+        _ => Some(Role::Switch),
+    }
 }
 
 /// Type and value of the first TLV; `None` where it is cut off.
@@ -239,6 +266,20 @@ mod tests {
         assert_eq!((vlan, mtu, heard.ttl), (Some(12), Some(9216), Duration::from_secs(120)));
         assert_eq!(system_description.unwrap(), "Cisco IOS Software  Copyright");
         assert_eq!(with(&[(127, b"\x00\x80\xc2\x01\x00\x00")]).neighbour.vlan, None, "0 says that there is none");
+    }
+
+    #[test]
+    fn what_it_is_by_its_own_word() {
+        for (capabilities, role) in [
+            (&[(7, &b"\x00\x14\x00\x14"[..])][..], Role::Switch),
+            (&[(7, b"\x00\x14\x00\x10")], Role::Switch),
+            (&[(7, b"\x00\x9c\x00\x80")], Role::Host),
+            (&[(7, b"\x00\x14\x00\x00")], Role::Unknown),
+            (&[(7, b"\x00\x14\x00")], Role::Unknown),
+            (&[], Role::Unknown),
+        ] {
+            assert_eq!(with(capabilities).role, role, "{capabilities:?}");
+        }
     }
 
     #[test]

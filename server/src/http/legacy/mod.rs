@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use crate::http::State;
+use crate::http::body::CHECKIN;
 use crate::http::problem::Failure;
 use crate::http::query::{self, Pairs};
 use crate::registry::checkin::Checkin;
@@ -83,7 +84,7 @@ async fn register(
 ) -> Response {
     let answered = async {
         let base = query::base_url(&headers)?;
-        let received = state.bodies.receive(body, peer).await?;
+        let received = state.bodies.receive(body, peer, CHECKIN).await?;
         let (mut request, echo) = form::registration(&received.bytes)?.into_request();
         let said = Said::of(&request, &state.config)?;
         // The node's facts are in `said`; these go back to the image.

@@ -7,7 +7,8 @@ use crate::identity::evidence::Group;
 /// Decides for a check-in.
 #[must_use]
 pub fn checkin(arrival: &Arrival) -> Decision {
-    let judged = judge(arrival.candidates, arrival.evidence, arrival.common);
+    let newborn = arrival.own.filter(|own| own.newborn).map(|own| own.id);
+    let judged = judge(arrival.candidates, arrival.evidence, arrival.common, newborn);
     let scene = Scene { arrival, own: own(arrival, &judged), open: possible(&judged), judged: &judged };
     let (row, verdict) = scene.decide();
     let evidence = weigh(&judged, |c| arrival.is_alive(c));

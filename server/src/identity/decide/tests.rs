@@ -192,6 +192,32 @@ fn a_donor_of_which_little_is_known_gives_way_to_the_machine_itself() {
 }
 
 #[test]
+fn a_donor_of_parts_gives_way_to_the_node_that_the_machine_is_part_for_part() {
+    let known = |ports: &[&str], disks: &[&str]| {
+        let mut known = Evidence::default();
+        known.add(Group::Nic, ports.iter().map(|p| (*p).to_owned()));
+        known.add(Group::Disk, disks.iter().map(|d| (*d).to_owned()));
+        known
+    };
+    let machine = known(&["p", "card"], &["a", "b"]);
+    let donor = Candidate { evidence: known(&["card", "q"], &["b", "c"]), ..candidate(2, true) };
+    let whole = Candidate { evidence: machine.clone(), ..candidate(3, true) };
+    let decided = |own, candidates: &[Candidate]| {
+        checkin(&Arrival { own, evidence: &machine, uptime_ms: Some(10_000), candidates, common: &[] }).verdict
+    };
+    let ambiguous = |nodes: &[i64], held_as| Verdict::Ambiguous { nodes: nodes.to_vec(), held_as };
+    assert_eq!(decided(None, &[donor.clone(), whole.clone()]), node(3, &[], &[]));
+    let twin = Candidate { id: 4, ..whole.clone() };
+    assert_eq!(decided(None, &[donor.clone(), whole.clone(), twin]), ambiguous(&[3, 4], None));
+    let held = Candidate { held: true, ..whole.clone() };
+    assert_eq!(decided(None, &[donor.clone(), held]), node(2, &[], &[]), "what is disputed proves nothing");
+    let newborn = Own { newborn: true, proven: true, ..own(3, true).unwrap() };
+    let seemed = Candidate { silence_ms: Some(1_000), ..donor.clone() };
+    assert_eq!(decided(Some(newborn), &[donor, whole.clone()]), node(2, &[3], &[]), "it knows itself alone");
+    assert_eq!(decided(Some(newborn), &[seemed, whole]), node(3, &[], &[2]), "but for one that is elsewhere");
+}
+
+#[test]
 fn a_held_machine_stays_the_same_node() {
     let held = Candidate { held: true, ..candidate(9, true) };
     let got = after(None, &[candidate(2, true), candidate(3, true), held]);

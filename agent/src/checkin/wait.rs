@@ -1,0 +1,187 @@
+//! The question that waits at the server between two check-ins, so that a command reaches this node within a second although
+//! nothing on it listens. One at a time; a server that does not know such questions is left alone. Pure, but for [`ask`].
+
+use std::time::{Duration, Instant};
+
+use wire::checkin::CheckinReply;
+use wire::limits::MAX_WAIT_S;
+use wire::routes::WAIT;
+
+use super::pace;
+use super::transport::Transport;
+use super::verdict::{self, Failure};
+use crate::limits::{CHECKIN_GAP, WAIT_MARGIN, WAIT_SHORTEST, WAIT_UNKNOWN};
+
+/// Codes of the refusals of a server that knows no such questions: an earlier one of ours, and others.
+const UNKNOWN: [&str; 3] = ["no_such_path", "wrong_method", "http_status"];
+
+/// Whom to ask, and when.
+#[derive(Debug, Default)]
+pub(super) struct Wait {
+    target: Option<Target>,
+    /// Nobody is asked before.
+    not_before: Option<Instant>,
+    /// Failures in a row.
+    failures: u32,
+    /// Number of the last question.
+    number: u64,
+}
+
+/// A server that answered the last check-in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Target {
+    /// Base URL.
+    server: String,
+    /// This node's id there.
+    id: u64,
+    /// Version of the configuration that this node should have.
+    config: u64,
+}
+
+/// A question to be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Question {
+    pub(super) id: u64,
+    /// What the boot's key signs, with the id.
+    pub(super) query: String,
+    pub(super) url: String,
+    /// To be waited before it is asked.
+    pub(super) pause: Duration,
+    /// Time for the answer.
+    pub(super) patience: Duration,
+}
+
+impl Wait {
+    /// This server answered a check-in. One that says nothing of commands and configuration is an original one.
+    pub(super) fn answered(&mut self, server: &str, reply: &CheckinReply) {
+        let target = reply.id.zip(reply.send_inventory).map(|(id, _)| Target {
+            server: server.to_owned(),
+            id,
+            config: reply.config_version.unwrap_or(0),
+        });
+        if self.target.as_ref().map(|t| &t.server) != target.as_ref().map(|t| &t.server) {
+            (self.not_before, self.failures) = (None, 0);
+        }
+        self.target = target;
+    }
+
+    /// No server answered: there is nobody to wait at.
+    pub(super) fn unanswered(&mut self) {
+        self.target = None;
+    }
+
+    /// The next question, if one is worth its while before `end`. Its number is `least`, which is higher than those of an
+    /// earlier run of this unit, or that of the one before and one more.
+    pub(super) fn next(&mut self, boot_id: &str, least: u64, now: Instant, end: Instant) -> Option<Question> {
+        let Target { server, id, config } = self.target.as_ref()?;
+        let begin = self.not_before.unwrap_or(now).max(now);
+        let time = end.checked_duration_since(begin).filter(|time| *time >= WAIT_SHORTEST)?;
+        let seconds = time.as_secs().min(MAX_WAIT_S);
+        // A server that answers at once must not make this a busy loop.
+        self.not_before = Some(begin + CHECKIN_GAP);
+        self.number = least.max(self.number + 1);
+        let number = self.number;
+        let query = format!("boot_id={boot_id}&config={config}&number={number}&wait={seconds}");
+        Some(Question {
+            id: *id,
+            url: format!("{server}{WAIT}/{id}?{query}"),
+            query,
+            pause: begin - now,
+            patience: Duration::from_secs(seconds) + WAIT_MARGIN,
+        })
+    }
+
+    /// What came of it; true when there is something to be told.
+    pub(super) fn outcome(&mut self, answer: &Result<bool, Failure>, now: Instant, random: u64) -> bool {
+        match answer {
+            Ok(due) => {
+                self.failures = 0;
+                *due
+            }
+            Err(failure) => {
+                self.failures = self.failures.saturating_add(1);
+                let pause = match UNKNOWN.contains(&failure.problem.code.as_str()) && failure.answered() {
+                    true => WAIT_UNKNOWN,
+                    false => pace::after_failure(self.failures, failure.retry_after, random),
+                };
+                self.not_before = Some(now + pause);
+                false
+            }
+        }
+    }
+}
+
+/// Asks it.
+pub(super) async fn ask(
+    mut transport: Transport,
+    question: &Question,
+    signed: &(String, String),
+) -> Result<bool, Failure> {
+    tokio::time::sleep(question.pause).await;
+    let answer = transport.wait(&question.url, signed, question.patience).await?;
+    verdict::wait(&question.url, &answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{CHECKIN_RETRY, CHECKIN_RETRY_MAX};
+
+    fn reply(json: &str) -> CheckinReply {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn ours() -> Wait {
+        let mut wait = Wait::default();
+        wait.answered("http://s", &reply(r#"{"action":"none","id":7,"send_inventory":false,"config_version":3}"#));
+        wait
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_server_of_ours_is_asked_and_an_original_one_is_not() {
+        let now = Instant::now();
+        let question = ours().next("b", 12, now, now + MINUTE).unwrap();
+        assert_eq!(question.url, "http://s/svc/wait/7?boot_id=b&config=3&number=12&wait=50");
+        assert!(question.url.ends_with(&question.query) && question.pause == Duration::ZERO);
+        assert_eq!(question.patience, Duration::from_secs(50) + WAIT_MARGIN);
+        let mut wait = ours();
+        wait.answered("http://s", &reply(r#"{"action":"none"}"#));
+        assert_eq!(wait.next("b", 1, now, now + MINUTE), None);
+        let mut wait = ours();
+        wait.unanswered();
+        assert_eq!(wait.next("b", 1, now, now + MINUTE), None);
+    }
+
+    #[test]
+    fn no_question_outlasts_the_pause_or_is_asked_in_a_circle() {
+        let (mut wait, now) = (ours(), Instant::now());
+        let question = wait.next("b", 1, now, now + Duration::from_secs(20)).unwrap();
+        assert!(question.query.ends_with("wait=20"), "{question:?}");
+        assert_eq!(wait.next("b", 2, now, now + WAIT_SHORTEST - Duration::from_millis(1)), None);
+        assert!(!wait.outcome(&Ok(false), now, 0));
+        let again = wait.next("b", 1, now, now + MINUTE).unwrap();
+        assert_eq!(again.pause, CHECKIN_GAP, "it was answered at once");
+        assert!(again.query.contains("&number=2&"), "numbers rise: {again:?}");
+        assert!(wait.outcome(&Ok(true), now, 0));
+    }
+
+    #[test]
+    fn who_does_not_know_it_is_asked_again_in_an_hour_and_who_is_away_soon() {
+        let now = Instant::now();
+        let failure = |status, code| Failure { status, ..Failure::new(code, String::new(), "") };
+        let mut wait = ours();
+        wait.outcome(&Err(failure(Some(404), "no_such_path")), now, 0);
+        assert_eq!(wait.next("b", 1, now, now + WAIT_UNKNOWN), None);
+        assert!(wait.next("b", 1, now + WAIT_UNKNOWN, now + WAIT_UNKNOWN + MINUTE).is_some());
+        let mut wait = ours();
+        for (status, code) in [(None, "connect"), (Some(404), "no_such_boot"), (Some(500), "http_status")].repeat(30) {
+            wait.outcome(&Err(failure(status, code)), now, u64::MAX);
+        }
+        let pause = wait.next("b", 1, now, now + 2 * MINUTE).unwrap().pause;
+        assert!((CHECKIN_RETRY..=CHECKIN_RETRY_MAX).contains(&pause), "{pause:?}");
+        wait.answered("http://other", &reply(r#"{"action":"none","id":1,"send_inventory":false}"#));
+        assert_eq!(wait.next("b", 1, now, now + MINUTE).unwrap().pause, Duration::ZERO, "another one has not failed");
+    }
+}

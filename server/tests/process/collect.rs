@@ -1,0 +1,118 @@
+//! Bundles of logs and state: who may send one, what is kept, and how it is handed out.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use wire::routes::{BUNDLE, GZIP};
+
+use crate::agents::Boot;
+use crate::commands::{commands, ends, with_a_node};
+use crate::conflicts::said;
+use crate::support::{Answer, Server};
+
+/// What a bundle begins with, and something to tell it from others.
+fn archive(tail: &str) -> Vec<u8> {
+    [&[0x1f, 0x8b, 8, 0], tail.as_bytes()].concat()
+}
+
+/// Sends a bundle as this boot, signed with the key of `signer`.
+async fn send(server: &Server, node: u64, boot: &Boot, signer: &Boot, command: u64, body: &[u8]) -> Answer {
+    let query = format!("boot_id={}&command={command}", boot.id);
+    let headers = signer.sign_message(&wire::sign::bundle(node, &query, body));
+    let mut request = server.request(reqwest::Method::POST, &format!("{BUNDLE}/{node}?{query}"));
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let response = request.header("content-type", GZIP).body(body.to_vec()).send().await.unwrap();
+    let status = response.status().as_u16();
+    (status, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or(Value::Null))
+}
+
+/// Has node 1 told to collect; gives the command's id.
+async fn told_to_collect(server: &Server, boot: &mut Boot) -> u64 {
+    said(server, &["nodes", "collect", "node1"]);
+    let told = commands(&boot.send(server, &json!({})).await);
+    let collect = told.iter().find(|c| c["kind"] == "collect-logs").unwrap();
+    collect["id"].as_u64().unwrap()
+}
+
+/// Names of the files that are kept.
+fn kept(server: &Server) -> Vec<String> {
+    let entries = fs::read_dir(server.data().join("bundles")).unwrap();
+    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn a_bundle_is_taken_listed_shown_and_handed_out() {
+    let (mut server, mut boot) = with_a_node("").await;
+    assert!(said(&server, &["nodes", "bundles", "node1"]).contains("nodes collect node1"));
+    let command = told_to_collect(&server, &mut boot).await;
+    let body = archive("logs");
+    let (status, answer) = send(&server, 1, &boot, &boot, command, &body).await;
+    assert_eq!((status, &answer["bytes"]), (200, &json!(body.len())), "{answer}");
+    boot.send(&server, &json!({"results": [{"id": command, "outcome": "done", "detail": "12 files were sent"}]})).await;
+    assert_eq!(ends(&server).await, [format!("{command} collect-logs done")]);
+    server.restart("");
+    let listed = said(&server, &["nodes", "bundles", "node1"]);
+    assert!(listed.contains("Command") && listed.contains(" UTC"), "{listed}");
+    let page = server.text("/nodes/node1").await.1;
+    assert!(page.contains(&format!("/api/collections/nodes/node1/bundles/{command}")), "{page}");
+    let out = server.data().join("out.tar.gz");
+    let text = said(&server, &["nodes", "bundle", "node1", "--out", out.to_str().unwrap()]);
+    assert!(text.starts_with("Saved ") && text.contains("tar -xzf"), "{text}");
+    assert_eq!(fs::read(out).unwrap(), body);
+    let refused = server.cli(&["nodes", "bundle", "node1", "99"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no bundle of command"), "{refused:?}");
+    said(&server, &["nodes", "delete", "node1"]);
+    assert_eq!(kept(&server), [""; 0], "a node goes with what it sent");
+}
+
+#[tokio::test]
+async fn what_nobody_asked_for_is_refused_and_leaves_nothing() {
+    let (server, mut boot) = with_a_node("").await;
+    let (stranger, body) = (Boot::new(9), archive("x"));
+    assert_eq!(send(&server, 1, &boot, &boot, 1, &body).await.1["code"], "not_asked");
+    let command = told_to_collect(&server, &mut boot).await;
+    for (node, as_boot, signer, command, body, status, code) in [
+        (1, &stranger, &stranger, command, &body, 404, "no_such_boot"),
+        (1, &boot, &stranger, command, &body, 409, "wrong_key"),
+        (7, &boot, &boot, command, &body, 404, "no_such_node"),
+        (1, &boot, &boot, command + 1, &body, 409, "not_asked"),
+        (1, &boot, &boot, command, &b"#!/bin/sh".to_vec(), 422, "bad_bundle"),
+        (1, &boot, &boot, command, &archive(&"x".repeat(wire::limits::MAX_BUNDLE)), 413, "too_large"),
+    ] {
+        let (got, answer) = send(&server, node, as_boot, signer, command, body).await;
+        assert_eq!((got, answer["code"].as_str().unwrap()), (status, code), "{answer}");
+        assert!(!answer["remedy"].as_str().unwrap().is_empty());
+    }
+    let unsigned = server.request(reqwest::Method::POST, &format!("{BUNDLE}/1?boot_id={}&command={command}", boot.id));
+    assert_eq!(unsigned.body(body.clone()).send().await.unwrap().status().as_u16(), 401);
+    let unasked = server.request(reqwest::Method::POST, &format!("{BUNDLE}/1"));
+    assert_eq!(unasked.body(body.clone()).send().await.unwrap().status().as_u16(), 400);
+    // Cut short on the way, it is not what was signed.
+    let query = format!("boot_id={}&command={command}", boot.id);
+    let mut request = server.request(reqwest::Method::POST, &format!("{BUNDLE}/1?{query}"));
+    for (name, value) in boot.sign_message(&wire::sign::bundle(1, &query, &archive("a whole one"))) {
+        request = request.header(name, value);
+    }
+    assert_eq!(request.body(archive("a wh")).send().await.unwrap().status().as_u16(), 401);
+    assert_eq!(kept(&server), [""; 0]);
+    assert_eq!(send(&server, 1, &boot, &boot, command, &body).await.0, 200, "and the one that was asked for is taken");
+    boot.send(&server, &json!({"results": [{"id": command, "outcome": "done"}]})).await;
+    assert_eq!(send(&server, 1, &boot, &boot, command, &body).await.1["code"], "not_asked", "once");
+}
+
+#[tokio::test]
+async fn a_node_keeps_its_newest_bundles() {
+    let (server, mut boot) = with_a_node("").await;
+    for _ in 0..7 {
+        let command = told_to_collect(&server, &mut boot).await;
+        assert_eq!(send(&server, 1, &boot, &boot, command, &archive("x")).await.0, 200);
+    }
+    assert_eq!(kept(&server), [3, 4, 5, 6, 7].map(|n| format!("{n}.tar.gz")));
+    let (_, listed) = server.get("/api/collections/nodes/node1/bundles").await;
+    let commands: Vec<&Value> = listed["items"].as_array().unwrap().iter().map(|i| &i["command"]).collect();
+    assert_eq!(commands, [7, 6, 5, 4, 3], "newest first");
+}
