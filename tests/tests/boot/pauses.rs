@@ -28,9 +28,9 @@ pub(crate) fn judge(pauses: &[f64]) -> Doubling {
     if most > least * SPREAD { Doubling::Uneven } else { Doubling::Even }
 }
 
-/// Seconds between attempts to connect to this port since the last one that succeeded. A recording has a header of 24
-/// bytes; each packet one of 16: seconds, microseconds, length, length.
-pub(crate) fn between_attempts(recording: &[u8], port: u16) -> Vec<f64> {
+/// When attempts to connect to this port began since the last one that succeeded, in seconds of the guest's clock. A recording
+/// has a header of 24 bytes; each packet one of 16: seconds, microseconds, length, length.
+pub(crate) fn attempts(recording: &[u8], port: u16) -> Vec<f64> {
     const SYN: u8 = 0x02;
     const SYN_ACK: u8 = 0x12;
     let number = |at: usize| f64::from(u32::from_le_bytes(recording[at..at + 4].try_into().unwrap()));
@@ -49,6 +49,11 @@ pub(crate) fn between_attempts(recording: &[u8], port: u16) -> Vec<f64> {
         }
         at += 16 + length;
     }
+    attempts
+}
+
+/// The pauses between attempts.
+pub(crate) fn between(attempts: &[f64]) -> Vec<f64> {
     attempts.windows(2).map(|pair| pair[1] - pair[0]).collect()
 }
 
