@@ -114,9 +114,13 @@ impl Comparison {
         let ports_kept = self.agree.contains(&Group::Nic) && !self.lacking.contains(&Group::Nic);
         let proved = ports_kept || self.agree.iter().any(|g| *g != Group::Nic && !self.copied.contains(g));
         let parts_alone = parts > usize::from(board) && !proved && nics_changed;
-        // Less than half of the ports in common, and nothing else: a card of it, or of the other one.
-        let few_ports =
-            nics_changed && self.partly == [Group::Nic] && self.agree.iter().all(|g| self.copied.contains(g));
+        // Less than half of the ports in common, and nothing else: a card of it, or of the other one. Disks that come late may
+        // show yet which.
+        let all_is_seen = self.unseen.iter().all(|g| !g.is_set());
+        let few_ports = nics_changed
+            && all_is_seen
+            && self.partly == [Group::Nic]
+            && self.agree.iter().all(|g| self.copied.contains(g));
         few_ports || (outweighed && !self.is_but_for_board()) || (parts >= 2 && !kept && nics_changed) || parts_alone
     }
 
@@ -264,6 +268,9 @@ mod tests {
         assert!(some_ports.vetoes(true), "one with a port of it, and other memory");
         let few = Comparison { partly: vec![Nic], ..Comparison::default() };
         assert!(few.vetoes(true), "a few ports in common, and nothing else is known");
+        let late = Comparison { unseen: vec![Disk], ..few.clone() };
+        assert!(!late.vetoes(true), "its disks are not seen yet, and may be the node's");
+        assert!(Comparison { unseen: vec![Serial], ..few.clone() }.vetoes(true), "a number does not come late");
         assert!(!Comparison { agree: vec![Disk], ..few.clone() }.vetoes(true) && !compared(&[Nic], &[]).vetoes(true));
         assert!(Comparison { agree: vec![Serial], copied: vec![Serial], ..few }.vetoes(true), "and a number of all");
         assert!(!compared(&[Uuid, Nic], &[Serial]).is_clear());

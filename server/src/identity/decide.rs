@@ -142,10 +142,10 @@ impl Decision {
     }
 
     /// Where the machine became node `id`: the other nodes that it has something in common with, and not by numbers that many
-    /// show. One of them may have lost its machine to that node.
+    /// show, be it less than half of its ports. One of them may have lost its machine to that node.
     pub fn akin(&self, id: i64) -> impl Iterator<Item = &Weighed> {
         let merged: &[i64] = if let Verdict::Node { merge, .. } = &self.verdict { merge } else { &[] };
-        let in_common = |w: &Weighed| w.agree.iter().any(|group| !w.copied.contains(group));
+        let in_common = |w: &Weighed| !w.partly.is_empty() || w.agree.iter().any(|group| !w.copied.contains(group));
         self.evidence.iter().filter(move |w| w.node != id && !merged.contains(&w.node) && in_common(w))
     }
 
@@ -172,6 +172,9 @@ pub struct Weighed {
     /// Groups of evidence that differ.
     #[serde(default)]
     pub differ: Vec<Group>,
+    /// Sets of which less than half is in common.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partly: Vec<Group>,
     /// Groups that agree, but by numbers that other nodes show too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub copied: Vec<Group>,
@@ -291,6 +294,7 @@ fn weigh(judged: &[Judged], alive: impl Fn(&Candidate) -> bool) -> Vec<Weighed> 
         keys: j.candidate.shared.iter().map(Key::to_string).collect(),
         agree: j.compared.agree.clone(),
         differ: j.compared.differ.clone(),
+        partly: j.compared.partly.clone(),
         copied: j.compared.copied.clone(),
         vetoed: j.vetoed,
         alive: alive(j.candidate),

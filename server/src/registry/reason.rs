@@ -149,6 +149,7 @@ mod tests {
             keys: vec!["mac=a".into()],
             agree: vec![Group::Disk],
             differ: vec![Group::Uuid, Group::Board],
+            partly: Vec::new(),
             copied: Vec::new(),
             vetoed: true,
             alive: true,

@@ -378,7 +378,7 @@ async fn tell_akin(
     for weighed in akin.take(usize::try_from(MAX_RELATIVES)?) {
         let entry = json!({
             "event": "identity", "node": nodes::name(id), "like": nodes::name(weighed.node), "agree": weighed.agree,
-            "differ": weighed.differ, "decision": {"row": decision.row, "verdict": decision.verdict},
+            "partly": weighed.partly, "differ": weighed.differ, "decision": {"row": decision.row, "verdict": decision.verdict},
         });
         history::log_said(&mut *db, now, weighed.node, "info", &entry).await?;
     }

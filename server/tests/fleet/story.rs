@@ -105,6 +105,14 @@ impl Server {
         sqlx::query_scalar("SELECT value FROM foreign_macs").fetch_all(&mut *db).await.unwrap()
     }
 
+    /// All entries in a node's log.
+    async fn log_of(&self, node: i64) -> Vec<Value> {
+        let mut db = self.store.readers.acquire().await.unwrap();
+        let select = sqlx::query_scalar("SELECT entry FROM node_log WHERE node = ?1").bind(node);
+        let entries: Vec<String> = select.fetch_all(&mut *db).await.unwrap();
+        entries.iter().map(|entry| serde_json::from_str(entry).unwrap()).collect()
+    }
+
     async fn operator(&mut self, operation: Operation) {
         let work = Operate { config: Arc::clone(&self.config), now: self.now, operation, dry_run: false };
         self.store.writer.write(work).await.unwrap().unwrap();
@@ -127,6 +135,7 @@ const A: &str = "00:11:22:33:44:aa";
 const B: &str = "00:11:22:33:44:bb";
 const C: &str = "00:11:22:33:44:cc";
 const D: &str = "00:11:22:33:44:dd";
+const E: &str = "00:11:22:33:44:ee";
 
 fn is(reply: &CheckinReply, id: u64, state: NodeState) {
     assert_eq!((reply.id, reply.state), (Some(id), Some(state)), "{reply:?}");
@@ -370,10 +379,35 @@ async fn what_another_machine_booted_with_is_not_believed_once_the_node_is_back(
 }
 
 #[tokio::test]
-async fn a_machine_without_numbers_and_without_its_disks_yet_is_not_the_one_that_a_port_of_many_came_from() {
+async fn a_machine_without_numbers_and_with_a_port_of_many_is_held_until_its_disks_are_there() {
     let mut server = Server::start().await;
     is(&server.once("first", 10, &bare(1, &[A, B])).await, 1, NodeState::Normal);
-    is(&server.once("second", 10, &bare(2, &[C, D, "00:11:22:33:44:ee"])).await, 2, NodeState::Normal);
-    let early = Stable { disks: Vec::new(), ..bare(1, &[A, B, C]) };
-    is(&server.once("first again", 600, &early).await, 1, NodeState::Normal);
+    is(&server.once("second", 10, &bare(2, &[C, D, E])).await, 2, NodeState::Normal);
+    let whole = bare(1, &[A, B, C]);
+    let mut boot = server.boot("first again", 600);
+    let early = Stable { disks: Vec::new(), ..whole.clone() };
+    is(&server.report(&mut boot, 10, &early).await, 3, NodeState::Held);
+    is(&server.report(&mut boot, 10, &whole).await, 1, NodeState::Normal);
+}
+
+#[tokio::test]
+async fn an_installed_machine_without_numbers_keeps_its_node_when_a_card_is_replaced_and_its_disks_are_late() {
+    let mut server = Server::with(PROTECT).await;
+    let (mut boot, _) = server.boot_over_network("first", 0, &[A, B, C]).await;
+    told(&server.report(&mut boot, 12, &bare(1, &[A, B, C])).await, 1, "reboot");
+    let whole = bare(1, &[A, D, E]);
+    let (mut boot, local) = server.boot_over_network("second", 600, &[A, D, E]).await;
+    assert!(!local, "two of its ports are others");
+    let early = Stable { disks: Vec::new(), ..whole.clone() };
+    told(&server.report(&mut boot, 12, &early).await, 1, "none");
+    told(&server.report(&mut boot, 30, &whole).await, 1, "reboot");
+}
+
+#[tokio::test]
+async fn a_node_of_which_a_port_went_into_a_new_machine_hears_of_it() {
+    let mut server = Server::start().await;
+    is(&server.once("first", 10, &bare(1, &[A, B, C])).await, 1, NodeState::Normal);
+    is(&server.once("second", 10, &bare(2, &[C, D, E])).await, 2, NodeState::Normal);
+    let told = server.log_of(1).await;
+    assert!(told.iter().any(|entry| entry["node"] == "node2" && entry["partly"] == json!(["nic"])), "{told:?}");
 }

@@ -161,7 +161,16 @@ mod tests {
 
     fn weighed(node: i64, keys: &[&str], vetoed: bool, alive: bool) -> Weighed {
         let keys = keys.iter().map(|k| (*k).to_owned()).collect();
-        Weighed { node, keys, agree: Vec::new(), differ: Vec::new(), copied: Vec::new(), vetoed, alive }
+        Weighed {
+            node,
+            keys,
+            agree: Vec::new(),
+            differ: Vec::new(),
+            partly: Vec::new(),
+            copied: Vec::new(),
+            vetoed,
+            alive,
+        }
     }
 
     #[test]

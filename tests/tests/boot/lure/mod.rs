@@ -43,8 +43,9 @@ pub(crate) fn disk(dir: &Path) -> PathBuf {
     cmd!("/sbin/mkswap", "--quiet", &swap_file).run().unwrap();
     let mut content = fs::read(&disk).unwrap();
     let at = |partition: (u32, u32)| usize::try_from(bytes(partition.0)).unwrap();
+    let member_bytes = usize::try_from(bytes(member.1)).unwrap();
     put(&mut content, at(swap), &fs::read(&swap_file).unwrap());
-    put(&mut content, at(member) + raid::AT, &raid::superblock(member.1.into()));
+    put(&mut content, at(member) + raid::at(member_bytes), &raid::superblock(member_bytes));
     put(&mut content, at(group), &volume::head(group.1.into()));
     put(&mut content, 0, &table());
     fs::write(&disk, content).unwrap();
