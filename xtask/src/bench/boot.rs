@@ -26,6 +26,9 @@ const PEER: &str = "The peer is the base's own init up to a log-in shell at its 
 /// Why there is none.
 const NO_PEER: &str = "No peer: the base of Debian packages has no stock boot to an address. MK_TINYCORE_ROOTFS names a root \
     file system of Tiny Core, which has one.";
+/// Why there is none on Tiny Core either.
+const NO_DRIVER: &str = "No peer: this root file system came without its kernel's modules, so that its own init has no network \
+    driver and its stock boot ends without an address.";
 /// Words on the console, and what has happened then.
 const STAGES: [(&str, &str); 6] = [
     (STARTED, "agent starts (kernel, unpacking)"),
@@ -44,7 +47,7 @@ pub(crate) fn run(inputs: &Inputs) -> anyhow::Result<Findings> {
     let mut lab = Lab::new(inputs.dir.join("boot"))?;
     let production = inputs.image(Variant::Production)?;
     let ours = lab.image(&production)?;
-    let peer = inputs.tinycore.then(|| stock::image(inputs.base, &inputs.dir.join("stock"))).transpose()?;
+    let peer = if inputs.tinycore { stock::image(inputs.base, &inputs.dir.join("stock"))? } else { None };
     let mut real: [Runs; 2] = Default::default();
     for _ in 0..limits::BENCH_BOOTS {
         for (runs, (_, nic)) in real.iter_mut().zip(NICS) {
@@ -59,17 +62,18 @@ pub(crate) fn run(inputs: &Inputs) -> anyhow::Result<Findings> {
     let mut lines = Vec::new();
     for (clock, all) in [("", &real), (", by count of instructions", &counted)] {
         for (runs, (name, _)) in all.iter().zip(NICS) {
-            let ratio = inputs.tinycore.then_some(GOAL_RATIO);
+            let ratio = peer.is_some().then_some(GOAL_RATIO);
             let counts = clock.is_empty() && *name == *NICS[0].0;
             let goal = if counts { Goal { at_most: Some(GOAL_S), ratio } } else { Goal::default() };
             lines.push(runs.line(&format!("kernel start to check-in, {name}{clock}"), goal));
         }
     }
-    Ok(Findings {
-        lines,
-        details: vec![stages(&counted)],
-        notes: vec![if inputs.tinycore { PEER } else { NO_PEER }.into()],
-    })
+    let note = match (inputs.tinycore, peer) {
+        (true, Some(_)) => PEER,
+        (true, None) => NO_DRIVER,
+        (false, _) => NO_PEER,
+    };
+    Ok(Findings { lines, details: vec![stages(&counted)], notes: vec![note.into()] })
 }
 
 /// Times of several starts.
