@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::limits::{MAX_MESSAGES, PARTS_AWAITED_S};
 use crate::registry::configs::Wanted;
 use crate::registry::said::Said;
-use crate::registry::settle::{Settled, Speaker, Voice, settle};
+use crate::registry::settle::{Settled, Speaker, Voice, alive_ms, settle};
 use crate::registry::{Refusal, action, configs, queue, rival};
 use crate::store::boots::Boot;
 use crate::store::nodes::{self, Contact, Node};
@@ -49,6 +49,9 @@ impl Work for Checkin {
                 Order::Repeat(reply) => return Ok(Ok(*reply)),
                 Order::Refused(refusal) => return Ok(Err(refusal)),
             }
+        }
+        if let Some(refusal) = self.silenced(&mut *db, boot.as_ref()).await? {
+            return Ok(Err(refusal));
         }
         let known = match &boot {
             Some(boot) => rival::overtaken(&mut *db, self.now, &self.heard(boot.clone())).await?,
@@ -92,6 +95,14 @@ impl Checkin {
     /// The boot as it is heard now.
     fn heard(&self, boot: Boot) -> Boot {
         Boot { uptime_s: self.uptime_s(), last_seen: self.now, ..boot }
+    }
+
+    /// Who does not sign and was believed once is not believed any more while the node's own agent speaks: what such a boot
+    /// says of its uptime decides nothing then.
+    async fn silenced(&self, db: &mut SqliteConnection, boot: Option<&Boot>) -> anyhow::Result<Option<Refusal>> {
+        let (None, Some(node)) = (&self.key, boot.and_then(|boot| boot.node)) else { return Ok(None) };
+        let window_ms = alive_ms(&mut *db, &self.config, node).await?;
+        rival::spoken_for(db, self.now, node, window_ms).await
     }
 
     /// A boot keeps its key, and its numbers rise. The same request once more gets the same answer.

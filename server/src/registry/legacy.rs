@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use sqlx::SqliteConnection;
 use wire::checkin::NodeState;
 
@@ -87,7 +88,14 @@ impl Contact {
                 evidence: Vec::new(),
             };
             let reason = reason::taking_turns(node.id);
-            nodes::set_state(db, node.id, NodeState::Held, Some(&reason), &decision).await?;
+            nodes::set_state(&mut *db, node.id, NodeState::Held, Some(&reason), &decision).await?;
+            if node.decision != serde_json::to_string(&decision)? {
+                let entry = json!({
+                    "event": "identity", "node": nodes::name(node.id), "state": NodeState::Held, "decision": decision,
+                });
+                history::log_decision(&mut *db, self.now, node.id, "warn", &entry).await?;
+                history::event(db, self.now, "identity-conflict", Some(node.id), &entry).await?;
+            }
             return Ok(Command::Acknowledge);
         }
         let silence_ms = node.last_checkin.map(|last| self.now - last);

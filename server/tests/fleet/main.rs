@@ -1,7 +1,7 @@
 //! Fleets whose hardware changes, against the real registry and database: each machine must stay the node that it is.
 //!
 //! The generator knows nothing of how the server decides. `MK_IDENTITY_CASES` says how many cases are run; a small share
-//! of them is run without it. `MK_IDENTITY_FLEET` runs one fleet alone and tells its story. No agent reports TPM keys yet;
+//! of them is run without it. `MK_IDENTITY_FLEET` runs one fleet alone and tells its story. No machine has a TPM key;
 //! with `MK_IDENTITY_TPM=1` half of all models show one.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 

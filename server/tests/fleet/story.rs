@@ -247,6 +247,21 @@ async fn who_does_not_sign_ends_no_node_whose_agent_does() {
 }
 
 #[tokio::test]
+async fn who_does_not_sign_and_was_believed_once_does_not_oust_the_agent_that_signs() {
+    let mut server = Server::start().await;
+    let it = machine(1, &[A]);
+    let mut stranger = server.boot("stranger", 0);
+    is(&server.report(&mut stranger, 10, &it).await, 1, NodeState::Normal);
+    let mut agent = server.boot("agent", 3600);
+    agent.key = Some(vec![1; 32]);
+    is(&server.report(&mut agent, 10, &it).await, 1, NodeState::Normal);
+    assert!(stranger.started < agent.started, "by its own word it is the older one");
+    let refusal = server.say(&mut stranger, 10, &it).await.unwrap_err();
+    assert_eq!(refusal.problem.code, "spoken_for", "{refusal:?}");
+    is(&server.report(&mut agent, 10, &it).await, 1, NodeState::Normal);
+}
+
+#[tokio::test]
 async fn a_replaced_board_stays_held_until_its_node_has_been_silent_for_long() {
     let mut server = Server::start().await;
     let memory = json!({"dimms": [{"slot": "1", "serial": "DIMM1A"}, {"slot": "2", "serial": "DIMM1B"}]});

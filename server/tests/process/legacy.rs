@@ -168,6 +168,9 @@ async fn two_old_machines_that_share_a_port_are_left_alone() {
     }
     let identity = old.server.node(1).await["identity"].clone();
     assert_eq!((&identity["state"], &identity["reason"]["code"]), (&json!("held"), &json!("taking_turns")));
+    let log = old.server.log(1).await;
+    let held = log.iter().filter(|entry| entry["event"] == "identity" && entry["decision"]["row"] == 13);
+    assert_eq!(held.count(), 1, "its log says so, once: {log:?}");
 }
 
 #[tokio::test]
