@@ -12,7 +12,7 @@ use crate::identity::keys::{self, Claim, Key};
 use crate::identity::report::Report;
 use crate::limits::MAX_RELATIVES;
 use crate::registry::lookup::{PROTECTED, log_duplicate};
-use crate::registry::{Refusal, reason, rival};
+use crate::registry::{Refusal, queue, reason, rival};
 use crate::store::boots::Boot;
 use crate::store::candidates::{self, Search};
 use crate::store::nodes::{self, Node};
@@ -284,6 +284,7 @@ async fn apply(
                 history::event(&mut *db, speaker.now, "node-rejoined", Some(*id), &detail).await?;
                 history::log_decision(db, speaker.now, *id, "warn", &rejoined(*id, decision)).await?;
             }
+                queue::hand_over(&mut *db, speaker.now, *duplicate, *id).await?;
             *id
         }
         Verdict::Ambiguous { nodes, held_as } => {

@@ -18,7 +18,8 @@ struct Snapshot {
     claims: Vec<Claim>,
 }
 
-/// Merges node `from` into node `into`: claims, log, reports, boots and aliases go over.
+/// Merges node `from` into node `into`: claims, log, reports, bundles, boots and aliases go over. What it has left then, such as
+/// commands that wait, goes with it.
 ///
 /// # Errors
 /// When the database fails.
@@ -48,7 +49,6 @@ pub async fn merge(
         "UPDATE reports SET node = ?2 WHERE node = ?1",
         "UPDATE boots SET node = ?2 WHERE node = ?1",
         "UPDATE bundles SET node = ?2 WHERE node = ?1",
-        "UPDATE OR IGNORE commands SET node = ?2 WHERE node = ?1",
         "UPDATE aliases SET node = ?2 WHERE node = ?1",
         "UPDATE nodes SET first_seen = min(first_seen, (SELECT first_seen FROM nodes WHERE id = ?1)) WHERE id = ?2",
     ] {
