@@ -28,6 +28,8 @@ pub const MAX_PEER_CONNECTIONS: usize = MAX_CONNECTIONS / 4;
 pub const MAX_WAITS: usize = MAX_CONNECTIONS / 2;
 /// Most of them from one source.
 pub const MAX_PEER_WAITS: usize = MAX_PEER_CONNECTIONS / 2;
+/// Most nodes of which the number of the last such question is kept: more than wait.
+pub const MAX_WAIT_NUMBERS: usize = 4 * MAX_WAITS;
 
 /// Most requests that wait for the writer; further ones wait for room.
 pub const WRITER_QUEUE: usize = 4096;
