@@ -3,11 +3,11 @@
 use serde_json::json;
 use sqlx::SqliteConnection;
 
-use crate::limits::{MAX_BUNDLES, MAX_NODE_BUNDLES};
+use crate::limits::{BUNDLES_BYTES, MAX_BUNDLES, MAX_NODE_BUNDLES};
 use crate::registry::Refusal;
 use crate::registry::kind::Kind;
 use crate::store::boots::Boot;
-use crate::store::bundles::{self, Bundle};
+use crate::store::bundles::{self, Bundle, Most};
 use crate::store::nodes::{self, Node};
 use crate::store::writer::Work;
 use crate::store::{commands, history};
@@ -115,8 +115,12 @@ impl Work for Keep {
         let Self { now: at, command, bytes, .. } = *self;
         let bundle = Bundle { command, node, at, bytes, sha256: self.sha256.clone() };
         bundle.put(&mut *db).await?;
-        bundles::prune(&mut *db, node, MAX_NODE_BUNDLES, MAX_BUNDLES).await?;
-        let entry = json!({"event": "bundle", "command": command, "bytes": bytes, "sha256": self.sha256});
+        let most = Most { each: MAX_NODE_BUNDLES, all: MAX_BUNDLES, bytes: BUNDLES_BYTES };
+        bundles::prune(&mut *db, &bundle, most).await?;
+        let (boot_id, sha256) = (&self.speaker.boot_id, &self.sha256);
+        let entry = json!({
+            "event": "bundle", "command": command, "bytes": bytes, "sha256": sha256, "boot_id": boot_id,
+        });
         // A node may send one again and again; that must not push out what was decided.
         history::log_said(db, at, node, "info", &entry).await?;
         Ok(Ok(()))
