@@ -192,8 +192,9 @@ async fn what_cannot_be_a_command_is_refused_before_it_waits() {
 
 #[tokio::test]
 async fn of_the_commands_of_two_nodes_that_are_one_the_later_of_a_kind_waits() {
-    let (server, mut boot) = with_a_node("").await;
-    assert_eq!(Boot::new(2).send(&server, &inventory(&["00-11-22-33-44-bb"], "S2")).await.1["id"], 2);
+    let (server, _boot) = with_a_node("").await;
+    let mut boot = Boot::new(2);
+    assert_eq!(boot.send(&server, &inventory(&["00-11-22-33-44-bb"], "S2")).await.1["id"], 2);
     for words in [
         ["reboot", "node1"],
         ["collect", "node1"],

@@ -299,6 +299,20 @@ async fn a_merge_by_hand_can_be_taken_back() {
 }
 
 #[tokio::test]
+async fn a_machine_that_runs_is_merged_by_hand_into_the_node_that_it_was() {
+    let server = Server::start("");
+    assert_eq!(id(&Boot::new(1).send(&server, &report(&machine(1, &[A]))).await), 1);
+    let mut boot = Boot::new(2);
+    assert_eq!(id(&boot.send(&server, &report(&machine(2, &[B]))).await), 2);
+    said(&server, &["conflicts", "merge", "node2", "node1"]);
+    let answer = boot.send(&server, &report(&machine(2, &[B]))).await;
+    assert_eq!((id(&answer), &answer.1["state"]), (1, &json!("normal")), "{answer:?}");
+    let told = server.log(1).await;
+    assert!(!told.iter().any(|e| e["event"] == "two-machines"), "the boot of before is over: {told:?}");
+    assert_eq!(server.count().await, 1);
+}
+
+#[tokio::test]
 async fn hardware_of_a_machine_that_is_gone_is_given_to_the_one_that_has_it() {
     let server = Server::start("");
     assert_eq!(id(&Boot::new(1).send(&server, &report(&machine(1, &[A, B]))).await), 1);
