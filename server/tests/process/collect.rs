@@ -1,7 +1,10 @@
 //! Bundles of logs and state: who may send one, what is kept, and how it is handed out.
 
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use wire::routes::{BUNDLE, GZIP};
@@ -103,6 +106,36 @@ async fn what_nobody_asked_for_is_refused_and_leaves_nothing() {
     assert_eq!(send(&server, 1, &boot, &boot, command, &body).await.0, 200, "and the one that was asked for is taken");
     boot.send(&server, &json!({"results": [{"id": command, "outcome": "done"}]})).await;
     assert_eq!(send(&server, 1, &boot, &boot, command, &body).await.1["code"], "not_asked", "once");
+}
+
+#[tokio::test]
+async fn who_goes_away_before_the_answer_leaves_no_file_without_its_row() {
+    let (server, mut boot) = with_a_node("").await;
+    for _ in 0..5 {
+        let command = told_to_collect(&server, &mut boot).await;
+        let (query, body) = (format!("boot_id={}&command={command}", boot.id), archive(&"x".repeat(1 << 20)));
+        let mut head = format!("POST {BUNDLE}/1?{query} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n", body.len());
+        for (name, value) in boot.sign_message(&wire::sign::bundle(1, &query, &body)) {
+            head += &format!("{name}: {value}\r\n");
+        }
+        let mut stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+        stream.write_all(&[head.as_bytes(), b"\r\n", &body].concat()).unwrap();
+    }
+    // None may be kept, or some; but no part of one.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let files = kept(&server);
+        let (_, listed) = server.get("/api/collections/nodes/node1/bundles").await;
+        let mut rows: Vec<String> =
+            listed["items"].as_array().unwrap().iter().map(|b| format!("{}.tar.gz", b["command"])).collect();
+        rows.sort();
+        if files == rows {
+            break;
+        }
+        assert!(Instant::now() < end, "{files:?} are kept, {rows:?} are listed");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 #[tokio::test]
