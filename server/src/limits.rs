@@ -28,6 +28,8 @@ pub const MAX_PEER_CONNECTIONS: usize = MAX_CONNECTIONS / 4;
 pub const MAX_WAITS: usize = MAX_CONNECTIONS / 2;
 /// Most of them from one source.
 pub const MAX_PEER_WAITS: usize = MAX_PEER_CONNECTIONS / 2;
+/// Most nodes of which the number of the last such question is kept: more than wait.
+pub const MAX_WAIT_NUMBERS: usize = 4 * MAX_WAITS;
 
 /// Most requests that wait for the writer; further ones wait for room.
 pub const WRITER_QUEUE: usize = 4096;
@@ -96,8 +98,10 @@ pub const COMMAND_VALID_MS: i64 = 15 * 60 * 1000;
 pub const EXPIRY_PAUSE: Duration = Duration::from_secs(30);
 /// Bundles of logs and state that are kept of each node; each further one takes the place of the oldest.
 pub const MAX_NODE_BUNDLES: i64 = 5;
-/// The same for all nodes together: 4 GiB at most.
+/// The same for all nodes together.
 pub const MAX_BUNDLES: i64 = 1000;
+/// Bytes of all bundles together, so that nodes cannot fill the disk.
+pub const BUNDLES_BYTES: i64 = 1024 * 1024 * 1024;
 /// Check-in intervals after which a silent boot no longer counts as alive.
 pub const ALIVE_INTERVALS: i64 = 3;
 /// Time, in milliseconds, for which a report that lacked parts may be completed by a later one: the slowest of disks are up,

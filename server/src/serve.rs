@@ -60,15 +60,12 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let beside = Some(data.join(CONFIG_FILE)).filter(|f| f.exists());
     let config = Arc::new(Config::load(options.config.as_deref().or(beside.as_deref()))?);
     let images = Images::open(data)?;
-    let (store, mut writing, bundles) = open(data, &config).await?;
+    let (listener, address, legacy) = listeners(options).await?;
+    // Only once it can listen: the database counts the starts. Who comes meanwhile waits to be accepted.
+    let bundles = Bundles::open(data)?;
+    let (store, mut writing) = open(data, &config).await?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let listener = listen::bind(options.listen).await?;
-    let address = listener.local_addr().context("the listener has no address")?;
-    let legacy = match options.legacy_port {
-        Some(port) => Some(listen::bind_beside(address, port)?),
-        None => None,
-    };
     announce(address, legacy.as_ref())?;
     let waits = Waits::default();
     let stop = async {
@@ -86,6 +83,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let (hashing, bodies) = (Hashing::default(), Budget::default());
     let state =
         State { config, store: store.clone(), images, mirror, own_url, hashing, bodies, bundles, waits: waits.clone() };
+    http::bundle::tidy(&state).await;
     // The second listener ends with the first: its end drops the sender.
     let (running, mut ended) = tokio::sync::watch::channel(());
     let expiring = expire(store.clone(), running.subscribe());
@@ -114,15 +112,21 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens what is kept in the data folder, in step with itself and with the configuration; the task writes the database.
-async fn open(data: &Path, config: &Arc<Config>) -> anyhow::Result<(Store, JoinHandle<()>, Bundles)> {
-    let bundles = Bundles::open(data)?;
+/// Listens, also on the port for images of the Tiny Core era if there is one.
+async fn listeners(options: &Options) -> anyhow::Result<(TcpListener, SocketAddr, Option<TcpListener>)> {
+    let listener = listen::bind(options.listen).await?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    let legacy = options.legacy_port.map(|port| listen::bind_beside(address, port)).transpose()?;
+    Ok((listener, address, legacy))
+}
+
+/// Opens the database, in step with the configuration; the task writes it.
+async fn open(data: &Path, config: &Arc<Config>) -> anyhow::Result<(Store, JoinHandle<()>)> {
     let (store, writing) = Store::open(data).await?;
-    bundles.keep_only(&crate::store::bundles::commands(&store.readers).await?)?;
     for collision in store.writer.write(Reindex { config: Arc::clone(config), now: crate::store::now_ms() }).await? {
         tracing::warn!("match_nodes_on was changed: {collision}");
     }
-    Ok((store, writing, bundles))
+    Ok((store, writing))
 }
 
 /// Ends commands whose time is over, until the sender is dropped.

@@ -1,6 +1,10 @@
 //! Nodes whose question waits here until there is something to tell them, at most one for each node, so that a command need
 //! not wait for the next check-in. A waiting question is a few hundred bytes and a connection; there are at most so many
 //! altogether and of one address, so that check-ins find room. They end when the server does.
+//!
+//! Numbers of a boot rise, also after its question was answered, so that one that was overheard and sent again neither waits nor
+//! ends another. They are kept in memory, of so many nodes: a question whose number was forgotten may wait once more, in the
+//! place of none, until the node's own takes its place.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 use crate::http::peer::{Doors, Entered};
-use crate::limits::{MAX_PEER_WAITS, MAX_WAITS};
+use crate::limits::{MAX_PEER_WAITS, MAX_WAIT_NUMBERS, MAX_WAITS};
 use crate::registry::Refusal;
 
 /// All that wait.
@@ -28,6 +32,8 @@ impl Default for Waits {
 #[derive(Debug, Default)]
 struct Table {
     by_node: HashMap<i64, Asker>,
+    /// Boot and number of each node's last question, of all that wait and of some that do not any more.
+    heard: HashMap<i64, (String, u64)>,
     /// Number of the last that came.
     last: u64,
     /// The server is about to end.
@@ -38,8 +44,6 @@ struct Table {
 #[derive(Debug)]
 struct Asker {
     ticket: u64,
-    boot_id: String,
-    number: u64,
     answer: oneshot::Sender<()>,
 }
 
@@ -54,8 +58,7 @@ pub struct Waiting {
 }
 
 impl Waits {
-    /// Has a question of this node and boot wait, in the place of an earlier one of it. Its numbers rise, so that nobody
-    /// takes its place with one that was overheard.
+    /// Has a question of this node and boot wait, in the place of an earlier one of it.
     ///
     /// # Errors
     /// When it is a replay, or too many wait.
@@ -66,18 +69,18 @@ impl Waits {
         };
         let entered = self.doors.enter(peer).ok_or_else(full)?;
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        match table.by_node.get(&node) {
-            Some(former) if former.boot_id == boot_id && number <= former.number => {
-                let error = format!("question {number} of boot {boot_id} comes too late; {} waits", former.number);
-                return Err(Refusal::new(409, wire::error::REPLAY, error, "Send a higher number."));
-            }
-            None if table.by_node.len() >= MAX_WAITS => return Err(full()),
-            _ => {}
+        if let Some((_, last)) = table.heard.get(&node).filter(|(boot, last)| boot == boot_id && number <= *last) {
+            let error = format!("question {number} of boot {boot_id} comes too late; the last one was {last}");
+            return Err(Refusal::new(409, wire::error::REPLAY, error, "Send a higher number."));
         }
+        if table.by_node.len() >= MAX_WAITS && !table.by_node.contains_key(&node) {
+            return Err(full());
+        }
+        table.hear(node, boot_id, number);
         table.last += 1;
         let (ticket, (answer, told)) = (table.last, oneshot::channel());
         if !table.ended {
-            table.by_node.insert(node, Asker { ticket, boot_id: boot_id.to_owned(), number, answer });
+            table.by_node.insert(node, Asker { ticket, answer });
         }
         drop(table);
         Ok(Waiting { table: Arc::clone(&self.table), node, ticket, told, _entered: entered })
@@ -106,6 +109,17 @@ impl Waits {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.ended = true;
         table.by_node.clear();
+    }
+}
+
+impl Table {
+    /// Notes a question. Where there is no room for a further node, those are forgotten that do not wait.
+    fn hear(&mut self, node: i64, boot_id: &str, number: u64) {
+        if self.heard.len() >= MAX_WAIT_NUMBERS && !self.heard.contains_key(&node) {
+            let Self { by_node, heard, .. } = self;
+            heard.retain(|node, _| by_node.contains_key(node));
+        }
+        self.heard.insert(node, (boot_id.to_owned(), number));
     }
 }
 
@@ -148,7 +162,20 @@ mod tests {
         assert!(two.told().await);
         drop((one, two));
         assert!(waits.table.lock().unwrap().by_node.is_empty());
+        assert_eq!(waits.enter(1, "b", 6, peer(1)).unwrap_err().problem.code, "replay", "also when none waits");
         assert!(waits.enter(1, "another boot", 1, peer(1)).is_ok());
+    }
+
+    #[test]
+    fn so_many_numbers_are_kept_and_those_of_all_that_wait() {
+        let waits = Waits::default();
+        let waiting = waits.enter(0, "b", 7, peer(1)).unwrap();
+        for node in 1..=i64::try_from(2 * MAX_WAIT_NUMBERS).unwrap() {
+            drop(waits.enter(node, "b", 1, peer(1)).unwrap());
+            assert!(waits.table.lock().unwrap().heard.len() <= MAX_WAIT_NUMBERS);
+        }
+        assert_eq!(waits.enter(0, "b", 7, peer(2)).unwrap_err().problem.code, "replay");
+        drop(waiting);
     }
 
     #[tokio::test]
@@ -177,6 +204,6 @@ mod tests {
         let other = waits.enter(-1, "b", 1, peer(2));
         assert!(other.is_ok());
         drop(all);
-        assert!(waits.enter(1, "b", 1, peer(1)).is_ok());
+        assert!(waits.enter(1, "b", 2, peer(1)).is_ok());
     }
 }

@@ -1,6 +1,7 @@
 //! Bundles of logs and state: `POST /svc/bundle/{id}` takes one from a node that was told to send it, and
 //! `/api/collections/nodes/{name}/bundles` hands them out.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use axum::Json;
@@ -14,7 +15,7 @@ use wire::digest::sha256_hex;
 use wire::routes::GZIP;
 use wire::sign;
 
-use crate::http::body::BUNDLE;
+use crate::http::body::{BUNDLE, Received};
 use crate::http::problem::Failure;
 use crate::http::svc::node_id;
 use crate::http::{State, api, message};
@@ -60,16 +61,26 @@ pub async fn add(
     let mut db = state.store.readers.acquire().await.map_err(anyhow::Error::new)?;
     speaker.collects(&mut db, sent.command).await??;
     drop(db);
-    let (sha256, bytes) = (sha256_hex(body), i64::try_from(body.len()).unwrap_or(i64::MAX));
+    let (command, sha256, bytes) = (sent.command, sha256_hex(body), i64::try_from(body.len()).unwrap_or(i64::MAX));
+    let answer = json!({"bytes": bytes, "sha256": sha256});
+    let keep = Keep { now: now_ms(), speaker, command, bytes, sha256 };
+    // To its end, also where the client goes away meanwhile.
+    tokio::spawn(keep_file(state, keep, received)).await.map_err(anyhow::Error::new)??;
+    Ok(Json(answer))
+}
+
+/// Puts the file into its place, then its row.
+async fn keep_file(state: State, keep: Keep, received: Received) -> Result<(), Failure> {
     let _turn = state.bundles.turn().await;
-    let (files, command) = (state.bundles.clone(), sent.command);
+    let (files, command) = (state.bundles.clone(), keep.command);
     let saved = tokio::task::spawn_blocking(move || files.save(command, &received.bytes)).await;
-    saved.map_err(anyhow::Error::new)??;
-    let kept = state.store.writer.write(Keep { now: now_ms(), speaker, command, bytes, sha256: sha256.clone() }).await;
+    let kept = match saved.map_err(anyhow::Error::new)? {
+        Ok(()) => state.store.writer.write(keep).await,
+        Err(why) => Err(why),
+    };
     // What was pruned goes with what was refused in between.
     remove_old(&state).await;
-    kept??;
-    Ok(Json(json!({"bytes": bytes, "sha256": sha256})))
+    Ok(kept??)
 }
 
 /// Removes the files of bundles that are not kept any more.
@@ -120,13 +131,19 @@ pub async fn get(
     let id = api::find(&state, &name).await?;
     let mut known = bundles::of_node(&state.store.readers, id).await?.into_iter();
     let found = command.parse().ok().and_then(|command: i64| known.find(|b| b.command == command));
-    let missing = || {
+    let missing = |error: String, remedy: String| Failure::new(StatusCode::NOT_FOUND, "no_such_bundle", error, remedy);
+    let Some(bundle) = found else {
         let error = format!("{name} has no bundle of command {command:?}");
-        let remedy = format!("List them with `mk-server nodes bundles {name}`.");
-        Failure::new(StatusCode::NOT_FOUND, "no_such_bundle", error, remedy)
+        return Err(missing(error, format!("List them with `mk-server nodes bundles {name}`.")));
     };
-    let bundle = found.ok_or_else(missing)?;
-    let bytes = tokio::fs::read(state.bundles.file(bundle.command)).await.map_err(|_| missing())?;
+    let path = state.bundles.file(bundle.command);
+    let bytes = tokio::fs::read(&path).await.map_err(|why| match why.kind() {
+        ErrorKind::NotFound => {
+            let error = format!("the file of this bundle is gone: there is no {}", path.display());
+            missing(error, format!("Have it send another one with `mk-server nodes collect {name}`."))
+        }
+        _ => anyhow::Error::new(why).context(format!("cannot read {}", path.display())).into(),
+    })?;
     let file = format!("attachment; filename=\"{}-{}.tar.gz\"", nodes::name(id), bundle.command);
     let headers = [(header::CONTENT_TYPE, GZIP.to_owned()), (header::CONTENT_DISPOSITION, file)];
     Ok((headers, Bytes::from(bytes)).into_response())

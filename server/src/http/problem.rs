@@ -1,5 +1,7 @@
 //! How a handler says no: JSON with a stable code, a sentence, and what to do.
 
+use std::io;
+
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use wire::error::Problem;
@@ -20,8 +22,12 @@ impl From<Refusal> for Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         tracing::error!("a request failed: {error:#}");
-        let (status, code) = if is_full(&error) { (507, "disk_full") } else { (500, "internal") };
-        let remedy = "See the server's log. Nothing of this request was stored; it may be sent again.";
+        let (status, code, remedy) = match is_full(&error) {
+            true => (507, "disk_full", "Make room on the disk of the server's data folder, then send it again."),
+            false => {
+                (500, "internal", "See the server's log. Nothing of this request was stored; it may be sent again.")
+            }
+        };
         Self(Refusal::new(status, code, format!("the server could not do it: {error:#}"), remedy))
     }
 }
@@ -29,8 +35,8 @@ impl From<anyhow::Error> for Failure {
 /// True when the disk has no room, as the system or SQLite says it.
 #[must_use]
 pub fn is_full(error: &anyhow::Error) -> bool {
-    let full = |e: &std::io::Error| e.kind() == std::io::ErrorKind::StorageFull;
-    let by_system = error.chain().any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(full));
+    let full = |e: &io::Error| matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let by_system = error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(full));
     by_system || format!("{error:#}").contains("disk is full")
 }
 
@@ -65,5 +71,27 @@ impl IntoResponse for Failure {
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn a_disk_without_room_is_named_and_what_to_do() {
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            let why = Err::<(), _>(io::Error::from(kind)).context("cannot write x").unwrap_err();
+            let failure = Failure::from(why);
+            assert_eq!(
+                (failure.status(), failure.problem().code.as_str()),
+                (StatusCode::INSUFFICIENT_STORAGE, "disk_full")
+            );
+            assert!(failure.problem().remedy.contains("Make room"), "{failure:?}");
+        }
+        let other = Failure::from(anyhow::Error::new(io::Error::from(io::ErrorKind::PermissionDenied)));
+        assert_eq!((other.status(), other.problem().code.as_str()), (StatusCode::INTERNAL_SERVER_ERROR, "internal"));
     }
 }

@@ -19,6 +19,7 @@ use crate::http::{State, message};
 use crate::registry::configs::Wanted;
 use crate::registry::queue;
 use crate::registry::signed::Speaker;
+use crate::store::boots::Boot;
 use crate::store::nodes::Node;
 use crate::store::now_ms;
 
@@ -51,10 +52,10 @@ pub async fn wait(
     let key = message::speaker(&headers, &sign::wait(id.unsigned_abs(), uri.query().unwrap_or_default()))?;
     let speaker = Speaker { id, boot_id: asked.boot_id, key };
     let mut db = state.store.readers.acquire().await.map_err(anyhow::Error::new)?;
-    let node = speaker.node(&mut db).await??;
+    let (node, boot) = speaker.newest(&mut db).await??;
     // First in line, so that nothing that comes while the database is read is missed.
-    let mut waiting = state.waits.enter(node, &speaker.boot_id, asked.number, peer.ip())?;
-    let due = is_due(&mut db, node, &speaker.boot_id, asked.config).await?;
+    let mut waiting = state.waits.enter(node.id, &boot.boot_id, asked.number, peer.ip())?;
+    let due = is_due(&mut db, &node, &boot, asked.config).await?;
     // There are few such connections.
     drop(db);
     let time = Duration::from_secs(asked.wait.min(MAX_WAIT_S));
@@ -63,12 +64,12 @@ pub async fn wait(
 }
 
 /// Whether something waits that this boot has not heard of.
-async fn is_due(db: &mut SqliteConnection, node: i64, boot_id: &str, config: i64) -> anyhow::Result<bool> {
-    if Wanted::of(&mut *db, node).await?.version() != config {
+async fn is_due(db: &mut SqliteConnection, node: &Node, boot: &Boot, config: i64) -> anyhow::Result<bool> {
+    if Wanted::of(&mut *db, node.id).await?.version() != config {
         return Ok(true);
     }
     let now = now_ms();
-    // One whose disks are awaited is told no more than a held one.
-    let held = Node::get(&mut *db, node).await?.is_some_and(|node| node.is_held() || node.is_provisional(now));
-    queue::is_due(db, now, node, held, boot_id).await
+    // By the uptime that it said last: its next check-in says that nothing is awaited any more.
+    let left = node.is_held() || node.awaits_parts(now, boot.uptime_s);
+    queue::is_due(db, now, node.id, left, &boot.boot_id).await
 }

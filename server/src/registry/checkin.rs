@@ -238,11 +238,8 @@ impl Checkin {
         Ok(())
     }
 
-    /// The machine has not shown all parts that the node had, and other hardware: it may be another one. Not for ever, since
-    /// the parts may be gone.
     fn awaits_parts(&self, node: &Node) -> bool {
-        let young = self.uptime_s().unwrap_or(0) < PARTS_AWAITED_S;
-        self.request.boot_id.is_some() && node.is_provisional(self.now) && young
+        self.request.boot_id.is_some() && node.awaits_parts(self.now, self.uptime_s())
     }
 
     /// What the machine's boot showed is the node's, where a boot of this machine was doubted.

@@ -13,7 +13,7 @@ use crate::limits::{ALIVE_INTERVALS, COMMAND_VALID_MS, MAX_LOG_MESSAGE};
 use crate::registry::kind::Kind;
 use crate::store::commands::{self, Waiting};
 use crate::store::history;
-use crate::store::nodes::Node;
+use crate::store::nodes::{self, Node};
 use crate::store::writer::Work;
 
 /// What an answer to a check-in carries.
@@ -104,11 +104,11 @@ pub async fn deliver(
     for waiting in commands::of_node(&mut *db, node.id).await? {
         if waiting.expires <= now {
             expire(&mut *db, now, &waiting).await?;
+        } else if is_kept_from(&waiting, held) {
+            // It goes on waiting: another boot of a machine that may be another one says nothing of this one either.
         } else if is_power(&waiting) && waiting.sent.is_some() && waiting.boot_id.as_deref() != boot_id {
             let why = "the machine has booted anew since it was told; the acknowledgement was lost";
             end(&mut *db, now, &waiting, "done", false, why).await?;
-        } else if is_kept_from(&waiting, held) {
-            // It goes on waiting.
         } else if let Some(boot_id) = boot_id {
             commands::set_sent(&mut *db, waiting.id, now, boot_id).await?;
             told.push(command(waiting, now)?);
@@ -170,6 +170,27 @@ pub async fn replace(db: &mut SqliteConnection, now: i64, node: i64, kind: Kind)
     Ok(())
 }
 
+/// Gives the commands of a node that ends to the one that it merges into. Where one of each cannot wait side by side, the later
+/// counts, as for one node.
+///
+/// # Errors
+/// When the database fails.
+pub async fn hand_over(db: &mut SqliteConnection, now: i64, from: i64, into: i64) -> anyhow::Result<()> {
+    let others = commands::of_node(&mut *db, into).await?;
+    for one in commands::of_node(&mut *db, from).await? {
+        for other in &others {
+            let (former, later) = if one.id < other.id { (&one, other) } else { (other, &one) };
+            let kinds = Kind::of_word(&later.kind).zip(Kind::of_word(&former.kind));
+            if kinds.is_none_or(|(later, former)| later.replaces(former)) {
+                let (from, into) = (nodes::name(from), nodes::name(into));
+                let why = format!("{from} is {into}, and command {} was given later", later.id);
+                end(&mut *db, now, former, "replaced", false, &why).await?;
+            }
+        }
+    }
+    commands::hand_over(db, from, into).await
+}
+
 /// Ends all commands whose time is over.
 #[derive(Debug)]
 pub struct Expire {
@@ -191,7 +212,7 @@ impl Work for Expire {
 async fn expire(db: &mut SqliteConnection, now: i64, waiting: &Waiting) -> anyhow::Result<()> {
     let why = match waiting.sent {
         Some(_) => "it was sent, and the node has not said what became of it",
-        None => "the node did not check in, or was held, all that time",
+        None => "the node did not check in, or it was not certain which machine it is, all that time",
     };
     end(db, now, waiting, "expired", true, why).await
 }
@@ -261,6 +282,16 @@ mod tests {
         let (mut db, node) = with_a_command(5000).await;
         assert_eq!(deliver(&mut db, 1, &node, true, BOOT).await.unwrap(), None);
         assert!(deliver(&mut db, 2, &node, false, BOOT).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn another_boot_of_a_node_in_dispute_does_not_show_that_it_rebooted() {
+        let (mut db, node) = with_a_command(5000).await;
+        deliver(&mut db, 1, &node, false, BOOT).await.unwrap();
+        assert_eq!(deliver(&mut db, 2, &node, true, Some("c")).await.unwrap(), None);
+        assert_eq!(outcomes(&mut db).await, [], "it may be another machine's");
+        assert_eq!(deliver(&mut db, 3, &node, false, Some("c")).await.unwrap(), None);
+        assert_eq!(outcomes(&mut db).await, [("info".to_owned(), "done".to_owned())]);
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use crate::identity::keys::{self, Claim, Key};
 use crate::identity::report::Report;
 use crate::limits::MAX_RELATIVES;
 use crate::registry::lookup::{PROTECTED, log_duplicate};
-use crate::registry::{Refusal, reason, rival};
+use crate::registry::{Refusal, queue, reason, rival};
 use crate::store::boots::Boot;
 use crate::store::candidates::{self, Search};
 use crate::store::nodes::{self, Node};
@@ -225,17 +225,24 @@ async fn own(db: &mut SqliteConnection, speaker: &Speaker<'_>, all: &[Claim]) ->
     Ok(Some(Own { id: node.id, registered, held, proven: speaker.proven, newborn, shares, heard_ms }))
 }
 
-/// Gives nodes their hardware back that this machine was taken for while it had not shown all its parts.
-async fn take_back(db: &mut SqliteConnection, speaker: &Speaker<'_>, weighed: &Weighed) -> anyhow::Result<Vec<i64>> {
+/// Gives nodes their hardware back that this machine was taken for while it had not shown all its parts, and the time since
+/// which it was.
+async fn take_back(
+    db: &mut SqliteConnection,
+    speaker: &Speaker<'_>,
+    weighed: &Weighed,
+) -> anyhow::Result<Vec<(i64, i64)>> {
     let Weighed { decision, reopened, .. } = weighed;
     let mut taken = Vec::new();
     for weighed in decision.evidence.iter().filter(|w| w.vetoed && reopened.contains(&w.node)) {
         let id = weighed.node;
         let is_own = speaker.proven && speaker.own == Some(id);
         let chosen = decision.verdict.known() == Some(id);
-        if !chosen && (is_own || provisional::is_from(&mut *db, id, &speaker.report.evidence).await?) {
-            provisional::put_back(&mut *db, speaker.now, id).await?;
-            taken.push(id);
+        if !chosen
+            && (is_own || provisional::is_from(&mut *db, id, &speaker.report.evidence).await?)
+            && let Some(since) = provisional::put_back(&mut *db, speaker.now, id).await?
+        {
+            taken.push((id, since));
         }
     }
     Ok(taken)
@@ -245,22 +252,22 @@ async fn take_back(db: &mut SqliteConnection, speaker: &Speaker<'_>, weighed: &W
 async fn tell_apart(
     db: &mut SqliteConnection,
     speaker: &Speaker<'_>,
-    taken_back: &[i64],
+    taken_back: &[(i64, i64)],
     id: i64,
     decision: &Decision,
 ) -> anyhow::Result<()> {
-    for former in taken_back {
-        provisional::hand_over(&mut *db, *former, id).await?;
-        let (name, other) = (nodes::name(*former), nodes::name(id));
+    for &(former, since) in taken_back {
+        provisional::hand_over(&mut *db, former, since, id).await?;
+        let (name, other) = (nodes::name(former), nodes::name(id));
         let entry = json!({
             "event": "taken-back", "node": name, "other": other, "decision": decision,
             "msg": format!("the machine that was taken for {name} has reported parts since that show it to be {other}; {name} \
-                            has the hardware again that it had before"),
+                            has the hardware again that it had before, and {other} the reports and bundles since"),
         });
-        for id in [*former, id] {
+        for id in [former, id] {
             history::log_decision(&mut *db, speaker.now, id, "warn", &entry).await?;
         }
-        history::event(&mut *db, speaker.now, "identity-conflict", Some(*former), &entry).await?;
+        history::event(&mut *db, speaker.now, "identity-conflict", Some(former), &entry).await?;
     }
     Ok(())
 }
@@ -277,6 +284,7 @@ async fn apply(
         Verdict::Create { .. } => create(db, speaker, decision).await?,
         Verdict::Node { id, merge, .. } => {
             for duplicate in merge {
+                queue::hand_over(&mut *db, speaker.now, *duplicate, *id).await?;
                 merge::merge(&mut *db, speaker.now, *duplicate, *id, decision).await?;
             }
             if decision.row == 9 {

@@ -3,13 +3,14 @@
 use serde_json::json;
 use sqlx::SqliteConnection;
 
-use crate::limits::{MAX_BUNDLES, MAX_NODE_BUNDLES};
+use crate::limits::{BUNDLES_BYTES, MAX_BUNDLES, MAX_NODE_BUNDLES};
 use crate::registry::Refusal;
 use crate::registry::kind::Kind;
 use crate::store::boots::Boot;
-use crate::store::bundles::{self, Bundle};
+use crate::store::bundles::{self, Bundle, Most};
+use crate::store::nodes::{self, Node};
 use crate::store::writer::Work;
-use crate::store::{commands, history, nodes};
+use crate::store::{commands, history};
 
 /// Who speaks, as the request says it. Its signature is by this key.
 #[derive(Debug, Clone)]
@@ -24,10 +25,7 @@ pub struct Speaker {
 
 impl Speaker {
     /// The node that speaks, if it is the one that was known by this boot and key.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn node(&self, db: &mut SqliteConnection) -> anyhow::Result<Result<i64, Refusal>> {
+    async fn node(&self, db: &mut SqliteConnection) -> anyhow::Result<Result<(Node, Boot), Refusal>> {
         let Some(boot) = Boot::get(&mut *db, &self.boot_id).await? else {
             let error = format!("no machine has checked in here from boot {}", self.boot_id);
             return Ok(Err(Refusal::new(404, "no_such_boot", error, "Check in first.")));
@@ -37,18 +35,35 @@ impl Speaker {
             let remedy = "If the agent lost its key, reboot the machine; else another program speaks in its name.";
             return Ok(Err(Refusal::new(409, "wrong_key", error, remedy)));
         }
-        let named = nodes::resolve(&mut *db, self.id).await?;
-        Ok(match (named, boot.node) {
-            (Some(named), Some(node)) if named == node => Ok(node),
-            (None, _) => {
-                let error = format!("there is no node {}", self.id);
-                Err(Refusal::new(404, "no_such_node", error, "Use the id that the answer to the last check-in gave."))
-            }
-            _ => {
+        let named = match nodes::resolve(&mut *db, self.id).await? {
+            Some(id) => Node::get(db, id).await?,
+            None => None,
+        };
+        let remedy = "Use the id that the answer to the last check-in gave.";
+        Ok(match named {
+            Some(node) if boot.node == Some(node.id) => Ok((node, boot)),
+            Some(_) => {
                 let error = format!("boot {} is not node {}", self.boot_id, self.id);
-                Err(Refusal::new(409, "wrong_node", error, "Use the id that the answer to the last check-in gave."))
+                Err(Refusal::new(409, "wrong_node", error, remedy))
             }
+            None => Err(Refusal::new(404, "no_such_node", format!("there is no node {}", self.id), remedy)),
         })
+    }
+
+    /// The node that speaks, and this boot, if none has spoken as the node since: the requests of a boot that is over may have
+    /// been overheard.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn newest(&self, db: &mut SqliteConnection) -> anyhow::Result<Result<(Node, Boot), Refusal>> {
+        let found = self.node(db).await?;
+        Ok(found.and_then(|(node, boot)| match node.boot_id.as_ref() == Some(&self.boot_id) {
+            true => Ok((node, boot)),
+            false => {
+                let error = format!("boot {} is not the one that spoke last as {}", self.boot_id, nodes::name(node.id));
+                Err(Refusal::new(409, "not_newest", error, "Check in first."))
+            }
+        }))
     }
 
     /// The node that was told by this command to send a bundle.
@@ -57,7 +72,7 @@ impl Speaker {
     /// When the database fails.
     pub async fn collects(&self, db: &mut SqliteConnection, command: i64) -> anyhow::Result<Result<i64, Refusal>> {
         let node = match self.node(&mut *db).await? {
-            Ok(node) => node,
+            Ok((node, _)) => node.id,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let waiting = commands::of_node(db, node).await?;
@@ -100,8 +115,12 @@ impl Work for Keep {
         let Self { now: at, command, bytes, .. } = *self;
         let bundle = Bundle { command, node, at, bytes, sha256: self.sha256.clone() };
         bundle.put(&mut *db).await?;
-        bundles::prune(&mut *db, node, MAX_NODE_BUNDLES, MAX_BUNDLES).await?;
-        let entry = json!({"event": "bundle", "command": command, "bytes": bytes, "sha256": self.sha256});
+        let most = Most { each: MAX_NODE_BUNDLES, all: MAX_BUNDLES, bytes: BUNDLES_BYTES };
+        bundles::prune(&mut *db, &bundle, most).await?;
+        let (boot_id, sha256) = (&self.speaker.boot_id, &self.sha256);
+        let entry = json!({
+            "event": "bundle", "command": command, "bytes": bytes, "sha256": sha256, "boot_id": boot_id,
+        });
         // A node may send one again and again; that must not push out what was decided.
         history::log_said(db, at, node, "info", &entry).await?;
         Ok(Ok(()))

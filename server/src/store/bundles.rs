@@ -41,17 +41,42 @@ pub async fn of_node(db: &SqlitePool, node: i64) -> anyhow::Result<Vec<Bundle>> 
     Ok(sqlx::query_as(select).bind(node).fetch_all(db).await?)
 }
 
-/// Drops the oldest ones over `each` of this node and `all` together.
+/// How much is kept; each further bundle takes the place of the oldest.
+#[derive(Debug, Clone, Copy)]
+pub struct Most {
+    /// Bundles of each node.
+    pub each: i64,
+    /// Bundles of all nodes together.
+    pub all: i64,
+    /// Bytes of all nodes together.
+    pub bytes: i64,
+}
+
+/// Drops the oldest ones of this one's node and of all nodes that are too much. This one stays, whatever the clock says.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn prune(db: &mut SqliteConnection, node: i64, each: i64, all: i64) -> anyhow::Result<()> {
+pub async fn prune(db: &mut SqliteConnection, newest: &Bundle, most: Most) -> anyhow::Result<()> {
     let of_node = "DELETE FROM bundles WHERE command IN
-                   (SELECT command FROM bundles WHERE node = ?1 ORDER BY command DESC LIMIT -1 OFFSET ?2)";
-    sqlx::query(of_node).bind(node).bind(each).execute(&mut *db).await?;
-    let of_all = "DELETE FROM bundles WHERE command IN
-                  (SELECT command FROM bundles ORDER BY command DESC LIMIT -1 OFFSET ?1)";
-    sqlx::query(of_all).bind(all).execute(db).await?;
+                   (SELECT command FROM bundles WHERE node = ?1
+                    ORDER BY command = ?2 DESC, at DESC, command DESC LIMIT -1 OFFSET ?3)";
+    sqlx::query(of_node).bind(newest.node).bind(newest.command).bind(most.each).execute(&mut *db).await?;
+    let of_all = "DELETE FROM bundles WHERE command <> ?1 AND command IN
+                  (SELECT command FROM
+                   (SELECT command, row_number() OVER later AS place, sum(bytes) OVER later AS total FROM bundles
+                    WINDOW later AS (ORDER BY command = ?1 DESC, at DESC, command DESC))
+                   WHERE place > ?2 OR total > ?3)";
+    sqlx::query(of_all).bind(newest.command).bind(most.all).bind(most.bytes).execute(db).await?;
+    Ok(())
+}
+
+/// Bundles that came since `since` for a node are those of the machine that is `other`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn hand_over(db: &mut SqliteConnection, node: i64, since: i64, other: i64) -> anyhow::Result<()> {
+    let update = "UPDATE bundles SET node = ?3 WHERE node = ?1 AND at >= ?2";
+    sqlx::query(update).bind(node).bind(since).bind(other).execute(db).await?;
     Ok(())
 }
 
@@ -73,20 +98,33 @@ mod tests {
     async fn the_newest_of_each_node_and_of_all_stay() {
         let pool = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
         sqlx::migrate!("./migrations").run(&pool).await.unwrap();
-        let mut db = pool.acquire().await.unwrap();
         let nodes =
             "INSERT INTO nodes (id, first_seen, hw_info, decision) VALUES (1, 0, '[]', '{}'), (2, 0, '[]', '{}')";
-        sqlx::query(nodes).execute(&mut *db).await.unwrap();
-        let bundle = |command, node| Bundle { command, node, at: 0, bytes: 1, sha256: String::new() };
-        for (command, node) in [(1, 1), (2, 2), (3, 1), (4, 1), (5, 1), (5, 1)] {
-            bundle(command, node).put(&mut db).await.unwrap();
-            prune(&mut db, node, 3, 10).await.unwrap();
+        sqlx::query(nodes).execute(&pool).await.unwrap();
+        let bundle = |command, node, at| Bundle { command, node, at, bytes: 10, sha256: String::new() };
+        let most = Most { each: 3, all: 10, bytes: 100 };
+        let put = async |bundle: Bundle, most| {
+            let mut db = pool.acquire().await.unwrap();
+            bundle.put(&mut db).await.unwrap();
+            prune(&mut db, &bundle, most).await.unwrap();
+        };
+        for (command, node) in [(2, 1), (3, 2), (4, 1), (5, 1), (6, 1), (6, 1)] {
+            put(bundle(command, node, command), most).await;
         }
-        drop(db);
         let of = async |node| of_node(&pool, node).await.unwrap().iter().map(|b| b.command).collect::<Vec<_>>();
-        assert_eq!((of(1).await, of(2).await), (vec![5, 4, 3], vec![2]), "one command, one bundle");
-        prune(&mut pool.acquire().await.unwrap(), 1, 3, 2).await.unwrap();
-        assert_eq!(commands(&pool).await.unwrap(), [4, 5]);
+        assert_eq!((of(1).await, of(2).await), (vec![6, 5, 4], vec![3]), "one command, one bundle");
+        put(bundle(1, 1, 0), most).await;
+        assert_eq!(
+            of(1).await,
+            [6, 5, 1],
+            "what came last stays, though it was asked for first and the clock is wrong"
+        );
+        put(bundle(7, 2, 7), Most { all: 3, ..most }).await;
+        assert_eq!((of(1).await, of(2).await), (vec![6, 5], vec![7]));
+        put(bundle(8, 2, 8), Most { bytes: 39, ..most }).await;
+        assert_eq!((of(1).await, of(2).await), (vec![6], vec![8, 7]));
+        put(bundle(9, 1, 9), Most { bytes: 9, ..most }).await;
+        assert_eq!(commands(&pool).await.unwrap(), [9], "however large");
         sqlx::query("DELETE FROM nodes WHERE id = 1").execute(&pool).await.unwrap();
         assert_eq!(commands(&pool).await.unwrap(), [0; 0], "a node goes with its bundles");
     }

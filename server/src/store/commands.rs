@@ -67,6 +67,15 @@ pub async fn end(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Gives a node's commands to another one, which has none of their kinds.
+///
+/// # Errors
+/// When the database fails.
+pub async fn hand_over(db: &mut SqliteConnection, from: i64, into: i64) -> anyhow::Result<()> {
+    sqlx::query("UPDATE commands SET node = ?2 WHERE node = ?1").bind(from).bind(into).execute(db).await?;
+    Ok(())
+}
+
 /// The commands whose time is over.
 ///
 /// # Errors

@@ -18,7 +18,8 @@ struct Snapshot {
     claims: Vec<Claim>,
 }
 
-/// Merges node `from` into node `into`: claims, log, reports, boots and aliases go over.
+/// Merges node `from` into node `into`: claims, log, reports, bundles, boots and aliases go over. What it has left then, such as
+/// commands that wait, goes with it.
 ///
 /// # Errors
 /// When the database fails.
@@ -48,8 +49,11 @@ pub async fn merge(
         "UPDATE reports SET node = ?2 WHERE node = ?1",
         "UPDATE boots SET node = ?2 WHERE node = ?1",
         "UPDATE bundles SET node = ?2 WHERE node = ?1",
-        "UPDATE OR IGNORE commands SET node = ?2 WHERE node = ?1",
         "UPDATE aliases SET node = ?2 WHERE node = ?1",
+        // Who spoke last as either speaks for both: whoever did before is not a second machine.
+        "UPDATE nodes SET last_checkin = f.last_checkin, boot_id = f.boot_id, agent = coalesce(f.agent, nodes.agent),
+         volatile = coalesce(f.volatile, nodes.volatile), config = coalesce(f.config, nodes.config), interval = f.interval
+         FROM nodes f WHERE nodes.id = ?2 AND f.id = ?1 AND f.last_checkin >= coalesce(nodes.last_checkin, 0)",
         "UPDATE nodes SET first_seen = min(first_seen, (SELECT first_seen FROM nodes WHERE id = ?1)) WHERE id = ?2",
     ] {
         sqlx::query(move_over).bind(from).bind(into).execute(&mut *db).await?;

@@ -8,7 +8,7 @@ use wire::error::Problem;
 use crate::identity::canonical::HwInfo;
 use crate::identity::decide::Decision;
 use crate::identity::evidence::{Evidence, Group};
-use crate::limits::{ALIVE_INTERVALS, PROVISIONAL_MS};
+use crate::limits::{ALIVE_INTERVALS, PARTS_AWAITED_S, PROVISIONAL_MS};
 
 /// What the decisions need of a node.
 #[derive(Debug, Clone, FromRow)]
@@ -91,6 +91,13 @@ impl Node {
     #[must_use]
     pub fn is_provisional(&self, now: i64) -> bool {
         self.provisional.is_some_and(|at| at >= now - PROVISIONAL_MS)
+    }
+
+    /// True while the machine that speaks as the node, and whose kernel runs for so long, may be another one: it has not shown all
+    /// parts that the node had, and other hardware. Not for ever, since the parts may be gone.
+    #[must_use]
+    pub fn awaits_parts(&self, now: i64, uptime_s: Option<i64>) -> bool {
+        self.is_provisional(now) && uptime_s.unwrap_or(0) < PARTS_AWAITED_S
     }
 
     /// True where the boot that is doubted was one of this machine, by a port that both show; a boot that showed no port, by

@@ -10,7 +10,7 @@ use sqlx::{FromRow, SqliteConnection};
 use crate::identity::evidence::{Evidence, Group};
 use crate::identity::keys::{Claim, Key};
 use crate::limits::PROVISIONAL_MS;
-use crate::store::{candidates, claims, nodes};
+use crate::store::{bundles, candidates, claims, nodes};
 
 /// The node then.
 #[derive(Debug, Serialize, Deserialize)]
@@ -117,14 +117,15 @@ pub async fn confirm(db: &mut SqliteConnection, node: i64) -> anyhow::Result<()>
     nodes::forget_boots(db, node).await
 }
 
-/// The machine is not the node: puts the node's hardware and facts back, and believes no boot that it showed as the node.
+/// The machine is not the node: puts the node's hardware and facts back, and believes no boot that it showed as the node. Gives
+/// the time since which it was taken for the node.
 ///
 /// # Errors
 /// When the database fails or holds something damaged.
-pub async fn put_back(db: &mut SqliteConnection, now: i64, node: i64) -> anyhow::Result<()> {
-    let take = "DELETE FROM provisional WHERE node = ?1 RETURNING before";
-    let taken: Option<String> = sqlx::query_scalar(take).bind(node).fetch_optional(&mut *db).await?;
-    let Some(taken) = taken else { return Ok(()) };
+pub async fn put_back(db: &mut SqliteConnection, now: i64, node: i64) -> anyhow::Result<Option<i64>> {
+    let take = "DELETE FROM provisional WHERE node = ?1 RETURNING at, before";
+    let taken: Option<(i64, String)> = sqlx::query_as(take).bind(node).fetch_optional(&mut *db).await?;
+    let Some((since, taken)) = taken else { return Ok(None) };
     let before: Before = serde_json::from_str(&taken)?;
     for table in ["DELETE FROM evidence WHERE node = ?1", "DELETE FROM claims WHERE node = ?1"] {
         sqlx::query(table).bind(node).execute(&mut *db).await?;
@@ -136,18 +137,20 @@ pub async fn put_back(db: &mut SqliteConnection, now: i64, node: i64) -> anyhow:
     let update = "UPDATE nodes SET hw_info = ?2, facts = ?3, facts_digest = ?4, report = ?5 WHERE id = ?1";
     let update = sqlx::query(update).bind(node).bind(hw_info).bind(facts).bind(facts_digest).bind(report);
     update.execute(&mut *db).await?;
-    nodes::forget_boots(db, node).await
+    nodes::forget_boots(db, node).await?;
+    Ok(Some(since))
 }
 
-/// Reports that came for `node` since it had the report that it has are those of the machine that is `other`.
+/// Reports that came for `node` since it had the report that it has, and bundles that came `since`, are those of the machine that
+/// is `other`.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn hand_over(db: &mut SqliteConnection, node: i64, other: i64) -> anyhow::Result<()> {
+pub async fn hand_over(db: &mut SqliteConnection, node: i64, since: i64, other: i64) -> anyhow::Result<()> {
     let update = "UPDATE reports SET node = ?2
                   WHERE node = ?1 AND id > coalesce((SELECT report FROM nodes WHERE id = ?1), 0)";
-    sqlx::query(update).bind(node).bind(other).execute(db).await?;
-    Ok(())
+    sqlx::query(update).bind(node).bind(other).execute(&mut *db).await?;
+    bundles::hand_over(db, node, since, other).await
 }
 
 #[cfg(test)]

@@ -1,14 +1,18 @@
 //! Bundles of logs and state: who may send one, what is kept, and how it is handed out.
 
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use wire::routes::{BUNDLE, GZIP};
 
-use crate::agents::Boot;
+use crate::agents::{Boot, inventory, report};
 use crate::commands::{commands, ends, with_a_node};
-use crate::conflicts::said;
-use crate::support::{Answer, Server};
+use crate::conflicts::{late_disks, said};
+use crate::support::{Answer, PROGRAM, Server};
 
 /// What a bundle begins with, and something to tell it from others.
 fn archive(tail: &str) -> Vec<u8> {
@@ -105,6 +109,36 @@ async fn what_nobody_asked_for_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn who_goes_away_before_the_answer_leaves_no_file_without_its_row() {
+    let (server, mut boot) = with_a_node("").await;
+    for _ in 0..5 {
+        let command = told_to_collect(&server, &mut boot).await;
+        let (query, body) = (format!("boot_id={}&command={command}", boot.id), archive(&"x".repeat(1 << 20)));
+        let mut head = format!("POST {BUNDLE}/1?{query} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n", body.len());
+        for (name, value) in boot.sign_message(&wire::sign::bundle(1, &query, &body)) {
+            head += &format!("{name}: {value}\r\n");
+        }
+        let mut stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+        stream.write_all(&[head.as_bytes(), b"\r\n", &body].concat()).unwrap();
+    }
+    // None may be kept, or some; but no part of one.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let files = kept(&server);
+        let (_, listed) = server.get("/api/collections/nodes/node1/bundles").await;
+        let mut rows: Vec<String> =
+            listed["items"].as_array().unwrap().iter().map(|b| format!("{}.tar.gz", b["command"])).collect();
+        rows.sort();
+        if files == rows {
+            break;
+        }
+        assert!(Instant::now() < end, "{files:?} are kept, {rows:?} are listed");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_node_keeps_its_newest_bundles() {
     let (server, mut boot) = with_a_node("").await;
     for _ in 0..7 {
@@ -115,4 +149,63 @@ async fn a_node_keeps_its_newest_bundles() {
     let (_, listed) = server.get("/api/collections/nodes/node1/bundles").await;
     let commands: Vec<&Value> = listed["items"].as_array().unwrap().iter().map(|i| &i["command"]).collect();
     assert_eq!(commands, [7, 6, 5, 4, 3], "newest first");
+}
+
+#[tokio::test]
+async fn what_came_while_disks_were_awaited_is_the_machine_s_that_sent_it() {
+    let (server, mut boot, whole) = late_disks().await;
+    let early = told_to_collect(&server, &mut boot).await;
+    assert_eq!(send(&server, 1, &boot, &boot, early, &archive("early")).await.0, 200);
+    assert_eq!(boot.send(&server, &report(&whole)).await.1["id"], 2);
+    let bundles = async |node: u64| {
+        let (_, listed) = server.get(&format!("/api/collections/nodes/node{node}/bundles")).await;
+        listed["items"].as_array().unwrap().iter().map(|b| b["command"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!((bundles(1).await, bundles(2).await), (vec![], vec![json!(early)]));
+    // Whose it is was found out before it came.
+    assert_eq!(send(&server, 1, &boot, &boot, early, &archive("late")).await.1["code"], "wrong_node");
+    assert_eq!(send(&server, 2, &boot, &boot, early, &archive("late")).await.1["code"], "not_asked");
+    let shown = said(&server, &["nodes", "show", "node1"]);
+    assert!(shown.contains("collect-logs: "), "node1 has sent nothing yet: {shown}");
+}
+
+#[tokio::test]
+async fn a_bundle_for_which_the_disk_has_no_room_is_refused_and_leaves_nothing() {
+    if !nix::unistd::geteuid().is_root() {
+        return mk_tests::skip("only root can make a small disk");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    // A mount namespace of its own, so that the disk goes away with the server.
+    let mut command = Command::new("unshare");
+    let script = "mount -t tmpfs -o size=3m none \"$1\" && exec \"$0\" serve --listen 127.0.0.1:0 --data \"$1\"";
+    command.args(["-m", "sh", "-c", script, PROGRAM]).arg(&data);
+    let server = Server::spawn(&data, command);
+    let mut boot = Boot::new(1);
+    assert_eq!(boot.send(&server, &inventory(&["00-11-22-33-44-aa"], "S1")).await.0, 200);
+    let command = told_to_collect(&server, &mut boot).await;
+    let (status, answer) = send(&server, 1, &boot, &boot, command, &archive(&"x".repeat(3 << 20))).await;
+    assert_eq!((status, answer["code"].as_str()), (507, Some("disk_full")), "{answer}");
+    assert!(answer["remedy"].as_str().unwrap().contains("Make room"), "{answer}");
+    let seen = format!("/proc/{}/root{}/bundles", server.pid(), data.display());
+    assert_eq!(fs::read_dir(seen).unwrap().count(), 0, "nothing of it stays");
+    assert_eq!(send(&server, 1, &boot, &boot, command, &archive("small")).await.0, 200, "one that fits is taken");
+}
+
+#[tokio::test]
+async fn strangers_among_the_bundles_stay_and_a_bundle_whose_file_is_gone_is_named() {
+    let (mut server, mut boot) = with_a_node("").await;
+    let command = told_to_collect(&server, &mut boot).await;
+    assert_eq!(send(&server, 1, &boot, &boot, command, &archive("x")).await.0, 200);
+    let folder = server.data().join("bundles");
+    fs::create_dir(folder.join("unpacked")).unwrap();
+    fs::write(folder.join("notes"), "mine").unwrap();
+    fs::remove_file(folder.join(format!("{command}.tar.gz"))).unwrap();
+    server.restart("");
+    assert_eq!(kept(&server), ["notes", "unpacked"]);
+    let (status, answer) = server.get(&format!("/api/collections/nodes/node1/bundles/{command}")).await;
+    assert_eq!((status, answer["code"].as_str()), (404, Some("no_such_bundle")), "{answer}");
+    assert!(answer["error"].as_str().unwrap().contains(&format!("{command}.tar.gz")), "{answer}");
+    assert!(answer["remedy"].as_str().unwrap().contains("nodes collect node1"), "{answer}");
 }

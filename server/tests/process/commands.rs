@@ -189,3 +189,30 @@ async fn what_cannot_be_a_command_is_refused_before_it_waits() {
     }
     assert_eq!(server.node(1).await["commands"], Value::Null);
 }
+
+#[tokio::test]
+async fn of_the_commands_of_two_nodes_that_are_one_the_later_of_a_kind_waits() {
+    let (server, _boot) = with_a_node("").await;
+    let mut boot = Boot::new(2);
+    assert_eq!(boot.send(&server, &inventory(&["00-11-22-33-44-bb"], "S2")).await.1["id"], 2);
+    for words in [
+        ["reboot", "node1"],
+        ["collect", "node1"],
+        ["doctor", "node2"],
+        ["poweroff", "node2"],
+        ["collect", "node2"],
+        ["identify", "node2"],
+        ["doctor", "node1"],
+    ] {
+        said(&server, &[&["nodes"], &words[..]].concat());
+    }
+    said(&server, &["conflicts", "merge", "node2", "node1"]);
+    let mut ended = ends(&server).await;
+    ended.sort();
+    assert_eq!(ended, ["1 reboot replaced", "2 collect-logs replaced", "3 doctor replaced"]);
+    let log = said(&server, &["nodes", "log", "node1"]);
+    assert!(log.contains("Command 1 (reboot) is replaced. node2 is node1, and command 4 was given later"), "{log}");
+    let told = commands(&boot.send(&server, &json!({})).await);
+    let told: Vec<Value> = told.iter().map(|c| json!([c["id"], c["kind"]])).collect();
+    assert_eq!(json!(told), json!([[4, "poweroff"], [5, "collect-logs"], [6, "identify"], [7, "doctor"]]));
+}

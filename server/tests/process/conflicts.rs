@@ -247,29 +247,33 @@ async fn a_held_machine_keeps_its_node_once_its_rival_is_gone() {
     assert_eq!(server.count().await, 1);
 }
 
-#[tokio::test]
-async fn disks_that_come_late_show_that_a_machine_with_a_card_of_a_known_one_is_another() {
+/// A machine of firmware without any number, and of memory without numbers.
+fn bare(n: u8, macs: &[&str]) -> Value {
+    let mut stable = machine(n, macs);
+    stable["system"] = json!({"serial": "Default string", "uuid": "03000200-0400-0500-0006-000700080009"});
+    stable["board"]["serial"] = json!("Default string");
+    stable["chassis"]["serial"] = json!("Default string");
+    stable["memory"] = json!({});
+    stable
+}
+
+/// A server with node1, and the boot of another machine that has a card of it and has not shown its disks; with what it
+/// reports once they are up.
+pub(crate) async fn late_disks() -> (Server, Boot, Value) {
     let server = Server::start("");
-    // Firmware without any number, and memory without numbers.
-    let bare = |n: u8, macs: &[&str]| {
-        let mut stable = machine(n, macs);
-        stable["system"] = json!({"serial": "Default string", "uuid": "03000200-0400-0500-0006-000700080009"});
-        stable["board"]["serial"] = json!("Default string");
-        stable["chassis"]["serial"] = json!("Default string");
-        stable["memory"] = json!({});
-        stable
-    };
-    let donor = bare(1, &[A, B]);
-    assert_eq!(id(&Boot::new(1).send(&server, &report(&donor)).await), 1);
+    assert_eq!(id(&Boot::new(1).send(&server, &report(&bare(1, &[A, B]))).await), 1);
     let whole = bare(2, &[B, C]);
     let mut early = whole.clone();
     early["disks"] = json!([]);
     let mut boot = Boot::new(2);
-    assert_eq!(
-        id(&boot.send(&server, &report(&early)).await),
-        1,
-        "a card is all that is known: it may be that machine"
-    );
+    let answer = boot.send(&server, &report(&early)).await;
+    assert_eq!(id(&answer), 1, "a card is all that is known: it may be that machine");
+    (server, boot, whole)
+}
+
+#[tokio::test]
+async fn disks_that_come_late_show_that_a_machine_with_a_card_of_a_known_one_is_another() {
+    let (server, mut boot, whole) = late_disks().await;
     let answer = boot.send(&server, &report(&whole)).await;
     assert_eq!((id(&answer), &answer.1["state"]), (2, &json!("normal")), "{answer:?}");
     assert_eq!(server.hw_info(1).await["mac"], json!([A, B]), "node1 has its hardware back");
@@ -292,6 +296,20 @@ async fn a_merge_by_hand_can_be_taken_back() {
     assert_eq!(server.hw_info(2).await["mac"], json!([A]), "with the hardware that it had");
     let refused = server.cli(&["conflicts", "split", "node2"]);
     assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("was not merged"));
+}
+
+#[tokio::test]
+async fn a_machine_that_runs_is_merged_by_hand_into_the_node_that_it_was() {
+    let server = Server::start("");
+    assert_eq!(id(&Boot::new(1).send(&server, &report(&machine(1, &[A]))).await), 1);
+    let mut boot = Boot::new(2);
+    assert_eq!(id(&boot.send(&server, &report(&machine(2, &[B]))).await), 2);
+    said(&server, &["conflicts", "merge", "node2", "node1"]);
+    let answer = boot.send(&server, &report(&machine(2, &[B]))).await;
+    assert_eq!((id(&answer), &answer.1["state"]), (1, &json!("normal")), "{answer:?}");
+    let told = server.log(1).await;
+    assert!(!told.iter().any(|e| e["event"] == "two-machines"), "the boot of before is over: {told:?}");
+    assert_eq!(server.count().await, 1);
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! What was answered is kept: after a kill, and when the disk is full. And what a server says that cannot start.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 
 use crate::agents::{Boot, inventory};
 use crate::support::{PROGRAM, SERVE, Server, refused_start};
@@ -125,17 +127,29 @@ fn what_cannot_be_used_is_named() {
     assert!(said.contains("mk-server.sqlite") && said.contains("backup"), "{said}");
 }
 
-#[test]
-fn a_port_in_use_is_named() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let folder = tempfile::tempdir().unwrap();
-    let output = Command::new(PROGRAM)
-        .args(&SERVE[..1])
-        .args(["--listen", &address, "--data"])
-        .arg(folder.path())
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && said.contains(&address) && said.contains("--listen"), "{said}");
+#[tokio::test]
+async fn a_port_in_use_is_named_and_that_is_no_start() {
+    let mut server = Server::start("");
+    server.stop();
+    assert_eq!(starts(server.data()).await, 1);
+    for taken in ["--listen", "--legacy-port"] {
+        let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = holder.local_addr().unwrap();
+        let value = if taken == "--listen" { address.to_string() } else { address.port().to_string() };
+        let mut command = Command::new(PROGRAM);
+        command.args(&SERVE[..1]).args(["--data"]).arg(server.data()).args([taken, &value]);
+        if taken == "--legacy-port" {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains(&address.to_string()) && said.contains(taken), "{said}");
+    }
+    assert_eq!(starts(server.data()).await, 1, "places in the log are told by the starts, of which so many are kept");
+}
+
+/// Starts that the database of this folder counts.
+async fn starts(data: &Path) -> i64 {
+    let mut db = SqliteConnectOptions::new().filename(data.join("mk-server.sqlite")).connect().await.unwrap();
+    sqlx::query_scalar("SELECT count(*) FROM starts").fetch_one(&mut db).await.unwrap()
 }

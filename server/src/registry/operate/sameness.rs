@@ -6,7 +6,7 @@ use wire::checkin::NodeState;
 use crate::identity::decide::{Decision, Verdict};
 use crate::registry::operate::{Done, Operate, merge, named};
 use crate::registry::remedy::Remedy;
-use crate::registry::{Refusal, reason};
+use crate::registry::{Refusal, queue, reason};
 use crate::store::nodes::{self, Node};
 use crate::store::undo::{Standing, Undo};
 
@@ -27,6 +27,7 @@ impl Operate {
         };
         let verdict = Verdict::Node { id: survivor.id, merge: vec![loser.id], conflict: Vec::new(), held: false };
         let decision = Decision { row: BY_HAND, verdict, evidence: Vec::new() };
+        queue::hand_over(&mut *db, self.now, loser.id, survivor.id).await?;
         merge::merge(&mut *db, self.now, loser.id, survivor.id, &decision).await?;
         let (from, into) = (nodes::name(loser.id), nodes::name(survivor.id));
         let done =
