@@ -83,6 +83,8 @@ pub(crate) const DISK_HEALTH: Duration = Duration::from_secs(3);
 pub(crate) const DISK_COMMAND: Duration = Duration::from_secs(60);
 /// A TPM that has not told its key after this time is gone on without; below [`COLLECTOR_DEADLINE`].
 pub(crate) const TPM_WHOLE: Duration = Duration::from_secs(4);
+/// A TPM that did not tell all is asked again after this time: each key takes it a second.
+pub(crate) const TPM_AGAIN: Duration = Duration::from_secs(60);
 /// A TPM that says that it is busy is asked again after this time, and so often in all: a second.
 pub(crate) const TPM_PAUSE: Duration = Duration::from_millis(20);
 pub(crate) const TPM_TRIES: u32 = 50;
