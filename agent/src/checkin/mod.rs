@@ -20,6 +20,7 @@ mod pushed;
 mod reply;
 mod route;
 mod sealed;
+mod secrets;
 mod transport;
 mod verdict;
 mod wait;
