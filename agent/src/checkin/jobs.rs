@@ -139,8 +139,8 @@ pub(super) fn result(id: u64, outcome: Outcome, detail: &str) -> CommandResult {
     CommandResult { id, outcome, detail: detail.chars().take(COMMAND_DETAIL).collect() }
 }
 
-
-fn failed(id: u64, why: &str) -> CommandResult {
+/// The result of one that failed.
+pub(super) fn failed(id: u64, why: &str) -> CommandResult {
     result(id, Outcome::Failed, why)
 }
 
