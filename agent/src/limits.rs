@@ -83,6 +83,8 @@ pub(crate) const DISK_HEALTH: Duration = Duration::from_secs(3);
 pub(crate) const DISK_COMMAND: Duration = Duration::from_secs(60);
 /// A TPM that has not told its key after this time is gone on without; below [`COLLECTOR_DEADLINE`].
 pub(crate) const TPM_WHOLE: Duration = Duration::from_secs(4);
+/// A TPM that did not tell all is asked again after this time: each key takes it a second.
+pub(crate) const TPM_AGAIN: Duration = Duration::from_secs(60);
 /// A TPM that says that it is busy is asked again after this time, and so often in all: a second.
 pub(crate) const TPM_PAUSE: Duration = Duration::from_millis(20);
 pub(crate) const TPM_TRIES: u32 = 50;
@@ -217,7 +219,7 @@ pub(crate) const CHECKIN_RETRY_ASKED: Duration = Duration::from_secs(300);
 /// Shortest time between two check-ins that are due to changes on the node, such as a link that comes and goes.
 pub(crate) const CHECKIN_GAP: Duration = Duration::from_secs(1);
 /// So many waits in a row are cut short by changes on a node that has an address: each of four ports that come up one
-/// after the other is a link, then an address.
+/// after the other is a link, then an address. And so many questions in a row may be answered at once.
 pub(crate) const CHECKIN_HURRIES: u32 = 8;
 /// A clock that differs this much from the server's is reported.
 pub(crate) const CLOCK_OFF: Duration = Duration::from_secs(300);
@@ -241,6 +243,8 @@ pub(crate) const KERNEL_LOG: usize = 1024 * 1024;
 pub(crate) const COMMAND_DETAIL: usize = 8 * 1024;
 /// A server is given so long beyond the time for which it keeps a question waiting.
 pub(crate) const WAIT_MARGIN: Duration = Duration::from_secs(10);
+/// A question that is answered sooner counts as answered at once.
+pub(crate) const WAIT_PROMPT: Duration = Duration::from_secs(5);
 /// A question that could not wait longer than this is not asked.
 pub(crate) const WAIT_SHORTEST: Duration = Duration::from_secs(2);
 /// A server that does not know such questions is asked again after this time: it may have been renewed.

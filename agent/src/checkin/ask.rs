@@ -7,6 +7,7 @@ use wire::checkin::{CheckinReply, CheckinRequest};
 use wire::error::Problem;
 
 use super::compose::{Parts, View};
+use super::former::Former;
 use super::sealed::Sealed;
 use super::transport::Transport;
 use super::verdict::{self, Failure};
@@ -98,8 +99,12 @@ impl Unit {
             Some(lost) => (lost.number, lost.in_doubt),
             None => (self.speaker.next_number()?, None),
         };
-        let parts = self.ledger.parts(&hint.url, view, now);
-        let body = serde_json::to_vec(&self.request(view, parts, number))?;
+        let former = self.held_back(hint, view);
+        let parts = match &former {
+            Some(_) => Parts::default(),
+            None => self.ledger.parts(&hint.url, view, now),
+        };
+        let body = serde_json::to_vec(&self.request(view, former.as_ref(), parts, number))?;
         Ok(Sealed {
             server: hint.url.clone(),
             number,
@@ -107,27 +112,37 @@ impl Unit {
             signed: self.speaker.sign(&body),
             body,
             parts,
-            fingerprint: view.fingerprint.clone(),
+            // Of what is held back the server has nothing.
+            fingerprint: if former.is_some() { String::new() } else { view.fingerprint.clone() },
             told: self.outbox.pending().clone(),
             repeated: false,
             in_doubt,
         })
     }
 
+    /// What an earlier run of this unit told this server, where that is better than what this one can tell yet.
+    fn held_back(&mut self, hint: &ServerHint, view: &View) -> Option<Former> {
+        let former = self.former.take_if(|former| former.server == hint.url)?;
+        let lacking = former.lacks(&view.inventory)?;
+        self.outbox.problems([lacking]);
+        self.former = Some(former.clone());
+        Some(former)
+    }
+
     fn transport(&mut self) -> Result<&mut Transport, Failure> {
         self.transport.as_mut().map_err(|why| why.clone())
     }
 
-    fn request(&self, view: &View, parts: Parts, number: u64) -> CheckinRequest {
+    fn request(&self, view: &View, former: Option<&Former>, parts: Parts, number: u64) -> CheckinRequest {
         let mut inventory = parts.inventory.then(|| view.inventory.clone());
         if let Some(inventory) = inventory.as_mut().filter(|_| !parts.volatile) {
             inventory.volatile = None;
         }
         CheckinRequest {
-            hw_id: wire::facts::hw_id(&view.inventory.stable),
+            hw_id: former.map_or_else(|| wire::facts::hw_id(&view.inventory.stable), |former| former.hw_id.clone()),
             facts: parts.facts.then(|| view.facts.clone()),
             inventory,
-            inventory_digest: Some(view.digest.clone()),
+            inventory_digest: Some(former.map_or(&view.digest, |former| &former.digest).clone()),
             boot_id: Some(self.speaker.boot_id.clone()),
             seq: Some(number),
             uptime_s: Some(Duration::from_secs_f64(uptime()).as_secs()),

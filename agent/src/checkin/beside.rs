@@ -50,6 +50,7 @@ impl Unit {
         let refused: Vec<CommandResult> = jobs.into_iter().filter_map(|job| self.jobs.start(job).err()).collect();
         let is_told = !refused.is_empty();
         self.outbox.results(refused);
+        self.orders.keep(&self.outbox.pending().results);
         is_told
     }
 
@@ -73,6 +74,7 @@ impl Unit {
             Event::Ended(_, result) => {
                 tracing::info!("command {} is {:?}: {}", result.id, result.outcome, crate::text::plain(&result.detail));
                 self.outbox.results(vec![result]);
+                self.orders.keep(&self.outbox.pending().results);
                 Next::CheckIn
             }
             Event::Made(id, bundle) => {
@@ -84,9 +86,7 @@ impl Unit {
                     tracing::debug!("no command can reach this node between check-ins: {}", why.problem);
                 }
                 match self.wait.outcome(&answer, Instant::now(), random()) {
-                    // A server that always has something to say must not make this a busy loop.
-                    true if self.hurries.take() => Next::CheckIn,
-                    true => Next::Wait,
+                    true => Next::CheckIn,
                     false => Next::AskAgain,
                 }
             }

@@ -1,8 +1,8 @@
 //! The bundle of an operator's `collect`: what one needs to see why a node is as it is, as a tar archive packed by gzip.
 //! Logs of the units and of the kernel, the units' state, status, the doctor's report, facts, and a list of what is not in it.
 //!
-//! The key of this boot and the site's files are not collected, and passwords in URLs and the enrolment token are blanked
-//! wherever they stand. Each file is bounded, and so is the archive: of what is too much, the newest is kept.
+//! The key of this boot and the site's files are not collected, and users and passwords in URLs and the enrolment token are
+//! blanked wherever they stand. Each file is bounded, and so is the archive: of what is too much, the newest is kept.
 
 use std::fs;
 use std::io::Write as _;
@@ -12,10 +12,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, ensure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use regex_lite::Regex;
 use serde_json::json;
 use wire::limits::MAX_BUNDLE;
 
+use super::secrets::Secrets;
 use crate::init::client::{self, Reply, Request};
 use crate::limits::{BUNDLE_FILE, KERNEL_LOG};
 use crate::settings::Settings;
@@ -23,10 +23,6 @@ use crate::state::{Checkin, Published as _, RUN_DIR, Units, uptime};
 use crate::tree::Tree;
 use crate::{cli, facts};
 
-/// What stands in the place of a secret.
-const BLANK: &str = "[blanked]";
-/// What the user's part of a URL is: name and password up to the host.
-const USER_INFO: &str = "://[^/@\\s\"']*@";
 /// `SYSLOG_ACTION_READ_ALL` of the system call `syslog`: the end of the kernel's log.
 const READ_ALL: i32 = 3;
 /// Files of the kernel that tell what it loaded and how much room there is.
@@ -83,9 +79,9 @@ pub(super) fn collect() -> anyhow::Result<Bundle> {
         "missing": missing,
     });
     files.insert(0, File { name: "bundle.json".to_owned(), text: serde_json::to_string_pretty(&about)? });
-    let secrets: Vec<String> = settings.site.enrolment.into_iter().filter(|token| !token.is_empty()).collect();
+    let secrets = Secrets::load();
     for file in &mut files {
-        file.text = blanked(&file.text, &secrets);
+        file.text = secrets.blank(&file.text);
     }
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     pack(&files, clock, BUNDLE_FILE, MAX_BUNDLE)
@@ -120,15 +116,6 @@ fn kernel_log() -> anyhow::Result<String> {
     let length = usize::try_from(length).map_err(|_| std::io::Error::last_os_error());
     log.truncate(length.context("the kernel does not give its log")?);
     Ok(String::from_utf8_lossy(&log).into_owned())
-}
-
-/// The text without these secrets, and without names and passwords in URLs. Pure.
-fn blanked(text: &str, secrets: &[String]) -> String {
-    let mut text = secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), BLANK));
-    if let Ok(user_info) = Regex::new(USER_INFO) {
-        text = user_info.replace_all(&text, format!("://{BLANK}@")).into_owned();
-    }
-    text
 }
 
 /// Packs the files, of each at most its last `each` bytes, or less where the archive would be larger than `most`. Pure.
@@ -218,15 +205,6 @@ mod tests {
         assert!(found["noise"].starts_with("[the first ") && noise.ends_with(&found["noise"][40..]));
         assert_eq!(found["small"], "whole");
         assert!(pack(&[file("x", "x")], 0, 10, 10).is_err(), "it cannot be as small as that");
-    }
-
-    #[test]
-    fn secrets_are_blanked_wherever_they_stand() {
-        let text = "mirror http://user:pass@m/x, \"https://tok-en@h\", token s3cret! http://plain/a@b mail a@b";
-        let clean = blanked(text, &["s3cret".to_owned()]);
-        let expected =
-            "mirror http://[blanked]@m/x, \"https://[blanked]@h\", token [blanked]! http://plain/a@b mail a@b";
-        assert_eq!(clean, expected);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) struct View {
 }
 
 /// What a request carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Parts {
     pub(super) facts: bool,
     pub(super) inventory: bool,

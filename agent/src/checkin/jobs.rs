@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use wire::checkin::{CommandResult, Outcome};
 
 use super::bundle::{self, Bundle};
+use super::secrets::Secrets;
 use super::verdict::Failure;
 use crate::limits::COMMAND_DETAIL;
 use crate::{ext, light};
@@ -131,12 +132,15 @@ fn run(job: &Job) -> Event {
     }
 }
 
-/// The result of a command, of a length that the server keeps.
+/// The result of a command, without secrets and of a length that the server keeps.
 pub(super) fn result(id: u64, outcome: Outcome, detail: &str) -> CommandResult {
+    // Blanked before it is cut: half a URL does not show that there is a password in it.
+    let detail = Secrets::load().blank(detail);
     CommandResult { id, outcome, detail: detail.chars().take(COMMAND_DETAIL).collect() }
 }
 
-fn failed(id: u64, why: &str) -> CommandResult {
+/// The result of one that failed.
+pub(super) fn failed(id: u64, why: &str) -> CommandResult {
     result(id, Outcome::Failed, why)
 }
 
@@ -177,6 +181,15 @@ mod tests {
         jobs.sender().send(Event::Ended("doctor", failed(2, ""))).unwrap();
         assert!(matches!(jobs.next().await, Some(Event::Ended("doctor", _))));
         assert!(jobs.running.is_empty());
+    }
+
+    #[test]
+    fn a_result_names_no_user_and_no_password() {
+        let url = "http://user:p@ss@m/tc";
+        let said = result(1, Outcome::Failed, &format!("{url}/x.tcz is not there"));
+        assert_eq!(said.detail, "http://[blanked]@m/tc/x.tcz is not there");
+        let cut = "x".repeat(COMMAND_DETAIL - "http://user:p".len()) + url;
+        assert!(!result(1, Outcome::Done, &cut).detail.contains("user"), "what is cut off does not hide what it was");
     }
 
     #[test]

@@ -10,22 +10,24 @@ mod bundle;
 mod clock;
 mod compose;
 mod doctor;
+mod former;
 mod gather;
 mod jobs;
 mod key;
 mod names;
+mod orders;
 mod outbox;
 mod pace;
 mod pushed;
 mod reply;
 mod route;
 mod sealed;
+mod secrets;
 mod transport;
 mod verdict;
 mod wait;
 mod watch;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -44,9 +46,11 @@ use crate::{facts, log};
 use beside::Next;
 use compose::{Ledger, View};
 pub(crate) use doctor::doctor;
+use former::Former;
 use gather::Gatherer;
 use jobs::Jobs;
 use key::Speaker;
+use orders::Orders;
 use outbox::Outbox;
 use pace::{Hurries, Pace};
 pub(crate) use pushed::{Candidate, Pushed};
@@ -81,12 +85,15 @@ struct Unit {
     gatherer: Gatherer,
     route: Route,
     ledger: Ledger,
+    /// What the server has of an earlier run, until this one has read as much.
+    former: Option<Former>,
+    /// What is kept for a later run.
+    kept: Option<Former>,
     outbox: Outbox,
     /// The request whose answer was lost.
     lost: Option<Sealed>,
     pushed: Pushed,
-    /// Commands that were carried out, or begun.
-    done: BTreeSet<u64>,
+    orders: Orders,
     jobs: Jobs,
     wait: Wait,
     /// What the next wait has added to it once.
@@ -116,15 +123,20 @@ impl Unit {
         if let Some(level) = pushed.level() {
             log::set_level(level);
         }
+        let (orders, results) = Orders::load();
+        let mut outbox = Outbox::default();
+        outbox.results(results);
         Ok(Self {
             transport: Transport::new(settings.site.ca_pem.as_deref(), Timeouts::default()),
             watch: Watch::new(dir)?,
             gatherer: Gatherer::new(|| facts::collect(&Tree::live(), facts::Asker::Checkin)),
             route: Route::default(),
             ledger: Ledger::default(),
-            outbox: Outbox::default(),
+            former: Former::load(),
+            kept: None,
+            outbox,
             lost: None,
-            done: BTreeSet::new(),
+            orders,
             jobs: Jobs::default(),
             wait: Wait::default(),
             skew: true,
@@ -193,9 +205,10 @@ impl Unit {
         let end = tokio::time::Instant::now() + wait;
         let mut seen = seen.clone();
         let mut waiting = self.ask_to_be_told(end.into_std());
+        let mut quiet = tokio::time::Instant::now();
         loop {
-            let current = Inputs::read().0;
-            if current != seen {
+            let (current, now) = (Inputs::read().0, tokio::time::Instant::now());
+            if current != seen && quiet <= now {
                 seen = current;
                 let settles = self.pushed.candidate.as_ref().is_some_and(|c| seen.applied == Some(c.number));
                 // Without an address nobody is asked: such a round costs the server nothing.
@@ -208,7 +221,7 @@ impl Unit {
                     return Ok(());
                 }
                 // Whoever is on the wire can change what is heard there all the time.
-                tokio::time::sleep_until(end.min(tokio::time::Instant::now() + CHECKIN_GAP)).await;
+                quiet = tokio::time::Instant::now() + CHECKIN_GAP;
             }
             tokio::select! {
                 changed = self.watch.next() => changed.context("cannot hear of changes")?,
@@ -221,6 +234,8 @@ impl Unit {
                         return Ok(());
                     }
                 },
+                // What changed in the meantime is looked at now.
+                () = tokio::time::sleep_until(quiet), if now < quiet => {}
                 () = tokio::time::sleep_until(end) => {
                     self.hurries.waited();
                     return Ok(());
@@ -250,7 +265,8 @@ impl Unit {
         self.outbox.delivered(told);
         // What was answered may be old: what happened since follows at once.
         let more = repeated && !(self.outbox.is_empty() && fingerprint == view.fingerprint);
-        let effects = reply::effects(reply, &self.done, parts.facts && parts.inventory);
+        self.keep(hint, view, reply, repeated);
+        let effects = reply::effects(reply, &self.orders.known, parts.facts && parts.inventory);
         if !repeated {
             // The answer to a repeated request is the first one's, and so is its clock.
             self.compare_clocks(reply);
@@ -266,10 +282,28 @@ impl Unit {
         }
     }
 
+    /// Keeps what this server has, for a later run of this unit. One that does not have it gets what there is.
+    fn keep(&mut self, hint: &ServerHint, view: &View, reply: &CheckinReply, repeated: bool) {
+        let is_held_back = self.former.as_ref().is_some_and(|former| former.server == hint.url);
+        if reply.send_inventory != Some(false) {
+            self.former.take_if(|_| is_held_back);
+        } else if !is_held_back && !repeated {
+            let now = Some(Former::of(&hint.url, view));
+            if now != self.kept {
+                if let Some(Err(why)) = now.as_ref().map(Former::keep) {
+                    tracing::warn!("{why:#}");
+                }
+                self.kept = now;
+            }
+        }
+    }
+
     fn apply(&mut self, effects: Effects, interval: Option<u32>) -> Round {
         let Effects { power, send_all, mut at_once, jobs, results, problems } = effects;
-        self.done.extend(results.iter().map(|r| r.id).chain(jobs.iter().map(|j| j.id)));
+        self.orders.begin(&jobs, &results);
         self.outbox.results(results);
+        // Before anything is begun: what ends this unit is not begun again.
+        self.orders.keep(&self.outbox.pending().results);
         at_once |= self.start(jobs);
         self.outbox.problems(problems);
         if send_all {

@@ -1,5 +1,7 @@
-//! The question that waits at the server between two check-ins, so that a command reaches this node within a second although
-//! nothing on it listens. One at a time; a server that does not know such questions is left alone. Pure, but for [`ask`].
+//! The question that waits at the server between two check-ins, so that a command reaches this node within two seconds although
+//! nothing on it listens: questions are a second apart, and so are check-ins. After [`CHECKIN_HURRIES`] answers in a row that
+//! came at once the next question waits a minute. One at a time; a server that does not know such questions is left alone.
+//! Pure, but for [`ask`].
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +12,9 @@ use wire::routes::WAIT;
 use super::pace;
 use super::transport::Transport;
 use super::verdict::{self, Failure};
-use crate::limits::{CHECKIN_GAP, WAIT_MARGIN, WAIT_SHORTEST, WAIT_UNKNOWN};
+use crate::limits::{
+    CHECKIN_GAP, CHECKIN_HURRIES, CHECKIN_RETRY_MAX, WAIT_MARGIN, WAIT_PROMPT, WAIT_SHORTEST, WAIT_UNKNOWN,
+};
 
 /// Codes of the refusals of a server that knows no such questions: an earlier one of ours, and others.
 const UNKNOWN: [&str; 3] = ["no_such_path", "wrong_method", "http_status"];
@@ -23,6 +27,10 @@ pub(super) struct Wait {
     not_before: Option<Instant>,
     /// Failures in a row.
     failures: u32,
+    /// When the last question went out.
+    asked: Option<Instant>,
+    /// Answers in a row that came at once, and that there is something.
+    prompt: u32,
     /// Number of the last question.
     number: u64,
 }
@@ -79,6 +87,7 @@ impl Wait {
         let seconds = time.as_secs().min(MAX_WAIT_S);
         // A server that answers at once must not make this a busy loop.
         self.not_before = Some(begin + CHECKIN_GAP);
+        self.asked = Some(begin);
         self.number = least.max(self.number + 1);
         let number = self.number;
         let query = format!("boot_id={boot_id}&config={config}&number={number}&wait={seconds}");
@@ -96,6 +105,12 @@ impl Wait {
         match answer {
             Ok(due) => {
                 self.failures = 0;
+                let is_prompt = self.asked.is_some_and(|asked| now < asked + WAIT_PROMPT);
+                self.prompt = if *due && is_prompt { self.prompt.saturating_add(1) } else { 0 };
+                // Nor must one that always has something to say, day after day.
+                if self.prompt >= CHECKIN_HURRIES {
+                    self.not_before = Some(now + CHECKIN_RETRY_MAX);
+                }
                 *due
             }
             Err(failure) => {
@@ -125,7 +140,7 @@ pub(super) async fn ask(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{CHECKIN_RETRY, CHECKIN_RETRY_MAX};
+    use crate::limits::CHECKIN_RETRY;
 
     fn reply(json: &str) -> CheckinReply {
         serde_json::from_str(json).unwrap()
@@ -165,6 +180,23 @@ mod tests {
         assert_eq!(again.pause, CHECKIN_GAP, "it was answered at once");
         assert!(again.query.contains("&number=2&"), "numbers rise: {again:?}");
         assert!(wait.outcome(&Ok(true), now, 0));
+    }
+
+    #[test]
+    fn a_server_that_always_has_something_is_asked_ever_so_often_and_one_that_had_waited_at_once() {
+        let (mut wait, mut now) = (ours(), Instant::now());
+        let mut pause = |answered_after| {
+            let question = wait.next("b", 1, now, now + 2 * MINUTE).unwrap();
+            now += question.pause + answered_after;
+            assert!(wait.outcome(&Ok(true), now, 0), "each is followed by a check-in");
+            question.pause
+        };
+        let prompt: Vec<Duration> = (0..=CHECKIN_HURRIES + 1).map(|_| pause(Duration::ZERO)).collect();
+        let eight = CHECKIN_HURRIES as usize;
+        assert!(prompt[1..eight].iter().all(|pause| *pause == CHECKIN_GAP), "{prompt:?}");
+        assert_eq!(prompt[eight..], [CHECKIN_RETRY_MAX; 2]);
+        pause(WAIT_PROMPT);
+        assert_eq!(pause(Duration::ZERO), Duration::ZERO);
     }
 
     #[test]

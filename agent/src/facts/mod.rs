@@ -83,6 +83,12 @@ const READERS: [Reader; 15] = [
 /// Collectors without which a machine cannot be told from others.
 const TELLING: [&str; 2] = ["network", "system"];
 
+/// Those of what differs from time to time.
+const VOLATILE: [&str; 4] = ["edac", "health", "memory", "temperatures"];
+
+/// Ends the reason why a collector failed whose former finds are used.
+const STANDS: &str = "; what is known of it stands";
+
 /// What each collector found last, by tree and name. What comes too late for its collection is here for the next one.
 static LAST: Kept<Found> = Kept::new();
 
@@ -112,7 +118,7 @@ fn collect_within(tree: &Tree, asker: Asker, each: Duration, telling: Duration) 
                 // What does not answer has not gone: the server takes what is missing for removed.
                 if let Some(found) = last(&place(tree, &outcome.name), until) {
                     found.put(&mut inventory.stable, &mut volatile);
-                    reason.push_str("; what is known of it stands");
+                    reason.push_str(STANDS);
                 }
                 volatile.failures.insert(outcome.name, reason);
             }
@@ -125,6 +131,19 @@ fn collect_within(tree: &Tree, asker: Asker, each: Duration, telling: Duration) 
         inventory.stable.findings.extend(Devices::read().map(|devices| devices.findings).unwrap_or_default());
     }
     inventory
+}
+
+/// What of a machine is not known since it could not be read, or not wholly, by collector; `None` if it was not looked at.
+/// Parts that differ from time to time do not count, nor do the site's programs, which are named by their paths and whose
+/// words outlive this process.
+pub(crate) fn unread(inventory: &Inventory) -> Option<Vec<String>> {
+    let counts = |name: &str| {
+        let is_volatile = VOLATILE.iter().any(|word| name == *word || name.starts_with(&format!("{word} of ")));
+        !is_volatile && !name.starts_with('/')
+    };
+    let failures = &inventory.volatile.as_ref()?.failures;
+    let unread = failures.iter().filter(|(name, why)| counts(name) && !why.ends_with(STANDS));
+    Some(unread.map(|(name, _)| name.clone()).collect())
 }
 
 /// All collectors. What they find is stored in this order: modules in cages belong to the ports that `network` finds. They

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::recorded::{Q35_SERVER, unpack};
-use super::{Asker, collect_within};
+use super::{Asker, collect_within, unread};
 use crate::tree::Tree;
 
 /// Puts a pipe that nobody writes to in the place of a file.
@@ -33,6 +33,7 @@ fn hardware_that_does_not_answer_has_not_gone() {
     let pipe = hang(dir.path(), MAC);
     let second = collect_within(&tree, Asker::Control, SHORT, LONG);
     assert_eq!(second.stable, first.stable);
+    assert_eq!(unread(&second), Some(Vec::new()), "what stands is known");
     assert_eq!(wire::digest::stable(&second.stable), wire::digest::stable(&first.stable));
     let (before, after) = (first.volatile.unwrap(), second.volatile.unwrap());
     assert_eq!((after.names, after.links), (before.names, before.links));
@@ -50,6 +51,7 @@ fn what_tells_a_machine_from_others_is_waited_for_while_nothing_is_known() {
     let tree = Tree::at(dir.path());
     let pipe = hang(dir.path(), MAC);
     let without = collect_within(&tree, Asker::Control, SHORT, Duration::ZERO);
+    assert!(unread(&without).unwrap().contains(&"network".to_owned()));
     assert!(without.stable.nics.is_empty() && without.volatile.unwrap().failures.contains_key("network"));
     let writer = thread::spawn(move || {
         thread::sleep(SHORT * 5);

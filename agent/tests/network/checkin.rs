@@ -49,6 +49,37 @@ fn the_first_check_in_is_whole_and_signed_and_the_next_one_short() {
 }
 
 #[test]
+fn what_is_not_read_yet_after_a_restart_is_not_reported_as_gone() {
+    if !possible(&["unshare"]) {
+        return;
+    }
+    let server = Server::start(vec![none(&json!({}))]);
+    let mut place = machine(&[(&server.url(), false)]);
+    let unit = place.start("checkin");
+    let first = server.request(0).json();
+    assert!(first["inventory"]["stable"]["kernel"].is_object(), "{first}");
+    eventually("note", || place.path("run/razor-mk/checkin.report").exists().then_some(()));
+    drop(unit);
+    let pipe = place.silence("proc/sys/kernel/osrelease");
+    let seen = server.seen.lock().unwrap().len();
+    let _unit = place.start("checkin");
+    let silent = server.request(seen);
+    let body = silent.json();
+    assert!(body["facts"].is_null() && body["inventory"].is_null(), "{body}");
+    assert_eq!((&body["inventory_digest"], &body["hw_id"]), (&first["inventory_digest"], &first["hw_id"]));
+    assert_eq!(silent.codes(), ["facts"]);
+    assert!(body["problems"][0]["error"].as_str().unwrap().contains("started again: boot;"), "{body}");
+    // A part that does not answer soon is known once it does.
+    std::fs::write(pipe, std::fs::read("/proc/sys/kernel/osrelease").unwrap()).unwrap();
+    let whole = eventually("inventory", || {
+        let all = server.seen.lock().unwrap();
+        all[seen..].iter().map(Seen::json).find(|body| body["inventory"].is_object())
+    });
+    assert_eq!(whole["inventory"]["stable"]["kernel"], first["inventory"]["stable"]["kernel"]);
+    assert!(whole["facts"].is_object());
+}
+
+#[test]
 fn commands_configuration_and_unknown_words_are_answered() {
     if !possible(&["unshare"]) {
         return;

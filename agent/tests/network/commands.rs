@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +14,7 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::{Value, json};
 
 use crate::sandbox::{eventually, possible};
-use crate::server::{Seen, Server, machine, none, say};
+use crate::server::{PORT, Seen, Server, machine, none, say};
 
 /// Longer than any test waits: what comes before did not wait for the next check-in.
 const LONG_S: u64 = 3600;
@@ -157,9 +160,110 @@ fn a_server_that_always_has_something_to_say_is_not_asked_in_a_circle() {
     });
     let place = machine(&[(&server.url(), false)]);
     let _unit = place.start("checkin");
-    // Eight hurried check-ins behind the first, and the question behind the last of them; then there is nothing more.
-    eventually("nine questions", || (seen(&server, "GET /svc/wait/").len() == 9).then_some(()));
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    // Eight check-ins behind the first, each due to a question; the next question waits a minute.
+    eventually("nine check-ins", || (seen(&server, "POST /svc/checkin").len() == 9).then_some(()));
+    std::thread::sleep(Duration::from_secs(3));
     let (asked, told) = (seen(&server, "GET /svc/wait/").len(), seen(&server, "POST /svc/checkin").len());
-    assert_eq!((asked, told), (9, 9));
+    assert_eq!((asked, told), (8, 9));
+}
+
+#[test]
+fn a_port_that_flaps_does_not_delay_a_command() {
+    if !possible(&["unshare"]) {
+        return;
+    }
+    let flapped = Arc::new(AtomicBool::new(false));
+    let is_due = Arc::clone(&flapped);
+    let server = Server::serve(TcpListener::bind("127.0.0.1:0").unwrap(), true, move |request, stream| {
+        match request.line.starts_with("GET /svc/wait/") {
+            true => {
+                // Answered once all hurried check-ins are used up.
+                let (stream, is_due) = (stream.try_clone().unwrap(), Arc::clone(&is_due));
+                std::thread::spawn(move || {
+                    while !is_due.load(Ordering::Relaxed) {
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                    say(&stream, r#"{"due":true}"#);
+                });
+            }
+            false => say(stream, &none(&json!({"interval": LONG_S, "config_version": 3})).to_string()),
+        }
+    });
+    let place = machine(&[(&server.url(), false)]);
+    let _unit = place.start("checkin");
+    server.request(0);
+    let mut net = place.state("net");
+    for check_ins in 2..=9 {
+        net["ports"][0]["addresses"][0] = format!("10.9.0.{check_ins}/24").into();
+        net["servers"][0]["source"] = format!("the test, {check_ins}").into();
+        place.publish("net", &net);
+        // What is published is news only if a fact has changed, and this port has none: a finding is one.
+        let finding = json!({"code": "no_driver", "component": "x", "text": format!("{check_ins}")});
+        place.publish(
+            "devices",
+            &json!({"settled": true, "loaded": [], "failed": {}, "findings": [finding], "extensions": []}),
+        );
+        eventually("hurried check-in", || (seen(&server, "POST /svc/checkin").len() >= check_ins).then_some(()));
+    }
+    flapped.store(true, Ordering::Relaxed);
+    eventually("check-in that was asked for", || (seen(&server, "POST /svc/checkin").len() >= 10).then_some(()));
+}
+
+#[test]
+fn a_command_that_was_begun_is_not_begun_again_after_a_restart_and_its_failure_is_told() {
+    if !possible(&["unshare"]) {
+        return;
+    }
+    let commands = json!([{"id": 4, "kind": "collect-logs"}, {"id": 5, "kind": "doctor"}, {"id": 6, "kind": "dance"}]);
+    let told = none(&json!({"interval": LONG_S, "commands": commands}));
+    let hang_up = Arc::new(AtomicBool::new(false));
+    let is_away = Arc::clone(&hang_up);
+    let server = Server::serve(TcpListener::bind("127.0.0.1:0").unwrap(), true, move |request, stream| {
+        match request.line.split(['?', ' ']).nth(1).unwrap() {
+            "/svc/hello" => say(stream, r#"{"service":"razor-mk","protocol":1,"version":"0"}"#),
+            // Neither is ever answered.
+            "/svc/bundle/7" | "/svc/wait/7" => std::mem::forget(stream.try_clone().unwrap()),
+            _ if is_away.load(Ordering::Relaxed) => {}
+            _ => say(stream, &told.to_string()),
+        }
+    });
+    let place = machine(&[(&server.url(), false)]);
+    let unit = place.start("checkin");
+    eventually("upload and the doctor's result", || {
+        let is_told = results(&server).contains_key(&5);
+        (is_told && seen(&server, "POST /svc/bundle/7?").len() == 1).then_some(())
+    });
+    hang_up.store(true, Ordering::Relaxed);
+    drop(unit);
+    hang_up.store(false, Ordering::Relaxed);
+    let before = seen(&server, "POST /svc/checkin").len();
+    let _unit = place.start("checkin");
+    let results = eventually("the failure", || Some(results(&server)).filter(|r| r.contains_key(&4)));
+    assert!(results[&4]["outcome"] == "failed", "{results:?}");
+    assert!(results[&4]["detail"].as_str().unwrap().starts_with("it was interrupted"), "{results:?}");
+    // The server has told all of them again, and none was begun.
+    std::thread::sleep(Duration::from_secs(3));
+    let after: Vec<Value> = seen(&server, "POST /svc/checkin")[before..].iter().map(Seen::json).collect();
+    let again: Vec<&Value> = after.iter().filter_map(|body| body["results"].as_array()).flatten().collect();
+    assert!(again.iter().all(|result| result["id"] == 4), "{again:?}");
+    assert_eq!(seen(&server, "POST /svc/bundle/7?").len(), 1);
+}
+
+#[test]
+fn nothing_of_the_tests_machine_can_blink_or_be_told_anything() {
+    if !possible(&["unshare"]) {
+        return;
+    }
+    let commands = json!([{"id": 1, "kind": "identify", "args": {"seconds": 1}}]);
+    let server = Server::start(vec![none(&json!({"interval": LONG_S, "commands": commands}))]);
+    let place = machine(&[(&server.url(), false)]);
+    let known = ["full", "kmsg", "loop-control", "null", "random", "tty", "tty1", "urandom", "zero"];
+    let is_known = |name: &String| known.contains(&name.as_str()) || name.starts_with("loop") || name.ends_with(':');
+    let devices = place.devices();
+    assert!(devices.len() > 5 && devices.iter().all(is_known), "{devices:?}");
+    let _unit = place.start("checkin");
+    let result = eventually("the result", || results(&server).get(&1).cloned());
+    let why = result["detail"].as_str().unwrap();
+    assert_eq!(result["outcome"], "failed", "{why}");
+    assert!(why.contains("there is no BMC with an identify light") && why.contains(PORT), "{why}");
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tce_mirror::checksum::{hex, md5};
 
 use crate::sandbox::{Place, eventually, must, possible};
-use crate::server::{Server, machine, none, say};
+use crate::server::{Seen, Server, machine, none, say};
 
 const TCZ: &str = "/tc/17.x/x86_64/tcz";
 
@@ -227,6 +227,48 @@ fn an_extension_of_the_image_is_loaded_by_hand() {
         let complaint = node.place.complains(&format!("tce load {name}"));
         assert!(complaint.contains(words), "{name}: {complaint}");
     }
+}
+
+#[test]
+fn an_operators_command_loads_an_extension_once_or_says_why_not() {
+    if !can_mount() {
+        return;
+    }
+    let slow = scripted("slow", "say-slow >> /run/said; while [ ! -e /run/go ]; do sleep 0.1; done");
+    let node = Node::new(&[("inside.tcz", &extension("inside", 0)), ("slow.tcz", &slow)]);
+    let tell = |commands: Value| *node.push.lock().unwrap() = json!({"commands": commands});
+    let load = |id: u64, name: &str| json!({"id": id, "kind": "load-extension", "args": {"extension": name}});
+    let result = |id: u64| {
+        eventually("the result", || {
+            let seen = node.server.seen.lock().unwrap();
+            let bodies = seen.iter().rev().filter(|s| s.line.starts_with("POST ")).map(Seen::json);
+            bodies.flat_map(|body| body["results"].as_array().cloned().unwrap_or_default()).find(|r| r["id"] == id)
+        })
+    };
+    let unit = node.place.start("checkin");
+    tell(json!([load(1, "inside")]));
+    assert_eq!(result(1), json!({"id": 1, "outcome": "done", "detail": "loaded inside.tcz"}));
+    assert_eq!((node.said().as_str(), node.is_marked("inside")), ("inside\n", true));
+    let mounts = || node.place.prints_of("cat /proc/mounts");
+    assert!(mounts().contains("/tmp/tcloop/inside squashfs ro"), "{}", mounts());
+    tell(json!([load(2, "other")]));
+    assert_eq!(result(2)["outcome"], "failed");
+    assert!(result(2)["detail"].as_str().unwrap().contains("the image does not have it"), "{}", result(2));
+    assert!(!mounts().contains("other") && !node.is_marked("other"));
+
+    // The unit dies while the script runs; the server goes on telling the command.
+    tell(json!([load(3, "slow")]));
+    eventually("the script", || node.said().ends_with("slow\n").then_some(()));
+    drop(unit);
+    let _unit = node.place.start("checkin");
+    assert!(result(3)["detail"].as_str().unwrap().starts_with("it was interrupted"), "{}", result(3));
+    fs::write(node.place.path("run/go"), "").unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert_eq!(node.said(), "inside\nslow\n", "it is not loaded a second time");
+    // The operator gives it again.
+    tell(json!([load(4, "slow")]));
+    assert_eq!(result(4), json!({"id": 4, "outcome": "done", "detail": "loaded slow.tcz"}));
+    assert_eq!(node.said(), "inside\nslow\nslow\n");
 }
 
 /// A mirror of which only `good.tcz` can be loaded, and the digests that a server would have taken of it before it went

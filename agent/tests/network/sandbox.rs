@@ -1,5 +1,6 @@
 //! A unit in namespaces of its own: `/run` and `/etc` are folders of the test, `/sys` shows one port, and the network
-//! is a cable to a second namespace. Needs root; without it the tests say so and pass.
+//! is a cable to a second namespace. Where the network is the machine's, so is `/sys`, but for its BMCs. `/dev` has no hardware
+//! in it, so that nothing on the tests' machine can be told anything. Needs root; without it the tests say so and pass.
 
 use std::fs;
 use std::path::Path;
@@ -14,6 +15,9 @@ use tempfile::TempDir;
 
 /// Tests wait so long for something that should take a second.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// All that a unit sees of `/dev`: no BMC, no disk, no TPM.
+const DEVICES: &str = "null zero full random urandom tty kmsg loop-control loop[0-9]*";
 
 /// Waits until there is a value.
 pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -65,7 +69,7 @@ impl Place {
     /// itself.
     pub(crate) fn new(line: &str) -> Self {
         let place = Self { dir: tempfile::tempdir().unwrap(), netns: None, folders: Vec::new(), keeper: None };
-        for folder in ["run/razor-mk", "etc", "console"] {
+        for folder in ["run/razor-mk", "etc", "console", "dev", "empty"] {
             fs::create_dir_all(place.path(folder)).unwrap();
         }
         fs::write(place.path("cmdline"), line).unwrap();
@@ -104,6 +108,15 @@ impl Place {
         }
         self.folders.extend(folders);
         self
+    }
+
+    /// From the next start on, who reads this file of `/` waits until the test has written to it.
+    pub(crate) fn silence(&mut self, file: &'static str) -> std::path::PathBuf {
+        let pipe = self.path(file);
+        fs::create_dir_all(pipe.parent().unwrap()).unwrap();
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        self.folders.push(file);
+        pipe
     }
 
     /// What is mounted here stays until the end of the test, as on a machine.
@@ -148,6 +161,17 @@ impl Place {
         fs::read_to_string(self.path("serial")).unwrap()
     }
 
+    /// The devices that a unit sees.
+    pub(crate) fn devices(&self) -> Vec<String> {
+        self.prints_of("ls /dev /sys/class/ipmi").split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// What a program among these folders prints.
+    pub(crate) fn prints_of(&self, program: &str) -> String {
+        let output = self.within(program).stderr(Stdio::null()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// What `mk-agent status` or `mk-agent doctor` prints.
     pub(crate) fn prints(&self, command: &str) -> String {
         let output = self.agent(&[command]).output().unwrap();
@@ -163,23 +187,30 @@ impl Place {
 
     /// The agent with these words, among these folders.
     fn agent(&self, words: &[&str]) -> Command {
-        let program = format!("/run/mk-agent {}", words.join(" "));
-        let Some(Unit(keeper)) = &self.keeper else { return self.enter(&program) };
+        self.within(&format!("/run/mk-agent {}", words.join(" ")))
+    }
+
+    /// A program among these folders, and with what is mounted there for long.
+    fn within(&self, program: &str) -> Command {
+        let Some(Unit(keeper)) = &self.keeper else { return self.enter(program) };
         let mut command = Command::new("nsenter");
         command.args(["--mount", "--target", &keeper.id().to_string(), "sh", "-ec", &format!("exec {program}")]);
         command
     }
 
-    /// A program among these folders.
+    /// The same with mounts of its own.
     fn enter(&self, program: &str) -> Command {
         let dir = self.dir.path().display();
         // One of the folders may be the one that all this is in.
         let folders: String = self.folders.iter().map(|f| format!("mount --bind {dir}/{f} /{f}; ")).collect();
         let sys = if self.netns.is_some() { format!("mount --bind {dir}/sys /sys") } else { "true".to_owned() };
         let script = format!(
-            "active=/sys/class/tty/console; {sys}; \
+            "mount -t tmpfs -o mode=755 dev {dir}/dev; cd /dev; cp -a null {dir}/dev/tty1; \
+             for device in {DEVICES}; do [ ! -e $device ] || cp -a $device {dir}/dev/; done; \
+             cd /; mount --bind {dir}/dev /dev; \
+             ! [ -d /sys/class/ipmi ] || mount --bind {dir}/empty /sys/class/ipmi; \
+             active=/sys/class/tty/console; {sys}; \
              ! [ -d $active ] || mount --bind {dir}/console $active; \
-             ! [ -e /dev/tty1 ] || mount --bind /dev/null /dev/tty1; \
              mount --bind {dir}/cmdline /proc/cmdline; mount --bind {dir}/run /run; mount --bind {dir}/etc /etc; \
              : > /run/mk-agent; mount --bind {} /run/mk-agent; {folders} exec {program}",
             env!("CARGO_BIN_EXE_mk-agent"),

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 use crate::sandbox::{Place, eventually};
 
+/// Name of a machine's port.
+pub(crate) const PORT: &str = "mk-no-port";
 const HELLO: &str = r#"{"service":"razor-mk","protocol":1,"version":"0"}"#;
 
 /// A request as it came.
@@ -153,7 +155,8 @@ pub(crate) fn machine(servers: &[(&str, bool)]) -> Place {
 /// The same with this kernel line and these servers as the network unit publishes them.
 pub(crate) fn machine_with(line: &str, hints: &[Value]) -> Place {
     let place = Place::new(line);
-    let port = json!({"name": "eth0", "key": "k", "mac": "52:54:00:12:34:56", "up": true, "addresses": ["10.9.0.5/24"],
+    // Where the network is that of the tests' machine, no port of it may have this name.
+    let port = json!({"name": PORT, "key": "k", "mac": "52:54:00:12:34:56", "up": true, "addresses": ["10.9.0.5/24"],
         "gateway": null, "source": "static", "error": null});
     place.publish("units", &json!({"units": [], "pids": {}, "problems": []}));
     place.publish("net", &json!({"ports": [port], "dns": [], "search": [], "servers": hints, "problems": []}));

@@ -62,3 +62,26 @@ fn the_check_in_alone_runs_the_sites_programs_and_none_outlives_it() {
     drop(unit);
     eventually("end of the program", || (!lives()).then_some(()));
 }
+
+#[test]
+fn a_predecessor_that_hangs_with_the_lock_is_named_and_its_word_is_gone_on_from() {
+    if !possible(&["unshare"]) {
+        return;
+    }
+    let server = Server::start(vec![none(&json!({}))]);
+    let place = machine(&[(&server.url(), false)]);
+    put(&place, "sleep 6; echo rack=5");
+    let before = json!({"facts": {"rack": "4"}, "said_s": 1.0, "failure": null});
+    place.publish("facts", &json!({"programs": {PROGRAM: before}}));
+    let lock = fs::File::create(place.path("run/razor-mk/facts.lock")).unwrap();
+    lock.try_lock().unwrap();
+    let _unit = place.start("checkin");
+    let first = server.request(0).json();
+    assert_eq!(first["facts"]["rack"], "4", "what it said is not taken back");
+    let why = &first["inventory"]["volatile"]["failures"]["/run/razor-mk/facts.lock"];
+    assert!(why.as_str().unwrap().contains("a former process of the unit checkin has it"), "{first}");
+    assert!(place.log("checkin").contains("facts.lock: a former process"), "{}", place.log("checkin"));
+    let word = || place.state("facts")["programs"][PROGRAM]["facts"]["rack"].clone();
+    eventually("news of the program", || (word() == "5").then_some(()));
+    assert_eq!(rack(&place), "5", "to others the lock says that a check-in lives");
+}

@@ -72,6 +72,13 @@ impl Kind {
         matches!(self, Self::Reboot | Self::Poweroff)
     }
 
+    /// It must not reach another boot than the one that was told it: nobody knows what came of it there, and what ended that
+    /// boot may have been the command.
+    #[must_use]
+    pub fn is_for_one_boot(self) -> bool {
+        self.is_power() || self == Self::LoadExtension
+    }
+
     /// It says something of the machine and changes nothing, so that one whose identity is disputed may be told it: that
     /// is how one finds out.
     #[must_use]

@@ -3,7 +3,8 @@
 //!
 //! A command that was sent and not acknowledged goes out again to the same boot, which carries each id out once. Reboot and
 //! power-off never go to another boot: that the machine booted anew shows that its answer was lost, and it would boot once
-//! more. All others do, since the boot that was told them is over.
+//! more. Nor does the loading of an extension, which may be what ended the boot. All others do, since the boot that was told
+//! them is over.
 
 use serde_json::json;
 use sqlx::SqliteConnection;
@@ -84,6 +85,12 @@ fn is_power(waiting: &Waiting) -> bool {
     Kind::of_word(&waiting.kind).is_some_and(Kind::is_power)
 }
 
+/// Whether it was told to another boot than this and must not be told to two.
+fn is_of_another_boot(waiting: &Waiting, boot_id: Option<&str>) -> bool {
+    let is_for_one = Kind::of_word(&waiting.kind).is_some_and(Kind::is_for_one_boot);
+    is_for_one && waiting.sent.is_some() && waiting.boot_id.as_deref() != boot_id
+}
+
 fn is_bad(outcome: Outcome) -> bool {
     !matches!(outcome, Outcome::Accepted | Outcome::Done)
 }
@@ -106,9 +113,12 @@ pub async fn deliver(
             expire(&mut *db, now, &waiting).await?;
         } else if is_kept_from(&waiting, held) {
             // It goes on waiting: another boot of a machine that may be another one says nothing of this one either.
-        } else if is_power(&waiting) && waiting.sent.is_some() && waiting.boot_id.as_deref() != boot_id {
-            let why = "the machine has booted anew since it was told; the acknowledgement was lost";
-            end(&mut *db, now, &waiting, "done", false, why).await?;
+        } else if is_of_another_boot(&waiting, boot_id) {
+            let (outcome, why) = match is_power(&waiting) {
+                true => ("done", "the machine has booted anew since it was told; the acknowledgement was lost"),
+                false => ("failed", "the machine has booted anew since it was told, and has not said what came of it"),
+            };
+            end(&mut *db, now, &waiting, outcome, outcome == "failed", why).await?;
         } else if let Some(boot_id) = boot_id {
             commands::set_sent(&mut *db, waiting.id, now, boot_id).await?;
             told.push(command(waiting, now)?);
@@ -326,6 +336,18 @@ mod tests {
         assert_eq!(told.iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(), ["collect-logs"]);
         assert_eq!(outcomes(&mut db).await, [("info".to_owned(), "done".to_owned())], "of the reboot");
         assert!(!is_due(&mut db, 5000, 1, false, "d").await.unwrap(), "its time is over");
+    }
+
+    #[tokio::test]
+    async fn an_extension_that_a_boot_did_not_outlive_is_not_loaded_in_the_next() {
+        let (mut db, node) = with_a_command(5000).await;
+        commands::end(&mut db, 1).await.unwrap();
+        commands::add(&mut db, 1, "load-extension", "{}", 0, 5000).await.unwrap();
+        for now in [1, 2] {
+            assert!(deliver(&mut db, now, &node, false, BOOT).await.unwrap().is_some(), "to the same boot");
+        }
+        assert_eq!(deliver(&mut db, 3, &node, false, Some("c")).await.unwrap(), None);
+        assert_eq!(outcomes(&mut db).await, [("warn".to_owned(), "failed".to_owned())]);
     }
 
     #[tokio::test]

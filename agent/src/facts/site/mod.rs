@@ -102,7 +102,10 @@ pub(super) fn collect(tree: &Tree, programs: Programs) -> anyhow::Result<Found> 
         }
     }
     let said = match programs {
-        Programs::Asked => program::ask(&program_paths(tree), FACT_PROGRAM_WAIT),
+        Programs::Asked => {
+            failures.extend(told::trouble());
+            program::ask(&program_paths(tree), FACT_PROGRAM_WAIT)
+        }
         Programs::Said(said) => said,
     };
     for (path, said) in said {

@@ -1,21 +1,28 @@
 //! What the site's programs said, from process to process. The unit `checkin` holds a lock as long as it lives, and
 //! publishes what each program says; others take its word, with how old it is. State files outlive their writer, and
-//! locks do not.
+//! locks do not. Where a former `checkin` hangs in the kernel and does not let go of the lock, the new one goes on without:
+//! to others the lock says the same.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 
 use super::program::Said;
-use crate::limits::FACT_PROGRAM_OLD;
+use crate::limits::{CHECKIN_LOOK, FACT_PROGRAM_OLD};
 use crate::state::{Published, RUN_DIR};
 
 /// The lock's file.
 const LOCK: &str = "facts.lock";
+/// What is wrong when another has it for longer than a moment.
+const HANGS: &str = "a former process of the unit checkin has it and does not end; this one goes on without; \
+                     see the kernel's log for hardware that does not answer";
+/// It is tried so often before it counts as another's.
+const LOCK_TRIES: u32 = 10;
 
 /// What the programs said last. Written by `checkin`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -28,31 +35,45 @@ impl Published for Told {
     const NAME: &'static str = "facts";
 }
 
-/// This process's lock, and what it published.
-struct Held {
-    _lock: File,
+/// Of the process that publishes.
+#[derive(Default)]
+struct Writer {
+    lock: Option<File>,
+    /// Why it has no lock.
+    trouble: Option<String>,
     published: Option<Told>,
 }
 
-static HELD: Mutex<Option<Held>> = Mutex::new(None);
+static WRITER: Mutex<Option<Writer>> = Mutex::new(None);
 
-fn held() -> MutexGuard<'static, Option<Held>> {
-    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+fn writer() -> MutexGuard<'static, Option<Writer>> {
+    WRITER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes the lock for as long as this process lives. Tells whether that was just now.
+/// From now on this process publishes, and has the lock as long as it lives. Tells whether that is new.
 pub(super) fn hold() -> bool {
-    let mut held = held();
-    if held.is_some() {
-        return false;
+    let mut writer = writer();
+    let is_new = writer.is_none();
+    let Writer { lock, trouble, .. } = writer.get_or_insert_default();
+    if lock.is_none() {
+        let taken = patiently(Path::new(RUN_DIR));
+        let before = trouble.take();
+        *trouble = taken.as_ref().err().map(|why| match why {
+            TryLockError::WouldBlock => HANGS.to_owned(),
+            TryLockError::Error(why) => format!("cannot be locked: {why}"),
+        });
+        *lock = taken.ok();
+        if let Some(why) = trouble.as_ref().filter(|_| *trouble != before) {
+            tracing::warn!("{RUN_DIR}/{LOCK}: {why}");
+        }
     }
-    match take(Path::new(RUN_DIR)) {
-        Ok(lock) => *held = Some(Held { _lock: lock, published: None }),
-        // Whoever looks has it for a moment; the next collection takes it then.
-        Err(TryLockError::WouldBlock) => {}
-        Err(TryLockError::Error(why)) => tracing::warn!("cannot lock {RUN_DIR}/{LOCK}: {why}"),
-    }
-    held.is_some()
+    is_new
+}
+
+/// What is wrong with the lock of this process, by its path.
+pub(super) fn trouble() -> Option<(String, String)> {
+    let why = writer().as_ref()?.trouble.clone()?;
+    Some((format!("{RUN_DIR}/{LOCK}"), why))
 }
 
 /// Whether a process that runs the programs lives.
@@ -60,18 +81,29 @@ pub(super) fn is_held() -> bool {
     is_taken(Path::new(RUN_DIR))
 }
 
-/// Publishes this if it is news, and if this process has the lock.
+/// Publishes this if it is news, and if that is this process's affair.
 pub(super) fn publish(told: impl FnOnce() -> Told) {
-    let mut held = held();
-    let Some(held) = held.as_mut() else { return };
+    let mut writer = writer();
+    let Some(writer) = writer.as_mut() else { return };
     let told = told();
-    if held.published.as_ref() == Some(&told) {
+    if writer.published.as_ref() == Some(&told) {
         return;
     }
     match told.publish() {
-        Ok(()) => held.published = Some(told),
+        Ok(()) => writer.published = Some(told),
         Err(why) => tracing::warn!("{why:#}"),
     }
+}
+
+/// Takes the lock. Whoever looks has it for a moment.
+fn patiently(folder: &Path) -> Result<File, TryLockError> {
+    for _ in 1..LOCK_TRIES {
+        match take(folder) {
+            Err(TryLockError::WouldBlock) => thread::sleep(CHECKIN_LOOK),
+            taken => return taken,
+        }
+    }
+    take(folder)
 }
 
 fn take(folder: &Path) -> Result<File, TryLockError> {
@@ -128,7 +160,14 @@ mod tests {
         assert!(matches!(take(dir.path()), Err(TryLockError::WouldBlock)), "one at a time");
         drop(lock);
         assert!(!is_taken(dir.path()), "its file stays, and says nothing");
-        take(dir.path()).unwrap();
+        let lock = patiently(dir.path()).unwrap();
+        assert!(matches!(patiently(dir.path()), Err(TryLockError::WouldBlock)), "a predecessor that hangs");
+        let looker = thread::spawn(move || {
+            thread::sleep(CHECKIN_LOOK * 2);
+            drop(lock);
+        });
+        patiently(dir.path()).unwrap();
+        looker.join().unwrap();
         assert!(matches!(take(&dir.path().join("none")), Err(TryLockError::Error(_))));
     }
 

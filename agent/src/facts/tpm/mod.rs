@@ -1,8 +1,9 @@
 //! Trusted platform module: `/sys/class/tpm` for presence and version; a chip of version 2.0 is asked for its vendor, its
 //! firmware and the key that it is known by ([`key`]). Of one of version 1.2 nothing but what its files tell.
 //!
-//! A chip takes its time (a key takes some a second), so it is asked in a thread of its own and once as long as this program
-//! runs. One that has not answered after [`TPM_WHOLE`] is gone on without; what it says later is in the next report.
+//! A chip takes its time (a key takes some a second), so it is asked in a thread of its own, and once it has told all never
+//! again as long as this program runs. One that did not is asked again after [`TPM_AGAIN`]; what it said before stands. One
+//! that has not answered after [`TPM_WHOLE`] is gone on without; what it says later is in the next report.
 
 mod device;
 mod key;
@@ -22,7 +23,7 @@ use wire::inventory::Tpm;
 use self::message::Command;
 use super::collector::{Collector, Found, run_all};
 use super::kept::Kept;
-use crate::limits::TPM_WHOLE;
+use crate::limits::{TPM_AGAIN, TPM_WHOLE};
 use crate::tree::Tree;
 
 /// Chips, and the kernel's resource managers, which chips of version 2.0 have from Linux 4.12 on.
@@ -36,14 +37,27 @@ const IDENTITY: u32 = FIRMWARE - VENDOR + 1;
 /// State of a chip that did not say why there is no key.
 const SILENT: &str = "it has not answered";
 
-/// Chips that told all, by name.
-static KEPT: Kept<Tpm> = Kept::new();
+/// What chips told, by name.
+static KEPT: Kept<Known> = Kept::new();
 
 /// Sends a command and gives the answer.
 type Talk<'a> = dyn FnMut(&Command) -> anyhow::Result<Vec<u8>> + 'a;
 
 /// A chip, and why not all of it is known.
 type Known = (Tpm, Option<String>);
+
+/// What was learned now over what was known before: that a chip fails takes nothing back.
+pub(super) fn over(new: Tpm, known: Tpm) -> Tpm {
+    let ek_sha256 = new.ek_sha256.or(known.ek_sha256);
+    Tpm {
+        version: new.version.or(known.version),
+        manufacturer: new.manufacturer.or(known.manufacturer),
+        firmware: new.firmware.or(known.firmware),
+        // It says why there is no key.
+        state: new.state.filter(|_| ek_sha256.is_none()),
+        ek_sha256,
+    }
+}
 
 pub(super) fn collect(tree: &Tree) -> anyhow::Result<Found> {
     let Some(name) = tree.names(TPM).into_iter().next() else { return Ok(Found::new(|_, _| ())) };
@@ -96,24 +110,27 @@ fn whole<D: Read + Write>(
     open: impl FnOnce() -> anyhow::Result<D> + Send + 'static,
     deadline: Instant,
 ) -> Known {
-    if let Some(known) = KEPT.last(name) {
-        return (known, None);
+    let before = KEPT.last(name);
+    if let Some(known) = before.clone()
+        && (known.1.is_none() || KEPT.fresh(name, Instant::now()).is_some())
+    {
+        return known;
     }
-    let (mut tpm, id) = (seen.clone(), name.to_owned());
+    let known = before.map(|(tpm, _)| tpm);
+    let (mut tpm, former, id) = (seen.clone(), known.clone(), name.to_owned());
     let read = move || {
         let asked = open().and_then(|mut device| ask(&mut |command| device::ask(&mut device, command), &mut tpm));
-        if asked.is_ok() {
-            KEPT.keep(&id, tpm.clone(), Instant::now());
-        }
         let failure = asked.err().map(|why| format!("{why:#}"));
         tpm.state.clone_from(&failure);
-        Ok((tpm, failure))
+        let answer = (over(tpm, former.unwrap_or_default()), failure);
+        KEPT.keep(&id, answer.clone(), Instant::now() + TPM_AGAIN);
+        Ok(answer)
     };
     let collector = Collector { name: format!("key of {name}"), read: Box::new(read) };
     let outcome = run_all(vec![collector], tree, deadline).into_iter().next();
     let answer = outcome.map_or_else(|| Err(SILENT.to_owned()), |outcome| outcome.result);
     // How long it was waited for differs from time to time, and is no state of the chip.
-    answer.unwrap_or_else(|why| (Tpm { state: Some(SILENT.to_owned()), ..seen }, Some(why)))
+    answer.unwrap_or_else(|why| (known.unwrap_or(Tpm { state: Some(SILENT.to_owned()), ..seen }), Some(why)))
 }
 
 /// Asks everything; what was learned before a failure stays.
@@ -226,8 +243,27 @@ mod tests {
         };
         let (tpm, failure) = known(|| anyhow::bail!("cannot open /dev/tpmrm8"));
         assert_eq!([tpm.state.as_deref(), failure.as_deref()], [Some("cannot open /dev/tpmrm8"); 2]);
+        let (tpm, failure) = known(|| panic!("it is asked again at once"));
+        assert_eq!([tpm.state.as_deref(), failure.as_deref()], [Some("cannot open /dev/tpmrm8"); 2]);
         let told = Tpm { ek_sha256: Some("ab".to_owned()), ..Tpm::default() };
-        KEPT.keep("tpm8", told.clone(), Instant::now());
+        KEPT.keep("tpm8", (told.clone(), None), Instant::now());
         assert_eq!(known(|| panic!("it is asked again")), (told, None));
+    }
+
+    #[test]
+    fn a_chip_that_told_a_part_is_asked_anew_in_its_time_and_nothing_is_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::at(dir.path());
+        let part = Tpm { manufacturer: Some("IFX".to_owned()), state: Some("no key".to_owned()), ..Tpm::default() };
+        KEPT.keep("tpm9", (part.clone(), Some("no key".to_owned())), Instant::now());
+        let known = |open: fn() -> anyhow::Result<UnixStream>| {
+            whole(&tree, "tpm9", Tpm::default(), open, Instant::now() + TPM_WHOLE)
+        };
+        let (tpm, failure) = known(|| anyhow::bail!("it is gone"));
+        assert_eq!((tpm.manufacturer.as_deref(), tpm.state.as_deref()), (Some("IFX"), Some("it is gone")));
+        assert_eq!(failure.as_deref(), Some("it is gone"));
+        let key = Tpm { ek_sha256: Some("ab".to_owned()), ..Tpm::default() };
+        let both = over(part, key);
+        assert_eq!((both.ek_sha256.as_deref(), both.state), (Some("ab"), None), "the key stands");
     }
 }

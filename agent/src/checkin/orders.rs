@@ -1,0 +1,137 @@
+//! The commands of this boot: which were begun, and what came of them. It lies in `/run`, so that a unit that is started
+//! again carries none out a second time and reports each. Reboot and power-off are not kept: a unit that is started again
+//! has not obeyed them, and is told again what it had not acknowledged. A line for each: a word, the command's id, and what
+//! is to be told of one that has ended, as a JSON string.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use wire::checkin::{CommandResult, Outcome};
+
+use super::jobs::{Job, failed};
+use crate::file;
+use crate::state::RUN_DIR;
+
+const FILE: &str = "checkin.commands";
+/// Word of one without a result yet.
+const BEGUN: &str = "begun";
+/// Word of one whose result was told.
+const TOLD: &str = "told";
+/// Words of those that have ended and are to be told.
+const ENDED: [(&str, Outcome); 4] = [
+    ("done", Outcome::Done),
+    ("failed", Outcome::Failed),
+    ("unsupported", Outcome::Unsupported),
+    ("expired", Outcome::Expired),
+];
+/// What is told of one that was cut off.
+const INTERRUPTED: &str =
+    "it was interrupted: the unit checkin ended before it did; give the command again if it is still wanted";
+
+/// All commands of this boot.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    /// None of them is carried out again.
+    pub(super) known: BTreeSet<u64>,
+    /// Of these, those that go on.
+    begun: Vec<u64>,
+    /// What was written last.
+    kept: String,
+}
+
+impl Orders {
+    /// As an earlier run of the unit left them, and the results that are to be told.
+    pub(super) fn load() -> (Self, Vec<CommandResult>) {
+        Self::of(fs::read_to_string(Path::new(RUN_DIR).join(FILE)).unwrap_or_default())
+    }
+
+    fn of(kept: String) -> (Self, Vec<CommandResult>) {
+        let (mut known, mut results) = (BTreeSet::new(), Vec::new());
+        for line in kept.lines() {
+            let mut parts = line.splitn(3, ' ');
+            let (word, id) = (parts.next(), parts.next().and_then(|id| id.parse().ok()));
+            let (Some(word), Some(id)) = (word, id) else { continue };
+            known.insert(id);
+            let detail = parts.next().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+            match ENDED.iter().find(|(ended, _)| *ended == word) {
+                Some((_, outcome)) => results.push(CommandResult { id, outcome: *outcome, detail }),
+                None if word == BEGUN => results.push(failed(id, INTERRUPTED)),
+                None => {}
+            }
+        }
+        (Self { known, begun: Vec::new(), kept }, results)
+    }
+
+    /// These are about to be begun, and those were dealt with at once.
+    pub(super) fn begin(&mut self, jobs: &[Job], results: &[CommandResult]) {
+        self.begun.extend(jobs.iter().map(|job| job.id));
+        self.known.extend(results.iter().map(|r| r.id).chain(jobs.iter().map(|j| j.id)));
+    }
+
+    /// Keeps how things stand, with the results that wait to be told.
+    pub(super) fn keep(&mut self, results: &[CommandResult]) {
+        let now = self.now(results);
+        if now == self.kept {
+            return;
+        }
+        if let Err(why) = file::replace(&Path::new(RUN_DIR).join(FILE), now.as_bytes(), 0o600) {
+            tracing::warn!("commands may be carried out again, should this unit end now: {why:#}");
+        }
+        self.kept = now;
+    }
+
+    fn now(&mut self, results: &[CommandResult]) -> String {
+        self.begun.retain(|id| results.iter().all(|r| r.id != *id));
+        let line = |id: &u64| match results.iter().find(|r| r.id == *id) {
+            Some(result) => {
+                let (word, _) = ENDED.iter().find(|(_, outcome)| *outcome == result.outcome)?;
+                Some(format!("{word} {id} {}\n", serde_json::to_string(&result.detail).unwrap_or_default()))
+            }
+            None => Some(format!("{} {id}\n", if self.begun.contains(id) { BEGUN } else { TOLD })),
+        };
+        self.known.iter().filter_map(line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkin::jobs::{Task, result};
+
+    fn job(id: u64) -> Job {
+        Job { id, task: Task::Doctor }
+    }
+
+    #[test]
+    fn what_was_begun_told_or_waits_to_be_told_is_known_after_a_restart() {
+        let mut orders = Orders::default();
+        let (done, reboot) = (result(3, Outcome::Done, "two\nlines"), result(4, Outcome::Accepted, ""));
+        orders.begin(&[job(1), job(2), job(3)], std::slice::from_ref(&reboot));
+        let before = orders.now(&[done.clone(), reboot]);
+        assert_eq!(before, "begun 1\nbegun 2\ndone 3 \"two\\nlines\"\n");
+        assert_eq!(orders.now(&[result(1, Outcome::Done, "")]), "done 1 \"\"\nbegun 2\ntold 3\ntold 4\n");
+
+        let (after, results) = Orders::of(before);
+        assert_eq!(after.known, [1, 2, 3].into(), "the reboot, which nobody acknowledged, may be told again");
+        let outcomes: Vec<(u64, Outcome)> = results.iter().map(|r| (r.id, r.outcome)).collect();
+        assert_eq!(outcomes, [(1, Outcome::Failed), (2, Outcome::Failed), (3, Outcome::Done)]);
+        assert!(results[0].detail.starts_with("it was interrupted") && results[2] == done);
+    }
+
+    #[test]
+    fn a_result_that_was_told_is_not_told_again_after_a_restart() {
+        let mut orders = Orders::default();
+        orders.begin(&[job(1)], &[]);
+        orders.now(&[result(1, Outcome::Done, "")]);
+        let (after, results) = Orders::of(orders.now(&[]));
+        assert_eq!((after.known, results), ([1].into(), Vec::new()));
+    }
+
+    #[test]
+    fn a_damaged_file_is_read_as_far_as_it_goes() {
+        let (after, results) = Orders::of("\nbegun\ntold x\ndance 7\ndone 8 {\ntold 9".to_owned());
+        assert_eq!(after.known, [7, 8, 9].into());
+        assert_eq!(results, [result(8, Outcome::Done, "")]);
+    }
+}
