@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use wire::inventory::PciDevice;
 
 use super::collector::Found;
+use super::gpu;
 use crate::tree::Tree;
 
 pub(super) const DEVICES: &str = "/sys/bus/pci/devices";
@@ -27,6 +28,7 @@ pub(super) fn collect(tree: &Tree) -> anyhow::Result<Found> {
                 speeds.insert(address, speed);
             }
         }
+        device.gpu = gpu::read(tree, &device);
         devices.push(device);
     }
     Ok(Found::new(|stable, volatile| {
