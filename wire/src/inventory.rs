@@ -344,6 +344,20 @@ parts! {
         max_link_width: Option<u32>,
         /// Highest speed possible in MT/s.
         max_link_mts: Option<u32>,
+        /// What only display and compute controllers have.
+        gpu: Option<Gpu>,
+    }
+
+    /// Display or compute controller (PCI class 03 or 12).
+    Gpu {
+        /// Memory windows (BARs) in bytes, in the order of their registers.
+        windows_bytes: Vec<u64>,
+        /// Version of the video BIOS, where the driver says so.
+        vbios: Option<String>,
+        /// Serial number of the card, where the driver says so.
+        serial: Option<String>,
+        /// The chip's own number, where the driver says so: a UUID, or 16 hex digits.
+        unique_id: Option<String>,
     }
 
     /// USB device.

@@ -73,6 +73,6 @@ fn the_digest_of_the_golden_inventory_stays() {
     let inventory: Inventory = request.inventory.unwrap();
     assert_eq!(
         wire::digest::stable(&inventory.stable),
-        "7d838c11b420f1b8f34f8d28954af3dfc6d5f9f4d0a2ec78292be185526657b0"
+        "e63841e1a9bd78fbbde9f4559d94ed4bc4e1fcd9f218b105a476d91f275396fc"
     );
 }

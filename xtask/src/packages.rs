@@ -64,6 +64,8 @@ const PACKAGES: &[Package] = &[
     Package { name: "facter", proof: "facter", why: "a second opinion on facts", jobs: COMPARED },
     Package { name: "lshw", proof: "lshw", why: "a second opinion on hardware", jobs: COMPARED },
     Package { name: "dmidecode", proof: "dmidecode", why: "a second opinion on firmware tables", jobs: TESTS },
+    Package { name: "pciutils", proof: "lspci", why: "a second opinion on PCI functions", jobs: TESTS },
+    Package { name: "ethtool", proof: "ethtool", why: "a second opinion on network ports", jobs: TESTS },
     Package { name: "advancecomp", proof: "advdef", why: "the ancestor's pipeline compresses with it", jobs: BENCH },
     Package { name: "iproute2", proof: "ip", why: "lays cables between network namespaces", jobs: TESTS },
     Package { name: "dnsmasq-base", proof: "dnsmasq", why: "DHCP and DNS server for the agent's network", jobs: TESTS },

@@ -14,6 +14,7 @@ mod dimm;
 mod disk;
 mod edac;
 mod ethtool;
+mod gpu;
 mod health;
 mod kept;
 mod memory;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use wire::inventory::PciDevice;
 
 use super::collector::Found;
+use super::gpu;
 use crate::tree::Tree;
 
 pub(super) const DEVICES: &str = "/sys/bus/pci/devices";
@@ -27,6 +28,7 @@ pub(super) fn collect(tree: &Tree) -> anyhow::Result<Found> {
                 speeds.insert(address, speed);
             }
         }
+        device.gpu = gpu::read(tree, &device);
         devices.push(device);
     }
     Ok(Found::new(|stable, volatile| {
@@ -61,8 +63,41 @@ fn transfers(speed: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use wire::inventory::{Stable, Volatile};
 
+    use super::gpu::tests::device;
     use super::*;
+
+    #[test]
+    fn links_and_nodes_of_functions() {
+        let dir = tempfile::tempdir().unwrap();
+        let slower = [
+            ("revision", "0xa1\n"),
+            ("numa_node", "1\n"),
+            ("current_link_width", "8\n"),
+            ("max_link_width", "16\n"),
+            ("current_link_speed", "8.0 GT/s PCIe\n"),
+            ("max_link_speed", "16.0 GT/s PCIe\n"),
+        ];
+        device(dir.path(), "0000:3b:00.0", "30200", &slower);
+        device(dir.path(), "0000:3c:00.0", "20000", &[("numa_node", "-1\n"), ("max_link_width", "0\n")]);
+        let (mut stable, mut volatile) = (Stable::default(), Volatile::default());
+        collect(&Tree::at(dir.path())).unwrap().put(&mut stable, &mut volatile);
+        let card = PciDevice {
+            address: "0000:3b:00.0".to_owned(),
+            id: "1002:738c".to_owned(),
+            class: "030200".to_owned(),
+            revision: Some("a1".to_owned()),
+            numa: Some(1),
+            link_width: Some(8),
+            max_link_width: Some(16),
+            max_link_mts: Some(16_000),
+            ..PciDevice::default()
+        };
+        assert_eq!(stable.pci[0], card);
+        assert_eq!((stable.pci[1].numa, stable.pci[1].max_link_width), (None, None));
+        assert_eq!(volatile.pci_link_mts, BTreeMap::from([("0000:3b:00.0".to_owned(), 8000)]));
+    }
 
     #[test]
     fn identity_from_uevent() {

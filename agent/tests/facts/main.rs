@@ -124,6 +124,47 @@ fn agrees_with_ip() {
 }
 
 #[test]
+fn agrees_with_ethtool() {
+    let ours = agent(&["facts"]);
+    let nics = ours["stable"]["nics"].as_array().cloned().unwrap_or_default();
+    for nic in &nics {
+        let name = ours["volatile"]["names"][nic["key"].as_str().unwrap()].as_str().unwrap();
+        let Some(driver) = text(&["ethtool", "-i", name]) else { return skip("ethtool") };
+        let field = |key: &str| driver.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
+        assert_eq!(nic["driver"].as_str(), field("driver"), "{name}");
+        let firmware = field("firmware-version").map(str::trim).filter(|version| !["", "N/A"].contains(version));
+        assert_eq!(nic["firmware"].as_str(), firmware, "{name}");
+        let permanent = text(&["ethtool", "-P", name]).unwrap_or_default();
+        let permanent = permanent.trim().trim_start_matches("Permanent address: ");
+        if !["", "not set", "00:00:00:00:00:00"].contains(&permanent) {
+            assert_eq!(nic["mac"], permanent, "{name}");
+        }
+    }
+}
+
+#[test]
+fn agrees_with_lspci() {
+    let Some(theirs) = text(&["lspci", "-D", "-n", "-vmm", "-k"]) else { return skip("lspci") };
+    let ours = agent(&["facts"])["stable"]["pci"].as_array().cloned().unwrap_or_default();
+    let of_theirs: Vec<_> = theirs.split("\n\n").filter(|device| !device.trim().is_empty()).collect();
+    assert_eq!(ours.len(), of_theirs.len());
+    for device in of_theirs {
+        let field = |key: &str| device.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(":\t"));
+        let pair = |one: &str, other: &str| Some(format!("{}:{}", field(one)?, field(other)?));
+        let address = field("Slot").unwrap();
+        let of_ours = ours.iter().find(|d| d["address"] == address).unwrap_or_else(|| panic!("we have no {address}"));
+        let text = |key: &str| of_ours[key].as_str().map(str::to_owned);
+        assert_eq!(text("id"), pair("Vendor", "Device"), "{address}");
+        assert_eq!(text("subsystem"), pair("SVendor", "SDevice"), "{address}");
+        // The last two digits of ours are the programming interface.
+        assert_eq!(text("class").map(|class| class[..4].to_owned()).as_deref(), field("Class"), "{address}");
+        assert_eq!(text("revision").unwrap_or_default(), field("Rev").unwrap_or("00"), "{address}");
+        assert_eq!(text("driver").as_deref(), field("Driver"), "{address}");
+        assert_eq!(of_ours["numa"].as_u64(), field("NUMANode").and_then(|node| node.parse().ok()), "{address}");
+    }
+}
+
+#[test]
 fn agrees_with_dmidecode() {
     let Some(product) = text(&["dmidecode", "-s", "system-product-name"]) else { return skip("dmidecode") };
     let ours = agent(&["facts"])["stable"].clone();

@@ -1,13 +1,22 @@
 //! PCI functions, with the names of the PCI ID Repository.
 
 use pci_ids::{Device, FromId as _, Subclass, Vendor};
-use wire::inventory::{PciDevice, Stable, Volatile};
+use wire::inventory::{Gpu, PciDevice, Stable, Volatile};
 
-use crate::describe::{Column, Section, code, join, text, word};
+use crate::describe::{Column, Section, code, join, labelled, text, word};
+use crate::human;
 
 /// Columns of [`pci`].
-const PCI: [Column; 7] =
-    [code("PCI"), text("What"), text("Kind"), code("Id"), text("Driver"), text("Lanes"), text("NUMA node")];
+const PCI: [Column; 8] = [
+    code("PCI"),
+    text("What"),
+    text("Kind"),
+    code("Id"),
+    text("Driver"),
+    text("Lanes"),
+    text("NUMA node"),
+    code("GPU").detail(),
+];
 
 /// PCI functions. Bridges that only connect others are left out.
 pub(super) fn pci(stable: &Stable, volatile: &Volatile) -> Section {
@@ -25,6 +34,7 @@ pub(super) fn pci(stable: &Stable, volatile: &Volatile) -> Section {
             word(d.driver.as_ref()),
             join(&[lanes.as_ref(), speed.as_ref()]),
             d.numa.map(|n| n.to_string()).unwrap_or_default(),
+            d.gpu.as_ref().map(gpu).unwrap_or_default(),
         ]
     };
     let shown = stable.pci.iter().filter(|d| !d.class.starts_with("06"));
@@ -36,6 +46,14 @@ pub(super) fn pci(stable: &Stable, volatile: &Volatile) -> Section {
         rows: shown.map(cells).collect(),
         detail: true,
     }
+}
+
+/// What a display or compute controller's driver says of it, and the size of its largest memory window.
+fn gpu(gpu: &Gpu) -> String {
+    let window = gpu.windows_bytes.iter().max().map(|bytes| format!("window {}", human::memory(*bytes)));
+    let parts = [("VBIOS", &gpu.vbios), ("serial", &gpu.serial), ("id", &gpu.unique_id)];
+    let [vbios, serial, id] = parts.map(|(label, value)| labelled(label, value.as_ref()));
+    join(&[vbios.as_ref(), serial.as_ref(), id.as_ref(), window.as_ref()])
 }
 
 /// Name of `8086:1572`; where only the maker is known, its name.
@@ -70,6 +88,19 @@ mod tests {
         for nothing in ["", "02", "0", "zz0000", "ff", "é00000"] {
             assert_eq!(class(nothing), None, "{nothing}");
         }
+    }
+
+    #[test]
+    fn a_gpu_in_a_few_words() {
+        let text = |text: &str| Some(text.to_owned());
+        let all = Gpu {
+            windows_bytes: vec![32 << 30, 2 << 20],
+            vbios: text("90.04.38.00.03"),
+            serial: text("692231000131"),
+            unique_id: text("18ba41c2d3e4f506"),
+        };
+        assert_eq!(gpu(&all), "VBIOS 90.04.38.00.03, serial 692231000131, id 18ba41c2d3e4f506, window 32 GiB");
+        assert_eq!(gpu(&Gpu::default()), "");
     }
 
     proptest::proptest! {

@@ -33,8 +33,8 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::super::recorded;
     use super::super::smbios::tests::structure;
+    use super::super::{gpu, recorded};
     use super::*;
 
     /// A recording of a recording.
@@ -120,6 +120,26 @@ mod tests {
 
     fn read(root: &Path, path: &str) -> Vec<u8> {
         fs::read(root.join(path.trim_start_matches('/'))).unwrap()
+    }
+
+    #[test]
+    fn numbers_of_display_controllers_are_hidden() {
+        let card = "/sys/bus/pci/devices/0000:03:00.0";
+        let (serial, id, vbios) =
+            (format!("{card}/serial_number"), format!("{card}/unique_id"), format!("{card}/vbios_version"));
+        let nvidia = "/proc/driver/nvidia/gpus/0000:04:00.0/information";
+        let root = recorded(&[
+            (&serial, b"692231000131\n"),
+            (&id, b"18ba41c2d3e4f506\n"),
+            (&vbios, b"113-D3431500-100\n"),
+            (nvidia, gpu::tests::INFORMATION.as_bytes()),
+        ]);
+        assert_eq!(read(root.path(), &vbios), b"113-D3431500-100\n");
+        let text = |path: &str| String::from_utf8(read(root.path(), path)).unwrap();
+        let (serial, id, uuid) = (text(&serial), text(&id), gpu::uuid(&text(nvidia)).unwrap());
+        assert!(serial.len() == 13 && serial != "692231000131\n", "{serial}");
+        assert!(id.len() == 17 && id != "18ba41c2d3e4f506\n", "{id}");
+        assert!(uuid.len() == 40 && uuid.starts_with("GPU-") && !uuid.contains("5a6b7c8d"), "{uuid}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ const KERNEL_LINE: &str = "BOOTIF=";
 const SMBIOS: &str = "DMI";
 
 /// Folders and what is recorded of them; `*` stands for any letters within a name.
-const FILES: [(&str, &[&str]); 26] = [
+const FILES: [(&str, &[&str]); 28] = [
     ("/proc", &["cpuinfo", "meminfo", "loadavg", "cmdline"]),
     ("/proc/sys/kernel", &["osrelease", "arch"]),
     ("/proc/xen", &["capabilities"]),
@@ -35,6 +35,8 @@ const FILES: [(&str, &[&str]); 26] = [
         "/sys/bus/pci/devices/*",
         &["acpi_index", "index", "label", "current_link_*", "max_link_*", "driver", "subsystem"],
     ),
+    ("/sys/bus/pci/devices/*", &["resource", "vbios_version", "serial_number", "unique_id"]),
+    ("/proc/driver/nvidia/gpus/*", &["information"]),
     ("/sys/bus/pci/devices/*/ata*/ata_port/*", &["port_no"]),
     (
         "/sys/bus/usb/devices/*",

@@ -1,12 +1,12 @@
-//! Which values of a recording tell whose machine it is: serial numbers, UUIDs, asset tags, MACs, WWNs and InfiniBand's
-//! port numbers.
+//! Which values of a recording tell whose machine it is: serial numbers, UUIDs, asset tags, MACs, WWNs, InfiniBand's
+//! port numbers and numbers of display controllers.
 
 use std::sync::LazyLock;
 
 use regex_lite::Regex;
 use smbioslib::SMBiosData;
 
-use super::super::vpd;
+use super::super::{gpu, vpd};
 use super::entry::Entry;
 use super::mask::Mask;
 
@@ -69,7 +69,11 @@ pub(super) fn find(entries: &[Entry], mask: &mut Mask) {
                 of_the_port.iter().for_each(|mac| mask.hide_number(mac, MAKER_OF_A_MAC));
             }
             "serial" if is_on_path(text.trim(), entry) => {}
-            "serial" => mask.hide(&text),
+            "serial" | "serial_number" | "unique_id" => mask.hide(&text),
+            "information" => {
+                let uuid = gpu::uuid(&text);
+                uuid.iter().for_each(|uuid| number(uuid.trim_start_matches("GPU-"), 0, mask));
+            }
             _ if TAGS.contains(&name) => mask.hide_tag(&text),
             _ => {}
         }
