@@ -255,6 +255,11 @@ pub(crate) const LIGHT_SLICE: Duration = Duration::from_secs(2);
 pub(crate) const LIGHT_MARGIN: Duration = Duration::from_secs(15);
 /// How often a light that blinks is looked after.
 pub(crate) const LIGHT_LOOK: Duration = Duration::from_millis(500);
+/// The lock of the site's facts is tried so often, [`CHECKIN_LOOK`] apart, before it counts as another's.
+pub(crate) const FACT_LOCK_TRIES: u32 = 10;
+/// How long a check-in that was started again leaves a server with what it was told before, where something that was read
+/// then cannot be read now.
+pub(crate) const FORMER_HOLD: Duration = Duration::from_secs(600);
 /// How often a running collection of facts is looked at: it usually takes some ten milliseconds.
 pub(crate) const CHECKIN_LOOK: Duration = Duration::from_millis(5);
 /// Used when a DHCP server grants a lease without an end, as some do against the standard.

@@ -122,7 +122,8 @@ impl Unit {
 
     /// What an earlier run of this unit told this server, where that is better than what this one can tell yet.
     fn held_back(&mut self, hint: &ServerHint, view: &View) -> Option<Former> {
-        let former = self.former.take_if(|former| former.server == hint.url)?;
+        let is_over = Instant::now() >= self.former_end;
+        let former = self.former.take_if(|former| is_over || former.server == hint.url).filter(|_| !is_over)?;
         let lacking = former.lacks(&view.inventory)?;
         self.outbox.problems([lacking]);
         self.former = Some(former.clone());

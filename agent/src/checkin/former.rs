@@ -52,13 +52,17 @@ impl Former {
         file::replace(&Path::new(RUN_DIR).join(FILE), self.text().as_bytes(), 0o600)
     }
 
-    /// This server has this now.
-    pub(super) fn of(server: &str, view: &View) -> Self {
+    /// This server has this now. What was read once in this boot, as `before` says, stays so.
+    pub(super) fn of(server: &str, view: &View, before: Option<&Self>) -> Self {
+        let mut unread = unread(&view.inventory).unwrap_or_default();
+        if let Some(before) = before.filter(|before| before.server == server) {
+            unread.retain(|name| before.unread.contains(name));
+        }
         Self {
             server: server.to_owned(),
             hw_id: wire::facts::hw_id(&view.inventory.stable),
             digest: view.digest.clone(),
-            unread: unread(&view.inventory).unwrap_or_default(),
+            unread,
         }
     }
 
@@ -94,13 +98,19 @@ mod tests {
 
     #[test]
     fn what_was_read_before_is_lacking_until_it_is_read_again() {
-        let former = Former::of("http://s", &view(&["bmc"]));
+        let former = Former::of("http://s", &view(&["bmc"]), None);
         let lacks = |view: &View| former.lacks(&view.inventory).map(|problem| problem.error);
         assert_eq!(Former::parse(&former.text()), Some(former.clone()));
         assert_eq!((Former::parse("http://s\n"), Former::parse("")), (None, None));
         assert_eq!(lacks(&view(&[])), None);
         assert_eq!(lacks(&view(&["bmc"])), None, "it could not be read before either");
         assert!(lacks(&view(&["bmc", "disks", "tpm"])).unwrap().contains("disks, tpm"));
+        let later = |server| Former::of(server, &view(&["bmc", "tpm"]), Some(&former)).unread;
+        assert_eq!(
+            (later("http://s").len(), later("http://other").len()),
+            (1, 2),
+            "the TPM was read by this server's word"
+        );
         assert!(lacks(&View::default()).unwrap().contains("whole inventory"), "a collection that hangs as a whole");
     }
 }

@@ -36,7 +36,7 @@ use wire::checkin::CheckinReply;
 use wire::error::Problem;
 
 use crate::init::client::{self, Request};
-use crate::limits::{CHECKIN_GAP, CHECKIN_START};
+use crate::limits::{CHECKIN_GAP, CHECKIN_START, FORMER_HOLD};
 use crate::random::random;
 use crate::settings::Settings;
 use crate::state::{Checkin, Extensions, Published as _, RUN_DIR, ServerHint, uptime};
@@ -85,8 +85,10 @@ struct Unit {
     gatherer: Gatherer,
     route: Route,
     ledger: Ledger,
-    /// What the server has of an earlier run, until this one has read as much.
+    /// What the server has of an earlier run, until this one has read as much, or has tried for long.
     former: Option<Former>,
+    /// When that is.
+    former_end: Instant,
     /// What is kept for a later run.
     kept: Option<Former>,
     outbox: Outbox,
@@ -126,14 +128,16 @@ impl Unit {
         let (orders, results) = Orders::load();
         let mut outbox = Outbox::default();
         outbox.results(results);
+        let former = Former::load();
         Ok(Self {
             transport: Transport::new(settings.site.ca_pem.as_deref(), Timeouts::default()),
             watch: Watch::new(dir)?,
             gatherer: Gatherer::new(|| facts::collect(&Tree::live(), facts::Asker::Checkin)),
             route: Route::default(),
             ledger: Ledger::default(),
-            former: Former::load(),
-            kept: None,
+            kept: former.clone(),
+            former,
+            former_end: Instant::now() + FORMER_HOLD,
             outbox,
             lost: None,
             orders,
@@ -268,6 +272,7 @@ impl Unit {
         self.keep(hint, view, reply, repeated);
         let effects = reply::effects(reply, &self.orders.known, parts.facts && parts.inventory);
         if !repeated {
+            self.orders.forget_but(&reply.commands, &self.outbox.pending().results);
             // The answer to a repeated request is the first one's, and so is its clock.
             self.compare_clocks(reply);
         }
@@ -288,7 +293,7 @@ impl Unit {
         if reply.send_inventory != Some(false) {
             self.former.take_if(|_| is_held_back);
         } else if !is_held_back && !repeated {
-            let now = Some(Former::of(&hint.url, view));
+            let now = Some(Former::of(&hint.url, view, self.kept.as_ref()));
             if now != self.kept {
                 if let Some(Err(why)) = now.as_ref().map(Former::keep) {
                     tracing::warn!("{why:#}");
@@ -308,6 +313,7 @@ impl Unit {
         self.outbox.problems(problems);
         if send_all {
             self.ledger.forget();
+            self.former = None;
         }
         if let Some(power) = power {
             // A command is acknowledged first; the action has no acknowledgement.

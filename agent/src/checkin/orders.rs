@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use wire::checkin::{CommandResult, Outcome};
+use wire::checkin::{Command, CommandResult, Outcome};
 
 use super::jobs::{Job, failed};
 use crate::file;
@@ -77,8 +77,18 @@ impl Orders {
         }
         if let Err(why) = file::replace(&Path::new(RUN_DIR).join(FILE), now.as_bytes(), 0o600) {
             tracing::warn!("commands may be carried out again, should this unit end now: {why:#}");
+            return;
         }
         self.kept = now;
+    }
+
+    /// Of what has ended and was told only what the server still lists is kept: where its database was made anew, or is of
+    /// before, it gives the same ids out again.
+    pub(super) fn forget_but(&mut self, listed: &[Command], pending: &[CommandResult]) {
+        let begun = &self.begun;
+        self.known.retain(|id| {
+            begun.contains(id) || listed.iter().any(|c| c.id == *id) || pending.iter().any(|r| r.id == *id)
+        });
     }
 
     fn now(&mut self, results: &[CommandResult]) -> String {
@@ -126,6 +136,17 @@ mod tests {
         orders.now(&[result(1, Outcome::Done, "")]);
         let (after, results) = Orders::of(orders.now(&[]));
         assert_eq!((after.known, results), ([1].into(), Vec::new()));
+    }
+
+    #[test]
+    fn what_the_server_lists_no_more_is_forgotten_once_it_was_told() {
+        let mut orders = Orders::default();
+        orders.begin(&[job(1), job(2), job(3), job(4)], &[]);
+        let listed: Command = serde_json::from_str(r#"{"id":3,"kind":"doctor"}"#).unwrap();
+        let waits = result(2, Outcome::Done, "");
+        orders.now(&[waits.clone(), result(3, Outcome::Done, ""), result(4, Outcome::Done, "")]);
+        orders.forget_but(&[listed], &[waits]);
+        assert_eq!(orders.known, [1, 2, 3].into(), "1 goes on, 2 is to be told, 3 is still listed");
     }
 
     #[test]

@@ -83,10 +83,17 @@ async fn keep_file(state: State, keep: Keep, received: Received) -> Result<(), F
     Ok(kept??)
 }
 
-/// Removes the files of bundles that are not kept any more.
+/// Removes the files of bundles that are not kept any more, to the end also where the client goes away meanwhile: nobody may
+/// save one in between.
 pub async fn tidy(state: &State) {
-    let _turn = state.bundles.turn().await;
-    remove_old(state).await;
+    let state = state.clone();
+    let tidied = tokio::spawn(async move {
+        let _turn = state.bundles.turn().await;
+        remove_old(&state).await;
+    });
+    if let Err(error) = tidied.await {
+        tracing::warn!("old bundles stay: {error:#}");
+    }
 }
 
 /// The same for who has the turn. One that stays is no harm, and goes with the next.

@@ -95,7 +95,7 @@ pub async fn carry_out(state: &State, operation: Operation, dry_run: bool) -> Re
     if is_for_all {
         state.waits.wake_all();
     }
-    for node in done.node.into_iter().chain(done.other) {
+    for node in [done.node, done.other, done.ended].into_iter().flatten() {
         state.waits.wake(node);
     }
     Ok(done)

@@ -232,6 +232,8 @@ pub struct Done {
     pub node: Option<i64>,
     /// Another one whose log tells it too.
     pub other: Option<i64>,
+    /// One that ended in it, whose machine may wait to be told something.
+    pub ended: Option<i64>,
     /// What was done.
     pub result: String,
     /// How it can be taken back.
@@ -244,7 +246,8 @@ pub struct Done {
 
 impl Done {
     fn new(node: impl Into<Option<i64>>, result: impl Into<String>) -> Self {
-        Self { node: node.into(), other: None, result: result.into(), undo: None, back: None, event: None }
+        let (node, result) = (node.into(), result.into());
+        Self { node, other: None, ended: None, result, undo: None, back: None, event: None }
     }
 
     /// It is about this node as well.

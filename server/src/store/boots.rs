@@ -62,10 +62,10 @@ impl Boot {
         Ok(sqlx::query_scalar(select).bind(node).bind(since).fetch_one(db).await?)
     }
 
-    /// When its kernel started, in milliseconds since 1970 by this server's clock.
+    /// When its kernel started, in milliseconds since 1970 by this server's clock, as far as its own word for that is right.
     #[must_use]
     pub fn started(&self) -> i64 {
-        self.last_seen - 1000 * self.uptime_s.unwrap_or(0)
+        self.last_seen.saturating_sub(self.uptime_s.unwrap_or(0).saturating_mul(1000))
     }
 
     /// From now on this boot is that node, and speaks for it.
@@ -93,5 +93,26 @@ impl Boot {
         let upsert = upsert.bind(&self.boot_id).bind(self.node).bind(&self.key).bind(self.seq).bind(&self.body);
         upsert.bind(&self.reply).bind(self.uptime_s).bind(self.last_seen).execute(db).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absurd_uptime_is_a_very_old_boot() {
+        let boot = |uptime_s| Boot {
+            boot_id: String::new(),
+            node: None,
+            key: None,
+            seq: 0,
+            body: String::new(),
+            reply: String::new(),
+            uptime_s: Some(uptime_s),
+            last_seen: 1000,
+        };
+        assert_eq!(boot(1).started(), 0);
+        assert!(boot(i64::MAX).started() < boot(1_000_000).started());
     }
 }

@@ -58,6 +58,16 @@ pub async fn set_sent(db: &mut SqliteConnection, id: i64, at: i64, boot_id: &str
     Ok(())
 }
 
+/// Commands that went out to a boot of another machine have not reached the node.
+///
+/// # Errors
+/// When the database fails.
+pub async fn take_back(db: &mut SqliteConnection, node: i64, boot_id: &str) -> anyhow::Result<()> {
+    let update = "UPDATE commands SET sent = NULL, boot_id = NULL WHERE node = ?1 AND boot_id = ?2";
+    sqlx::query(update).bind(node).bind(boot_id).execute(db).await?;
+    Ok(())
+}
+
 /// Ends a command.
 ///
 /// # Errors

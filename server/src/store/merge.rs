@@ -16,7 +16,13 @@ struct Snapshot {
     dhcp_mac: Option<String>,
     installed: Option<String>,
     claims: Vec<Claim>,
+    /// The newest boots of its machine, which may still run.
+    #[serde(default)]
+    boots: Vec<String>,
 }
+
+/// So many of them are kept.
+const BOOTS_KEPT: i64 = 16;
 
 /// Merges node `from` into node `into`: claims, log, reports, bundles, boots and aliases go over. What it has left then, such as
 /// commands that wait, goes with it.
@@ -38,7 +44,9 @@ pub async fn merge(
     let values = claims::of_node(&mut *db, from).await?.into_iter().filter(|c| c.state != "former");
     let claims = values.map(|c| Claim { key: Key { kind: c.kind, value: c.value }, matching: c.matching }).collect();
     let (dhcp_mac, installed) = (loser.dhcp_mac.clone(), loser.installed.clone());
-    let snapshot = Snapshot { hw_info: loser.hw_info()?, dhcp_mac, installed, claims };
+    let boots = sqlx::query_scalar("SELECT boot_id FROM boots WHERE node = ?1 ORDER BY last_seen DESC LIMIT ?2");
+    let boots = boots.bind(from).bind(BOOTS_KEPT).fetch_all(&mut *db).await?;
+    let snapshot = Snapshot { hw_info: loser.hw_info()?, dhcp_mac, installed, claims, boots };
     // What only the loser knew of is kept, such as an asset tag that iPXE sent.
     let info: HwInfo = loser.hw_info()?.overlaid(&survivor.hw_info()?);
     nodes::set_hardware(&mut *db, into, &info, loser.dhcp_mac.as_deref().filter(|_| survivor.dhcp_mac.is_none()))
@@ -82,8 +90,8 @@ pub async fn merged_at(db: &SqlitePool, alias: i64) -> anyhow::Result<Option<i64
     Ok(select.bind(alias).fetch_optional(db).await?)
 }
 
-/// Makes the alias a node again, with its hardware of then; log and reports stay where they are. Gives its id and that of
-/// the node that it was merged into, or nothing when it is no alias.
+/// Makes the alias a node again, with its hardware of then, and a machine that runs since is that node again; log and reports
+/// stay where they are. Gives its id and that of the node that it was merged into, or nothing when it is no alias.
 ///
 /// # Errors
 /// When the database fails.
@@ -94,7 +102,7 @@ pub async fn split(db: &mut SqliteConnection, at: i64, alias: i64) -> anyhow::Re
             .fetch_optional(&mut *db)
             .await?;
     let Some((node, decision, snapshot)) = row else { return Ok(None) };
-    let Snapshot { hw_info, dhcp_mac, installed, claims } = serde_json::from_str(&snapshot)?;
+    let Snapshot { hw_info, dhcp_mac, installed, claims, boots } = serde_json::from_str(&snapshot)?;
     sqlx::query(
         "INSERT INTO nodes (id, first_seen, hw_info, dhcp_mac, installed, installed_at, decision)
          VALUES (?1, ?2, ?3, ?4, ?5, CASE WHEN ?5 IS NULL THEN NULL ELSE ?2 END, ?6)",
@@ -107,6 +115,14 @@ pub async fn split(db: &mut SqliteConnection, at: i64, alias: i64) -> anyhow::Re
     .bind(decision)
     .execute(&mut *db)
     .await?;
-    claims::add(db, at, alias, &claims).await?;
+    claims::add(&mut *db, at, alias, &claims).await?;
+    // The survivor has no word of theirs any more: who speaks as it now is its own machine.
+    let boots = serde_json::to_string(&boots)?;
+    for give_back in [
+        "UPDATE boots SET node = ?1 WHERE node = ?2 AND boot_id IN (SELECT value FROM json_each(?3))",
+        "UPDATE nodes SET boot_id = NULL WHERE id = ?2 AND boot_id IN (SELECT value FROM json_each(?3))",
+    ] {
+        sqlx::query(give_back).bind(alias).bind(node).bind(&boots).execute(&mut *db).await?;
+    }
     Ok(Some((alias, node)))
 }

@@ -210,6 +210,21 @@ async fn a_copy_is_not_held_as_another_machine_that_is_held() {
 }
 
 #[tokio::test]
+async fn what_a_copy_was_told_in_its_originals_place_is_told_the_original() {
+    let mut server = Server::start().await;
+    let it = machine(1, &[A]);
+    let mut original = server.boot("original", 0);
+    is(&server.report(&mut original, 10, &it).await, 1, NodeState::Normal);
+    let mut copy = server.boot("copy", 30);
+    is(&server.report(&mut copy, 5, &it).await, 1, NodeState::Normal);
+    server.operator(Operation::RebootNode { name: "node1".to_owned() }).await;
+    assert_eq!(server.report(&mut copy, 5, &it).await.commands.len(), 1, "nobody can know yet");
+    let reply = server.report(&mut original, 5, &it).await;
+    is(&reply, 1, NodeState::Normal);
+    assert_eq!(reply.commands.len(), 1, "{reply:?}");
+}
+
+#[tokio::test]
 async fn nobody_makes_the_ports_of_a_machine_foreign_by_saying_so() {
     let mut server = Server::start().await;
     is(&server.once("first", 10, &machine(1, &[A])).await, 1, NodeState::Normal);

@@ -299,6 +299,27 @@ async fn a_merge_by_hand_can_be_taken_back() {
 }
 
 #[tokio::test]
+async fn machines_that_run_are_two_again_after_a_merge_by_mistake() {
+    let server = Server::start("");
+    let (mut one, mut two) = (Boot::new(1), Boot::new(2));
+    let (of_one, of_two) = (report(&machine(1, &[A])), report(&machine(2, &[B])));
+    assert_eq!((id(&one.send(&server, &of_one).await), id(&two.send(&server, &of_two).await)), (1, 2));
+    said(&server, &["conflicts", "merge", "node2", "node1"]);
+    said(&server, &["conflicts", "split", "node2"]);
+    said(&server, &["nodes", "reboot", "node1"]);
+    for _ in 0..2 {
+        let answers = (two.send(&server, &of_two).await, one.send(&server, &of_one).await);
+        assert_eq!((id(&answers.0), id(&answers.1)), (2, 1), "{answers:?}");
+        assert_eq!(answers.0.1.get("commands"), None, "node1's is not for node2: {answers:?}");
+    }
+    assert_eq!(server.count().await, 2);
+    assert_eq!(
+        (server.node(1).await["identity"]["state"].clone(), server.hw_info(2).await["mac"].clone()),
+        (json!("normal"), json!([B]))
+    );
+}
+
+#[tokio::test]
 async fn a_machine_that_runs_is_merged_by_hand_into_the_node_that_it_was() {
     let server = Server::start("");
     assert_eq!(id(&Boot::new(1).send(&server, &report(&machine(1, &[A]))).await), 1);

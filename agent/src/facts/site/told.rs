@@ -13,7 +13,7 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 
 use super::program::Said;
-use crate::limits::{CHECKIN_LOOK, FACT_PROGRAM_OLD};
+use crate::limits::{CHECKIN_LOOK, FACT_LOCK_TRIES, FACT_PROGRAM_OLD};
 use crate::state::{Published, RUN_DIR};
 
 /// The lock's file.
@@ -21,8 +21,6 @@ const LOCK: &str = "facts.lock";
 /// What is wrong when another has it for longer than a moment.
 const HANGS: &str = "a former process of the unit checkin has it and does not end; this one goes on without; \
                      see the kernel's log for hardware that does not answer";
-/// It is tried so often before it counts as another's.
-const LOCK_TRIES: u32 = 10;
 
 /// What the programs said last. Written by `checkin`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -56,7 +54,7 @@ pub(super) fn hold() -> bool {
     let is_new = writer.is_none();
     let Writer { lock, trouble, .. } = writer.get_or_insert_default();
     if lock.is_none() {
-        let taken = patiently(Path::new(RUN_DIR));
+        let taken = patiently(Path::new(RUN_DIR), FACT_LOCK_TRIES);
         let before = trouble.take();
         *trouble = taken.as_ref().err().map(|why| match why {
             TryLockError::WouldBlock => HANGS.to_owned(),
@@ -95,9 +93,9 @@ pub(super) fn publish(told: impl FnOnce() -> Told) {
     }
 }
 
-/// Takes the lock. Whoever looks has it for a moment.
-fn patiently(folder: &Path) -> Result<File, TryLockError> {
-    for _ in 1..LOCK_TRIES {
+/// Takes the lock, at so many tries. Whoever looks has it for a moment.
+fn patiently(folder: &Path, tries: u32) -> Result<File, TryLockError> {
+    for _ in 1..tries {
         match take(folder) {
             Err(TryLockError::WouldBlock) => thread::sleep(CHECKIN_LOOK),
             taken => return taken,
@@ -160,13 +158,13 @@ mod tests {
         assert!(matches!(take(dir.path()), Err(TryLockError::WouldBlock)), "one at a time");
         drop(lock);
         assert!(!is_taken(dir.path()), "its file stays, and says nothing");
-        let lock = patiently(dir.path()).unwrap();
-        assert!(matches!(patiently(dir.path()), Err(TryLockError::WouldBlock)), "a predecessor that hangs");
+        let lock = patiently(dir.path(), 1).unwrap();
+        assert!(matches!(patiently(dir.path(), 2), Err(TryLockError::WouldBlock)), "a predecessor that hangs");
         let looker = thread::spawn(move || {
             thread::sleep(CHECKIN_LOOK * 2);
             drop(lock);
         });
-        patiently(dir.path()).unwrap();
+        patiently(dir.path(), 10_000).unwrap();
         looker.join().unwrap();
         assert!(matches!(take(&dir.path().join("none")), Err(TryLockError::Error(_))));
     }

@@ -32,6 +32,7 @@ impl Operate {
         let (from, into) = (nodes::name(loser.id), nodes::name(survivor.id));
         let done =
             Done::new(survivor.id, format!("{from} is {into}; `mk-server conflicts split {from}` takes it back"));
+        let done = Done { ended: Some(loser.id), ..done };
         Ok(Ok(done.taken_back_by(Remedy::Split { node: from })))
     }
 
