@@ -91,6 +91,21 @@ fn is_of_another_boot(waiting: &Waiting, boot_id: Option<&str>) -> bool {
     is_for_one && waiting.sent.is_some() && waiting.boot_id.as_deref() != boot_id
 }
 
+/// What went out to this boot alone, which has turned out to be another machine's, has not reached the node. Other kinds go out
+/// again by themselves, and the node's own boot may have been told them before.
+///
+/// # Errors
+/// When the database fails.
+pub async fn take_back(db: &mut SqliteConnection, node: i64, boot_id: &str) -> anyhow::Result<()> {
+    for waiting in commands::of_node(&mut *db, node).await? {
+        let is_for_one = Kind::of_word(&waiting.kind).is_some_and(Kind::is_for_one_boot);
+        if is_for_one && waiting.boot_id.as_deref() == Some(boot_id) {
+            commands::set_unsent(&mut *db, waiting.id).await?;
+        }
+    }
+    Ok(())
+}
+
 fn is_bad(outcome: Outcome) -> bool {
     !matches!(outcome, Outcome::Accepted | Outcome::Done)
 }

@@ -8,10 +8,10 @@ use wire::checkin::NodeState;
 use crate::identity::comparison::Comparison;
 use crate::identity::decide::{Decision, Verdict};
 use crate::identity::keys::{Claim, Key};
-use crate::registry::{Refusal, reason};
+use crate::registry::{Refusal, queue, reason};
 use crate::store::boots::Boot;
 use crate::store::nodes::{self, Node};
-use crate::store::{candidates, claims, commands, history};
+use crate::store::{candidates, claims, history};
 
 /// Row 12: `boot` is known as a node for which another boot has spoken since. A machine that rebooted is silent for ever,
 /// so these are two. The one that started later is held, as a node of its own. Gives the node that `boot` is from now on.
@@ -31,7 +31,7 @@ pub async fn overtaken(db: &mut SqliteConnection, now: i64, boot: &Boot) -> anyh
     };
     nodes::set_state(&mut *db, held, NodeState::Held, Some(&reason::two_machines(node)), &decision).await?;
     Boot::assign(&mut *db, &newcomer.boot_id, held).await?;
-    commands::take_back(&mut *db, node, &newcomer.boot_id).await?;
+    queue::take_back(&mut *db, node, &newcomer.boot_id).await?;
     let entry = json!({
         "event": "two-machines", "node": nodes::name(node), "held": nodes::name(held), "decision": decision,
         "boot_ids": [boot.boot_id, other.boot_id], "started": [boot.started(), other.started()],

@@ -58,13 +58,13 @@ pub async fn set_sent(db: &mut SqliteConnection, id: i64, at: i64, boot_id: &str
     Ok(())
 }
 
-/// Commands that went out to a boot of another machine have not reached the node.
+/// A command has not reached its node yet.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn take_back(db: &mut SqliteConnection, node: i64, boot_id: &str) -> anyhow::Result<()> {
-    let update = "UPDATE commands SET sent = NULL, boot_id = NULL WHERE node = ?1 AND boot_id = ?2";
-    sqlx::query(update).bind(node).bind(boot_id).execute(db).await?;
+pub async fn set_unsent(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
+    let update = "UPDATE commands SET sent = NULL, boot_id = NULL WHERE id = ?1";
+    sqlx::query(update).bind(id).execute(db).await?;
     Ok(())
 }
 

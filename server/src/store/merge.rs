@@ -120,7 +120,8 @@ pub async fn split(db: &mut SqliteConnection, at: i64, alias: i64) -> anyhow::Re
     let boots = serde_json::to_string(&boots)?;
     for give_back in [
         "UPDATE boots SET node = ?1 WHERE node = ?2 AND boot_id IN (SELECT value FROM json_each(?3))",
-        "UPDATE nodes SET boot_id = NULL WHERE id = ?2 AND boot_id IN (SELECT value FROM json_each(?3))",
+        "UPDATE nodes SET boot_id = NULL, last_checkin = (SELECT max(last_seen) FROM boots WHERE node = ?2)
+         WHERE id = ?2 AND boot_id IN (SELECT value FROM json_each(?3))",
     ] {
         sqlx::query(give_back).bind(alias).bind(node).bind(&boots).execute(&mut *db).await?;
     }

@@ -11,7 +11,7 @@ use mk_server::registry::operate::{Operate, Operation, Sameness};
 use mk_server::registry::said::Said;
 use mk_server::store::Store;
 use serde_json::{Value, json};
-use wire::checkin::{CheckinReply, CheckinRequest, NodeState};
+use wire::checkin::{CheckinReply, CheckinRequest, CommandResult, NodeState, Outcome};
 use wire::inventory::{Inventory, Stable};
 
 const SECOND: i64 = 1000;
@@ -70,12 +70,24 @@ impl Server {
     }
 
     async fn say(&mut self, boot: &mut Boot, seconds: i64, stable: &Stable) -> Result<CheckinReply, Refusal> {
+        self.tell(boot, seconds, stable, Vec::new()).await
+    }
+
+    /// The same with what became of commands.
+    async fn tell(
+        &mut self,
+        boot: &mut Boot,
+        seconds: i64,
+        stable: &Stable,
+        results: Vec<CommandResult>,
+    ) -> Result<CheckinReply, Refusal> {
         self.now += seconds * SECOND;
         boot.seq += 1;
         let request = CheckinRequest {
             hw_id: "x".to_owned(),
             inventory_digest: Some(wire::digest::stable(stable)),
             inventory: Some(Inventory { stable: stable.clone(), volatile: None }),
+            results,
             boot_id: Some(boot.id.clone()),
             seq: Some(boot.seq),
             uptime_s: u64::try_from((self.now - boot.started) / SECOND).ok(),
@@ -222,6 +234,23 @@ async fn what_a_copy_was_told_in_its_originals_place_is_told_the_original() {
     let reply = server.report(&mut original, 5, &it).await;
     is(&reply, 1, NodeState::Normal);
     assert_eq!(reply.commands.len(), 1, "{reply:?}");
+}
+
+#[tokio::test]
+async fn what_the_original_was_told_before_its_copy_is_not_told_it_again() {
+    let mut server = Server::start().await;
+    let it = machine(1, &[A]);
+    let mut original = server.boot("original", 0);
+    is(&server.report(&mut original, 10, &it).await, 1, NodeState::Normal);
+    server.operator(Operation::DoctorNode { name: "node1".to_owned() }).await;
+    let told = server.report(&mut original, 5, &it).await.commands;
+    let mut copy = server.boot("copy", 30);
+    is(&server.report(&mut copy, 5, &it).await, 1, NodeState::Normal);
+    let result = CommandResult { id: told[0].id, outcome: Outcome::Done, detail: "all is well".to_owned() };
+    let reply = server.tell(&mut original, 5, &it, vec![result]).await.unwrap();
+    assert_eq!(reply.commands, [], "it has answered");
+    let log = server.log_of(1).await;
+    assert!(log.iter().any(|entry| entry["event"] == "command" && entry["outcome"] == "done"), "{log:?}");
 }
 
 #[tokio::test]

@@ -158,7 +158,7 @@ mod tests {
         assert!(matches!(take(dir.path()), Err(TryLockError::WouldBlock)), "one at a time");
         drop(lock);
         assert!(!is_taken(dir.path()), "its file stays, and says nothing");
-        let lock = patiently(dir.path(), 1).unwrap();
+        let lock = patiently(dir.path(), 10_000).unwrap();
         assert!(matches!(patiently(dir.path(), 2), Err(TryLockError::WouldBlock)), "a predecessor that hangs");
         let looker = thread::spawn(move || {
             thread::sleep(CHECKIN_LOOK * 2);
