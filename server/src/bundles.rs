@@ -2,6 +2,7 @@
 //! the database ([`crate::store::bundles`]); a bundle that it does not name is left over and goes. What else is in the folder is
 //! somebody's, and stays.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -13,8 +14,11 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Folder within the data folder.
 const FOLDER: &str = "bundles";
-/// What follows the number of the command in a file's name.
+/// What follows the number of the command and the digest in a file's name.
 const SUFFIX: &str = ".tar.gz";
+/// Digits of the digest in a file's name: a bundle that its node sends once more, with other bytes, is another file, so that
+/// none ever stands under the digest of the other.
+const DIGITS: usize = 16;
 /// What the name of a file begins with that is being written.
 const BEGUN: &str = ".tmp";
 
@@ -43,18 +47,18 @@ impl Bundles {
         Arc::clone(&self.turn).lock_owned().await
     }
 
-    /// The file of this command's bundle.
+    /// The file of this command's bundle with this SHA-256 (hex).
     #[must_use]
-    pub fn file(&self, command: i64) -> PathBuf {
-        self.folder.join(format!("{command}{SUFFIX}"))
+    pub fn file(&self, command: i64, sha256: &str) -> PathBuf {
+        self.folder.join(name(command, sha256))
     }
 
     /// Writes a bundle: beside its place, synced, then renamed into it, and that synced too.
     ///
     /// # Errors
     /// Names the file; nothing of it stays then.
-    pub fn save(&self, command: i64, bytes: &[u8]) -> anyhow::Result<()> {
-        let path = self.file(command);
+    pub fn save(&self, command: i64, sha256: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        let path = self.file(command, sha256);
         let put = || -> io::Result<()> {
             let mut file = tempfile::Builder::new().prefix(BEGUN).tempfile_in(&self.folder)?;
             file.write_all(bytes)?;
@@ -66,50 +70,44 @@ impl Bundles {
         put().with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Removes the bundles of all other commands than these, and what a killed server began.
+    /// Removes all other bundles than these, each by its command and SHA-256 (hex), and what a killed server began.
     ///
     /// # Errors
     /// Names the folder or file.
-    pub fn keep_only(&self, commands: &[i64]) -> anyhow::Result<()> {
+    pub fn keep_only(&self, known: &[(i64, String)]) -> anyhow::Result<()> {
+        let known: BTreeSet<String> = known.iter().map(|(command, sha256)| name(*command, sha256)).collect();
         let listed = || format!("cannot list {}", self.folder.display());
         for entry in fs::read_dir(&self.folder).with_context(listed)? {
             let entry = entry.with_context(listed)?;
-            let path = entry.path();
-            if self.is_over(&path, commands) && entry.file_type().with_context(listed)?.is_file() {
+            let is_over = entry.file_name().to_str().is_some_and(|name| is_ours(name) && !known.contains(name));
+            if is_over && entry.file_type().with_context(listed)?.is_file() {
+                let path = entry.path();
                 fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
             }
         }
         Ok(())
     }
+}
 
-    /// Whether a file with this name is one of ours, and of none of these commands.
-    fn is_over(&self, path: &Path, commands: &[i64]) -> bool {
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
-        match name.strip_suffix(SUFFIX).and_then(|number| number.parse().ok()) {
-            // Other ways to write a number are not ours.
-            Some(command) => self.file(command) == path && !commands.contains(&command),
-            None => name.starts_with(BEGUN),
-        }
-    }
+fn name(command: i64, sha256: &str) -> String {
+    format!("{command}-{}{SUFFIX}", sha256.get(..DIGITS).unwrap_or(sha256))
+}
+
+/// Whether a file of this name is a bundle, or was to become one. Other ways to write a number are not ours.
+fn is_ours(file: &str) -> bool {
+    let written = file.strip_suffix(SUFFIX).and_then(|stem| stem.split_once('-'));
+    written.is_some_and(|(number, digest)| {
+        let digits = digest.len() == DIGITS && digest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        digits && number.parse().is_ok_and(|command: i64| name(command, digest) == file)
+    }) || file.starts_with(BEGUN)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn bundles_are_whole_and_what_is_left_over_goes() {
-        let dir = tempfile::tempdir().unwrap();
-        let bundles = Bundles::open(dir.path()).unwrap();
-        for command in [1, 2, 3] {
-            bundles.save(command, b"first").unwrap();
-        }
-        bundles.save(2, b"second").unwrap();
-        fs::write(dir.path().join(FOLDER).join(".tmpAb12"), "half").unwrap();
-        bundles.keep_only(&[2, 3]).unwrap();
-        assert_eq!(left(dir.path()), ["2.tar.gz", "3.tar.gz"]);
-        assert_eq!(fs::read(bundles.file(2)).unwrap(), b"second");
-    }
+    const SHA: [&str; 2] = ["0123456789abcdef0123", "fedcba98765432100123"];
+
     fn left(data: &Path) -> Vec<String> {
         let entries = fs::read_dir(data.join(FOLDER)).unwrap();
         let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
@@ -118,23 +116,49 @@ mod tests {
     }
 
     #[test]
+    fn bundles_are_whole_and_what_is_left_over_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let bundles = Bundles::open(dir.path()).unwrap();
+        for command in [1, 2, 3] {
+            bundles.save(command, SHA[0], b"first").unwrap();
+        }
+        bundles.save(2, SHA[1], b"second").unwrap();
+        fs::write(dir.path().join(FOLDER).join(".tmpAb12"), "half").unwrap();
+        assert_eq!(fs::read(bundles.file(2, SHA[0])).unwrap(), b"first", "until it is known which one counts");
+        bundles.keep_only(&[(2, SHA[1].to_owned()), (3, SHA[0].to_owned())]).unwrap();
+        assert_eq!(left(dir.path()), ["2-fedcba9876543210.tar.gz", "3-0123456789abcdef.tar.gz"]);
+        assert_eq!(fs::read(bundles.file(2, SHA[1])).unwrap(), b"second");
+    }
+
+    #[test]
     fn what_is_not_ours_stays() {
         let dir = tempfile::tempdir().unwrap();
         let bundles = Bundles::open(dir.path()).unwrap();
         let folder = dir.path().join(FOLDER);
-        for name in ["5.tar.gz", ".tmp5"] {
+        let digest = &SHA[0][..DIGITS];
+        for name in [format!("5-{digest}.tar.gz"), ".tmp5".to_owned()] {
             fs::create_dir(folder.join(name)).unwrap();
         }
-        let files = ["+7.tar.gz", "007.tar.gz", "7.tar", "7.tar.gz.asc", "node1-7.tar.gz", "notes"];
-        for name in files {
+        let strangers = [
+            format!("+7-{digest}.tar.gz"),
+            format!("007-{digest}.tar.gz"),
+            format!("7-{digest}.tar"),
+            format!("7-{digest}.tar.gz.asc"),
+            format!("7-{digest}0.tar.gz"),
+            "7-0123456789ABCDEF.tar.gz".to_owned(),
+            "7.tar.gz".to_owned(),
+            "node1-7.tar.gz".to_owned(),
+            "notes".to_owned(),
+        ];
+        for name in &strangers {
             fs::write(folder.join(name), "").unwrap();
         }
-        std::os::unix::fs::symlink("notes", folder.join("8.tar.gz")).unwrap();
-        bundles.save(6, b"over").unwrap();
+        std::os::unix::fs::symlink("notes", folder.join(format!("8-{digest}.tar.gz"))).unwrap();
+        bundles.save(6, SHA[0], b"over").unwrap();
         bundles.keep_only(&[]).unwrap();
-        assert_eq!(
-            left(dir.path()),
-            [&files[..1], &[".tmp5"], &files[1..2], &["5.tar.gz"], &files[2..4], &["8.tar.gz"], &files[4..]].concat()
-        );
+        let mut want = strangers.to_vec();
+        want.extend([format!("5-{digest}.tar.gz"), ".tmp5".to_owned(), format!("8-{digest}.tar.gz")]);
+        want.sort();
+        assert_eq!(left(dir.path()), want);
     }
 }

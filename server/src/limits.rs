@@ -96,6 +96,10 @@ pub const REBOOTS_FORGOTTEN_MS: i64 = 60 * 60 * 1000;
 pub const COMMAND_VALID_MS: i64 = 15 * 60 * 1000;
 /// Pause between two looks for commands whose time is over.
 pub const EXPIRY_PAUSE: Duration = Duration::from_secs(30);
+/// Boots that are kept of each node, with their keys and numbers: what is heard of one that is not is taken for a new boot's.
+pub const MAX_NODE_BOOTS: i64 = 100;
+/// Boots that are kept which are no node yet, since they sent neither facts nor inventory.
+pub const MAX_STRAY_BOOTS: i64 = 1000;
 /// Bundles of logs and state that are kept of each node; each further one takes the place of the oldest.
 pub const MAX_NODE_BUNDLES: i64 = 5;
 /// The same for all nodes together.

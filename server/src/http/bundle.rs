@@ -72,8 +72,8 @@ pub async fn add(
 /// Puts the file into its place, then its row.
 async fn keep_file(state: State, keep: Keep, received: Received) -> Result<(), Failure> {
     let _turn = state.bundles.turn().await;
-    let (files, command) = (state.bundles.clone(), keep.command);
-    let saved = tokio::task::spawn_blocking(move || files.save(command, &received.bytes)).await;
+    let (files, command, sha256) = (state.bundles.clone(), keep.command, keep.sha256.clone());
+    let saved = tokio::task::spawn_blocking(move || files.save(command, &sha256, &received.bytes)).await;
     let kept = match saved.map_err(anyhow::Error::new)? {
         Ok(()) => state.store.writer.write(keep).await,
         Err(why) => Err(why),
@@ -99,7 +99,7 @@ pub async fn tidy(state: &State) {
 /// The same for who has the turn. One that stays is no harm, and goes with the next.
 async fn remove_old(state: &State) {
     let tidied = async {
-        let known = bundles::commands(&state.store.readers).await?;
+        let known = bundles::all(&state.store.readers).await?;
         let files = state.bundles.clone();
         tokio::task::spawn_blocking(move || files.keep_only(&known)).await?
     };
@@ -143,7 +143,7 @@ pub async fn get(
         let error = format!("{name} has no bundle of command {command:?}");
         return Err(missing(error, format!("List them with `mk-server nodes bundles {name}`.")));
     };
-    let path = state.bundles.file(bundle.command);
+    let path = state.bundles.file(bundle.command, &bundle.sha256);
     let bytes = tokio::fs::read(&path).await.map_err(|why| match why.kind() {
         ErrorKind::NotFound => {
             let error = format!("the file of this bundle is gone: there is no {}", path.display());

@@ -8,12 +8,12 @@ use wire::checkin::{CheckinReply, CheckinRequest, Command, NodeState};
 use wire::limits::DEFAULT_INTERVAL_S;
 
 use crate::config::Config;
-use crate::limits::{MAX_MESSAGES, PARTS_AWAITED_S};
+use crate::limits::{MAX_MESSAGES, MAX_NODE_BOOTS, MAX_STRAY_BOOTS, PARTS_AWAITED_S};
 use crate::registry::configs::Wanted;
 use crate::registry::said::Said;
 use crate::registry::settle::{Settled, Speaker, Voice, alive_ms, settle};
 use crate::registry::{Refusal, action, configs, queue, rival};
-use crate::store::boots::Boot;
+use crate::store::boots::{self, Boot};
 use crate::store::nodes::{self, Contact, Node};
 use crate::store::writer::Work;
 use crate::store::{candidates, history};
@@ -71,7 +71,12 @@ impl Work for Checkin {
             uptime_s: self.uptime_s(),
             last_seen: self.now,
         };
-        heard.put(db).await?;
+        heard.put(&mut *db).await?;
+        if boot.is_none() {
+            // Anybody can make up boots.
+            let most = if heard.node.is_some() { MAX_NODE_BOOTS } else { MAX_STRAY_BOOTS };
+            boots::prune(db, heard.node, most).await?;
+        }
         Ok(Ok(reply))
     }
 }

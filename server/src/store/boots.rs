@@ -96,9 +96,51 @@ impl Boot {
     }
 }
 
+/// Drops the boots of a node, or those of none, but the `most` that were heard last. The one that spoke last as the node
+/// stays, whatever the clock says.
+///
+/// # Errors
+/// When the database fails.
+pub async fn prune(db: &mut SqliteConnection, node: Option<i64>, most: i64) -> anyhow::Result<()> {
+    let delete = "DELETE FROM boots WHERE boot_id IN
+                  (SELECT boot_id FROM boots WHERE node IS ?1 ORDER BY last_seen DESC LIMIT -1 OFFSET ?2)
+                  AND boot_id NOT IN (SELECT boot_id FROM nodes WHERE id = ?1 AND boot_id IS NOT NULL)";
+    sqlx::query(delete).bind(node).bind(most).execute(db).await?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
+
     use super::*;
+
+    #[tokio::test]
+    async fn the_boots_heard_last_stay_and_the_one_that_speaks() {
+        let mut db = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
+        sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
+        let nodes = "INSERT INTO nodes (id, first_seen, hw_info, decision, boot_id)
+                     VALUES (1, 0, '[]', '{}', 'of1-0'), (2, 0, '[]', '{}', NULL)";
+        sqlx::query(nodes).execute(&mut db).await.unwrap();
+        for (of, node) in [("none", None), ("of1", Some(1)), ("of2", Some(2))] {
+            for number in 0..4 {
+                let boot_id = format!("{of}-{number}");
+                let (key, uptime_s, body, reply) = (None, None, String::new(), String::new());
+                let boot = Boot { boot_id, node, key, seq: 1, body, reply, uptime_s, last_seen: number };
+                boot.put(&mut db).await.unwrap();
+            }
+        }
+        for node in [None, Some(1)] {
+            prune(&mut db, node, 2).await.unwrap();
+        }
+        let left = sqlx::query_scalar::<_, String>("SELECT boot_id FROM boots ORDER BY boot_id");
+        let left = left.fetch_all(&mut db).await.unwrap();
+        let expected = ["none-2", "none-3", "of1-0", "of1-2", "of1-3", "of2-0", "of2-1", "of2-2", "of2-3"];
+        assert_eq!(left, expected);
+        let plan = "EXPLAIN QUERY PLAN SELECT boot_id FROM boots WHERE node IS NULL ORDER BY last_seen DESC";
+        let (.., plan): (i64, i64, i64, String) = sqlx::query_as(plan).fetch_one(&mut db).await.unwrap();
+        assert!(plan.contains("boots_by_node"), "a table of a million boots is not read for it: {plan}");
+    }
 
     #[test]
     fn an_absurd_uptime_is_a_very_old_boot() {

@@ -6,7 +6,7 @@ use sqlx::{FromRow, SqliteConnection, SqlitePool};
 /// A bundle.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Bundle {
-    /// The command that asked for it; names the file.
+    /// The command that asked for it; names the file, with the digest.
     pub command: i64,
     /// The node that it is of.
     pub node: i64,
@@ -80,12 +80,12 @@ pub async fn hand_over(db: &mut SqliteConnection, node: i64, since: i64, other: 
     Ok(())
 }
 
-/// The commands of all bundles.
+/// All bundles, each by its command and SHA-256 (hex).
 ///
 /// # Errors
 /// When the database fails.
-pub async fn commands(db: &SqlitePool) -> anyhow::Result<Vec<i64>> {
-    Ok(sqlx::query_scalar("SELECT command FROM bundles").fetch_all(db).await?)
+pub async fn all(db: &SqlitePool) -> anyhow::Result<Vec<(i64, String)>> {
+    Ok(sqlx::query_as("SELECT command, sha256 FROM bundles").fetch_all(db).await?)
 }
 
 #[cfg(test)]
@@ -124,8 +124,8 @@ mod tests {
         put(bundle(8, 2, 8), Most { bytes: 39, ..most }).await;
         assert_eq!((of(1).await, of(2).await), (vec![6], vec![8, 7]));
         put(bundle(9, 1, 9), Most { bytes: 9, ..most }).await;
-        assert_eq!(commands(&pool).await.unwrap(), [9], "however large");
+        assert_eq!(all(&pool).await.unwrap(), [(9, String::new())], "however large");
         sqlx::query("DELETE FROM nodes WHERE id = 1").execute(&pool).await.unwrap();
-        assert_eq!(commands(&pool).await.unwrap(), [0; 0], "a node goes with its bundles");
+        assert_eq!(all(&pool).await.unwrap(), [], "a node goes with its bundles");
     }
 }

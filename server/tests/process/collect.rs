@@ -40,6 +40,11 @@ async fn told_to_collect(server: &Server, boot: &mut Boot) -> u64 {
     collect["id"].as_u64().unwrap()
 }
 
+/// Name of the file of a command's bundle.
+fn file(command: u64, body: &[u8]) -> String {
+    format!("{command}-{}.tar.gz", &wire::digest::sha256_hex(body)[..16])
+}
+
 /// Names of the files that are kept.
 fn kept(server: &Server) -> Vec<String> {
     let entries = fs::read_dir(server.data().join("bundles")).unwrap();
@@ -104,6 +109,9 @@ async fn what_nobody_asked_for_is_refused_and_leaves_nothing() {
     assert_eq!(request.body(archive("a wh")).send().await.unwrap().status().as_u16(), 401);
     assert_eq!(kept(&server), [""; 0]);
     assert_eq!(send(&server, 1, &boot, &boot, command, &body).await.0, 200, "and the one that was asked for is taken");
+    let again = archive("sent once more");
+    assert_eq!(send(&server, 1, &boot, &boot, command, &again).await.0, 200);
+    assert_eq!(kept(&server), [file(command, &again)], "in the place of the one before");
     boot.send(&server, &json!({"results": [{"id": command, "outcome": "done"}]})).await;
     assert_eq!(send(&server, 1, &boot, &boot, command, &body).await.1["code"], "not_asked", "once");
 }
@@ -127,8 +135,12 @@ async fn who_goes_away_before_the_answer_leaves_no_file_without_its_row() {
     loop {
         let files = kept(&server);
         let (_, listed) = server.get("/api/collections/nodes/node1/bundles").await;
-        let mut rows: Vec<String> =
-            listed["items"].as_array().unwrap().iter().map(|b| format!("{}.tar.gz", b["command"])).collect();
+        let mut rows: Vec<String> = listed["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|b| format!("{}-{:.16}.tar.gz", b["command"], b["sha256"].as_str().unwrap()))
+            .collect();
         rows.sort();
         if files == rows {
             break;
@@ -145,7 +157,7 @@ async fn a_node_keeps_its_newest_bundles() {
         let command = told_to_collect(&server, &mut boot).await;
         assert_eq!(send(&server, 1, &boot, &boot, command, &archive("x")).await.0, 200);
     }
-    assert_eq!(kept(&server), [3, 4, 5, 6, 7].map(|n| format!("{n}.tar.gz")));
+    assert_eq!(kept(&server), [3, 4, 5, 6, 7].map(|n| file(n, &archive("x"))));
     let (_, listed) = server.get("/api/collections/nodes/node1/bundles").await;
     let commands: Vec<&Value> = listed["items"].as_array().unwrap().iter().map(|i| &i["command"]).collect();
     assert_eq!(commands, [7, 6, 5, 4, 3], "newest first");
@@ -201,11 +213,11 @@ async fn strangers_among_the_bundles_stay_and_a_bundle_whose_file_is_gone_is_nam
     let folder = server.data().join("bundles");
     fs::create_dir(folder.join("unpacked")).unwrap();
     fs::write(folder.join("notes"), "mine").unwrap();
-    fs::remove_file(folder.join(format!("{command}.tar.gz"))).unwrap();
+    fs::remove_file(folder.join(file(command, &archive("x")))).unwrap();
     server.restart("");
     assert_eq!(kept(&server), ["notes", "unpacked"]);
     let (status, answer) = server.get(&format!("/api/collections/nodes/node1/bundles/{command}")).await;
     assert_eq!((status, answer["code"].as_str()), (404, Some("no_such_bundle")), "{answer}");
-    assert!(answer["error"].as_str().unwrap().contains(&format!("{command}.tar.gz")), "{answer}");
+    assert!(answer["error"].as_str().unwrap().contains(&file(command, &archive("x"))), "{answer}");
     assert!(answer["remedy"].as_str().unwrap().contains("nodes collect node1"), "{answer}");
 }
