@@ -26,6 +26,8 @@ pub const MAX_MODULE: u64 = 64 * 1024 * 1024;
 pub const MAX_ROOTFS: u64 = 256 * 1024 * 1024;
 /// Largest slot for a site's settings, in bytes.
 pub const MAX_SITE_SLOT: u64 = 64 * 1024 * 1024;
+/// Longest span of a boot line that a site may fill, in bytes. Kernels take lines of 2048.
+pub const MAX_BOOT_LINE: u64 = 4096;
 /// Largest file of public keys or agent that is read, in bytes.
 pub const MAX_INPUT: u64 = 64 * 1024 * 1024;
 /// Bytes that are read at a time to make a file's digest.

@@ -23,6 +23,10 @@ enum Command {
     Gems(mkiso::gems::pins::Args),
     /// Fit an image to a site.
     Customize(mkiso::customize::Args),
+    /// Show what an image is, and what a site has put into it.
+    Inspect(mkiso::inspect::Args),
+    /// Compare an image with its manifest, and with its base.
+    Verify(mkiso::verify::Args),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +36,8 @@ fn main() -> ExitCode {
         Command::Build(args) => mkiso::build::run(&args),
         Command::Gems(args) => mkiso::gems::pins::run(&args),
         Command::Customize(args) => mkiso::customize::run(&args),
+        Command::Inspect(args) => mkiso::inspect::run(&args),
+        Command::Verify(args) => mkiso::verify::run(&args),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,6 +11,9 @@ pub const IMAGE_PATH: &str = "/etc/razor-mk/image.json";
 /// Where development and debug images keep the operator's public keys, in OpenSSH's `authorized_keys` format.
 pub const AUTHORIZED_KEYS_PATH: &str = "/root/.ssh/authorized_keys";
 
+/// Kernel arguments of ours, without `razor.`, that [`Site::args`] may carry; the server and facts have fields of their own.
+pub const ARGUMENTS: [&str; 7] = ["interval", "log", "ip", "gw", "dns", "vlan", "bond"];
+
 /// What `mkiso customize` writes into the slot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

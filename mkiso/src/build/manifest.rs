@@ -1,19 +1,23 @@
-//! `<name>.manifest.json`: what an image was made of, and what came out.
+//! What an image was made of, and what came out: `<name>.manifest.json`, and without the files that came out, among which it
+//! is itself, `mk/manifest.json` in the ISO.
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::variant::Variant;
 
+/// Path of the manifest in the ISO.
+pub const PATH: &str = "mk/manifest.json";
+
 /// The manifest.
-#[derive(Debug, Serialize)]
-pub struct Manifest<'a> {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Manifest {
     /// Version of this format.
     pub format: u32,
     /// Version of the image.
-    pub version: &'a str,
+    pub version: String,
     /// Its variant.
     pub variant: Variant,
     /// Date of its source in seconds since 1970.
@@ -21,29 +25,31 @@ pub struct Manifest<'a> {
     /// The program that made it.
     pub builder: String,
     /// The base.
-    pub base: Base<'a>,
+    pub base: Base,
     /// What was put together, by role.
     pub inputs: Vec<Part>,
-    /// What the image consists of.
+    /// What the image consists of: kernel and initrds, and in the ISO all further files, as they are before a site fills in
+    /// what is its own.
     pub members: Vec<Part>,
     /// Files of the build, by name, with their digests.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, String>,
 }
 
 /// The base of an image.
-#[derive(Debug, Serialize)]
-pub struct Base<'a> {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Base {
     /// Name.
-    pub name: &'a str,
+    pub name: String,
     /// SHA-256 of its ISO.
     pub sha256: String,
     /// What it says of itself: packages with versions, origins and digests, where `mkiso base` made it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<Value>,
 }
 
 /// One input or member.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// Name, or path in the image.
     pub name: String,

@@ -30,9 +30,10 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use wire::embed::{Area, Embed, Features};
+use wire::embed::{Area, BootLine, Embed, Features};
 use wire::site::{AUTHORIZED_KEYS_PATH, IMAGE_PATH, Image, SITE_PATH, Site};
 
+use self::bootcfg::Boot;
 use self::config::Config;
 use self::core::Core;
 use self::extensions::Extensions;
@@ -188,22 +189,29 @@ impl Build {
     fn write(self, mut outputs: Outputs, slot: &[u8], base_sha256: String) -> Result<PathBuf> {
         let (folder, iso) = (outputs.scratch()?, outputs.reserve("iso"));
         let members = self.members(slot);
+        let manifest = self.manifest(base_sha256, members);
         let (written, beside) = beside_each_other(
-            || self.write_iso(&folder, &iso, slot, &members),
+            || self.write_iso(&folder, &iso, slot, manifest.clone()),
             || self.write_beside(&mut outputs, slot),
         )?;
-        written.and(beside)?;
-        let manifest = self.manifest(base_sha256, members, outputs.digests()?.clone());
-        let manifest = serde_json::to_vec_pretty(&manifest)?;
-        outputs.write("manifest.json", &[&manifest])?;
+        let manifest = written.and_then(|written| beside.map(|()| written))?;
+        let manifest = Manifest { outputs: outputs.digests()?.clone(), ..manifest };
+        outputs.write("manifest.json", &[&serde_json::to_vec_pretty(&manifest)?])?;
         outputs.checksums()?;
         let place = outputs.place("iso");
         outputs.publish()?;
         Ok(place)
     }
 
-    fn write_iso(&self, folder: &Path, iso: &Path, slot: &[u8], members: &[Part]) -> Result<()> {
-        let embed = self.embed(format!("/{SLOT}"), 0, slot)?;
+    /// Writes the ISO and gives the manifest with all its files.
+    fn write_iso(&self, folder: &Path, iso: &Path, slot: &[u8], mut manifest: Manifest) -> Result<Manifest> {
+        let slash = |path: &str| format!("/{path}");
+        let (kernel, initrds) = (slash(self.core.kernel_path), [self.core.initrd_path, SEGMENT, SLOT].map(slash));
+        let boot = Boot { kernel: &kernel, initrds: &initrds.each_ref().map(String::as_str) };
+        let (isolinux, grub) = (bootcfg::isolinux(self.variant, &boot), bootcfg::grub(self.variant, &boot));
+        let boot_lines = isolinux.boot_lines().chain(grub.boot_lines()).collect();
+        let embed = self.embed(slash(SLOT), 0, slot, boot_lines)?;
+        let members = manifest.members.clone();
         let tree = Tree {
             core: &self.core,
             loaders: &self.loaders,
@@ -212,13 +220,18 @@ impl Build {
             epoch: self.source.epoch,
             segment: &self.segment,
             slot,
+            configs: [&isolinux, &grub],
             embed: &embed,
-            members,
+            members: &members,
         };
-        let (files, mbr) = (folder.join("iso"), folder.join(loaders::MBR));
-        tree.lay_out(&files)?;
+        let (mut files, further) = (tree.members(), tree.further()?);
+        manifest.members.extend(further.iter().map(|(path, bytes)| tree::part(path, bytes)));
+        files.extend(further);
+        let (laid_out, mbr) = (folder.join("iso"), folder.join(loaders::MBR));
+        tree::lay_out(&laid_out, &files, &serde_json::to_vec(&manifest)?)?;
         std::fs::write(&mbr, self.loaders.mbr()).map_err(|error| crate::output::full_or(error, &mbr))?;
-        author::write(&files, &mbr, iso, &self.source.version, self.source.epoch)
+        author::write(&laid_out, &mbr, iso, &self.source.version, self.source.epoch)?;
+        Ok(manifest)
     }
 
     /// What a machine boots from over the network.
@@ -228,11 +241,12 @@ impl Build {
         let offset = (initrd.len() + self.segment.len()) as u64;
         outputs.write("vmlinuz", &[&self.core.kernel])?;
         outputs.write("initrd", &[&initrd, &self.segment, slot])?;
-        let embed = self.embed(outputs.name("initrd"), offset, slot)?;
+        // The kernel line of a network boot is the server's.
+        let embed = self.embed(outputs.name("initrd"), offset, slot, Vec::new())?;
         outputs.write("embed.json", &[&embed])
     }
 
-    /// What the image consists of.
+    /// Kernel and initrds.
     fn members(&self, slot: &[u8]) -> Vec<Part> {
         let base = &self.core.name;
         vec![
@@ -243,35 +257,35 @@ impl Build {
         ]
     }
 
-    fn embed(&self, path: String, offset: u64, slot: &[u8]) -> Result<Vec<u8>> {
+    fn embed(&self, path: String, offset: u64, slot: &[u8], boot_lines: Vec<BootLine>) -> Result<Vec<u8>> {
         let embed = Embed {
             format: Embed::FORMAT,
             version: self.source.version.clone(),
             variant: self.variant.name().to_owned(),
             site: Area { path, offset, length: slot.len() as u64 },
-            boot_lines: Vec::new(),
+            boot_lines,
             features: Features { ssh_key: self.variant.has_ssh() },
         };
         Ok(serde_json::to_vec_pretty(&embed)?)
     }
 
-    fn manifest(&self, base_sha256: String, members: Vec<Part>, outputs: BTreeMap<String, String>) -> Manifest<'_> {
+    fn manifest(&self, base_sha256: String, members: Vec<Part>) -> Manifest {
         let loaders = self.loaders.bios.iter().chain(&self.loaders.uefi);
         let loaders = loaders.map(|(name, bytes)| Part::new(*name, "boot loader", bytes));
         Manifest {
             format: 1,
-            version: &self.source.version,
+            version: self.source.version.clone(),
             variant: self.variant,
             source_date_epoch: self.source.epoch,
             builder: format!("mkiso {}", env!("CARGO_PKG_VERSION")),
             base: manifest::Base {
-                name: &self.core.name,
+                name: self.core.name.clone(),
                 sha256: base_sha256,
                 description: self.base_description.clone(),
             },
             inputs: self.inputs.iter().cloned().chain(loaders).collect(),
             members,
-            outputs,
+            outputs: BTreeMap::new(),
         }
     }
 }

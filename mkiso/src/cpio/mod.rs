@@ -31,7 +31,7 @@ const TRAILER: &[u8] = b"TRAILER!!!";
 /// Length of a newc header.
 const HEADER_LEN: usize = 110;
 /// Headers, names and data start on multiples of this.
-const ALIGN: usize = 4;
+pub const ALIGN: usize = 4;
 
 /// Appends zeros until `bytes` ends on a 4 byte boundary, as the kernel wants it between archives.
 pub fn pad(bytes: &mut Vec<u8>) {

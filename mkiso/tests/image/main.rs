@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
+mod customized;
 mod interrupted;
 mod mirrored;
 mod synthetic;
@@ -172,51 +173,4 @@ fn a_full_disk_leaves_nothing_behind_and_says_so() {
         assert!(refusal.contains("free some space"), "{blocks}: {refusal}");
         assert!(bench.names("out").is_empty(), "{blocks}: {:?}", bench.names("out"));
     }
-}
-
-fn customize(bench: &Bench, args: &[&str]) -> Ran {
-    Ran::new(bench.mkiso().arg("customize").args(args))
-}
-
-#[test]
-fn customize_changes_the_slot_and_nothing_else() {
-    let Some(bench) = Bench::new() else { return };
-    let iso = bench.build("base.iso", "debug", "out", &["--ssh-key", "key.pub"]).ok();
-    let before = fs::read(&iso).unwrap();
-    let iso = iso.to_str().unwrap();
-    customize(&bench, &[iso, "--server", "http://10.0.0.1:8150/", "--out", "copy.iso"]).ok();
-    assert!(fs::read(iso).unwrap() == before, "with --out the image itself stays");
-    let copy = fs::read(bench.path("copy.iso")).unwrap();
-    let slot = Iso::open(&bench.path("copy.iso")).unwrap().extent("boot/site.img").unwrap().unwrap();
-    let slot = usize::try_from(slot.offset()).unwrap()..usize::try_from(slot.end()).unwrap();
-    assert!(copy[..slot.start] == before[..slot.start] && copy[slot.end..] == before[slot.end..]);
-    let content = mkiso::slot::Content::from_slot(&copy[slot]).unwrap();
-    assert_eq!(content.site.server.as_deref(), Some("http://10.0.0.1:8150"));
-    assert_eq!(content.authorized_keys, synthetic::KEY, "what was there before stays");
-    customize(&bench, &[iso, "--server", "http://10.0.0.1:8150"]).ok();
-    assert!(fs::read(iso).unwrap() == copy, "in place the same");
-}
-
-#[test]
-fn customize_refuses_what_an_image_cannot_honour() {
-    let Some(bench) = Bench::new() else { return };
-    let iso = bench.build("base.iso", "production", "out", &[]).ok();
-    let before = fs::read(&iso).unwrap();
-    let iso = iso.to_str().unwrap();
-    let long = format!("{}\n", synthetic::KEY.trim()).repeat(1000);
-    bench.put("many.pub", long.as_bytes());
-    for (args, words) in [
-        (vec![iso, "--ssh-key", "key.pub"], "production image without sshd"),
-        (vec![iso, "--server", "10.0.0.1"], "no server URL"),
-        (vec![iso], "nothing to do"),
-        (vec!["base.iso", "--server", "http://a"], "mk/embed.json"),
-        (vec!["agent", "--server", "http://a"], "is no ISO image"),
-    ] {
-        let refusal = customize(&bench, &args).refusal();
-        assert!(refusal.contains(words), "{args:?}: {refusal}");
-    }
-    assert!(fs::read(iso).unwrap() == before);
-    let debug = bench.build("base.iso", "debug", "out", &["--ssh-key", "key.pub"]).ok();
-    let refusal = customize(&bench, &[debug.to_str().unwrap(), "--ssh-key", "many.pub"]).refusal();
-    assert!(refusal.contains("has 65536"), "{refusal}");
 }

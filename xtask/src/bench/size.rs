@@ -75,7 +75,7 @@ fn fill(manifest: &Value, iso: u64) -> anyhow::Result<BTreeMap<String, u64>> {
     }
     all.extend(extensions.into_iter().map(|(name, bytes)| (format!("{SEGMENT}: {name}"), bytes)));
     let named: u64 = all.values().sum();
-    all.insert("boot loaders, EFI partition, ISO structures".into(), iso.saturating_sub(named));
+    all.insert("ISO structures".into(), iso.saturating_sub(named));
     Ok(all)
 }
 

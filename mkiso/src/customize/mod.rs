@@ -1,0 +1,162 @@
+//! `mkiso customize`: fits a built image to a site by filling its slot and extending its boot lines. The image says where they
+//! are and what it honours (`mk/embed.json`); nothing else of it is touched, and what was put in can be taken out again.
+
+mod checksums;
+pub mod settings;
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, IsTerminal as _, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+
+use self::checksums::Checksums;
+use self::settings::{Own, Settings};
+use crate::image::{Image, Span};
+use crate::output::{full_or, publish, temp_beside};
+use crate::{bootline, input};
+
+/// In place of an output file: standard output.
+const STDOUT: &str = "-";
+
+/// Arguments of `mkiso customize`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The image: an ISO, or the initrd for PXE with its descriptor beside it.
+    pub image: PathBuf,
+    /// URL of the server that the image checks in to.
+    #[arg(long)]
+    pub server: Option<String>,
+    /// OpenSSH public key that may log in; development and debug images only.
+    #[arg(long)]
+    pub ssh_key: Option<PathBuf>,
+    /// A fact of this site; may be given again.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub fact: Vec<String>,
+    /// Argument of the microkernel, such as razor.ip=10.0.0.5/24; may be given again.
+    #[arg(long, value_name = "razor.KEY=VALUE")]
+    pub arg: Vec<String>,
+    /// Argument of the kernel, such as console=ttyS1,115200n8; ISOs only; may be given again.
+    #[arg(long, value_name = "ARGUMENT")]
+    pub kernel_arg: Vec<String>,
+    /// Take out all that was put in before.
+    #[arg(long)]
+    pub reset: bool,
+    /// Where to write the result; `-` is standard output [default: change the image itself].
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// Runs `mkiso customize`.
+///
+/// # Errors
+/// What failed, on what, and what to do. All checks come before the first byte is written.
+pub fn run(args: &Args) -> Result<()> {
+    let settings = settings(args)?;
+    ensure!(
+        args.reset || settings != Settings::default(),
+        "nothing to do: say what is to be set, such as --server URL, or take out what is in it with --reset"
+    );
+    let image = Image::open(&args.image)?;
+    let own = match args.reset {
+        true => Own::default(),
+        false => Own { content: image.content.clone(), kernel_arguments: image.kernel_arguments.clone() },
+    };
+    let own = settings
+        .apply(own, image.embed.features, image.kernel_line())
+        .with_context(|| format!("{} is a {} image", args.image.display(), image.embed.variant))?;
+    let patches = patches(&image, &own)?;
+    match &args.out {
+        Some(out) if out.as_os_str() == STDOUT => stream(&image.path, &patches),
+        out => replace(&image.path, out.as_ref().unwrap_or(&image.path), &patches),
+    }
+}
+
+fn settings(args: &Args) -> Result<Settings> {
+    let ssh_key = args.ssh_key.as_ref().map(|path| {
+        let text = String::from_utf8(input::read(path, "public key")?);
+        text.with_context(|| format!("{} is no text", path.display()))
+    });
+    Ok(Settings {
+        server: args.server.clone(),
+        ssh_key: ssh_key.transpose()?,
+        facts: args.fact.clone(),
+        args: args.arg.clone(),
+        kernel_args: args.kernel_arg.clone(),
+    })
+}
+
+/// Bytes that take the place of others.
+struct Patch {
+    span: Span,
+    bytes: Vec<u8>,
+}
+
+/// What is to be changed, in order of place.
+fn patches(image: &Image, own: &Own) -> Result<Vec<Patch>> {
+    let mut patches = vec![Patch { span: image.slot, bytes: own.content.to_slot(image.slot.length)? }];
+    for span in &image.lines {
+        let bytes = bootline::fill(&own.kernel_arguments, usize::try_from(span.length)?)?;
+        patches.push(Patch { span: *span, bytes });
+    }
+    patches.sort_by_key(|patch| patch.span.offset);
+    Ok(patches)
+}
+
+/// Puts the changed image in the place of `out`. In place too: a copy that replaces the image whole, since half a slot would be
+/// read by the kernel.
+fn replace(image: &Path, out: &Path, patches: &[Patch]) -> Result<()> {
+    let copy = |to: &Path| {
+        std::fs::copy(image, to).map_err(|error| full_or(error, out))?;
+        patches.iter().try_for_each(|patch| write(to, patch))
+    };
+    match Checksums::beside(out)? {
+        Some(checksums) => checksums.replace(copy)?,
+        None => {
+            let temp = temp_beside(out)?;
+            copy(temp.path())?;
+            publish(temp, out)?;
+        }
+    }
+    eprintln!("customized {}", out.display());
+    Ok(())
+}
+
+/// Writes one change, makes it durable and reads it back.
+fn write(path: &Path, Patch { span, bytes }: &Patch) -> Result<()> {
+    let change = || -> std::io::Result<bool> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        file.write_all_at(bytes, span.offset)?;
+        file.sync_all()?;
+        let mut back = vec![0; bytes.len()];
+        file.read_exact_at(&mut back, span.offset)?;
+        Ok(back == *bytes)
+    };
+    let same = change().map_err(|error| full_or(error, path))?;
+    ensure!(same, "{} does not hold what was written to it; check the disk", path.display());
+    Ok(())
+}
+
+/// Sends the changed image to standard output.
+fn stream(image: &Path, patches: &[Patch]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    ensure!(
+        !out.is_terminal(),
+        "an image is no text for a terminal: send it to a file or a program, such as `> FILE.iso`"
+    );
+    let mut file = File::open(image).with_context(|| format!("cannot open {}", image.display()))?;
+    let mut send = || -> std::io::Result<()> {
+        for Patch { span, bytes } in patches {
+            let before = span.offset - file.stream_position()?;
+            if std::io::copy(&mut (&file).take(before), &mut out)? < before {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            out.write_all(bytes)?;
+            file.seek(SeekFrom::Start(span.offset + span.length))?;
+        }
+        std::io::copy(&mut file, &mut out)?;
+        out.flush()
+    };
+    send().with_context(|| format!("cannot send {} to standard output", image.display()))
+}

@@ -1,0 +1,207 @@
+//! What an operator wants of an image, put over what is in it already. Pure: files have been read before.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use wire::embed::Features;
+use wire::limits::MAX_FACT_NAME;
+use wire::site::{ARGUMENTS, Site};
+
+use crate::input;
+use crate::slot::{Content, public_keys};
+
+/// What is to be set; what is empty stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// URL of the server.
+    pub server: Option<String>,
+    /// Text of a file of public keys.
+    pub ssh_key: Option<String>,
+    /// Facts, each `NAME=VALUE`.
+    pub facts: Vec<String>,
+    /// Arguments of the microkernel, each `razor.KEY=VALUE`.
+    pub args: Vec<String>,
+    /// Arguments of the kernel.
+    pub kernel_args: Vec<String>,
+}
+
+/// Whether an image's kernel line can be extended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KernelLine {
+    /// Yes.
+    Open,
+    /// It was built before that was possible.
+    Fixed,
+    /// The server hands it out.
+    OfServer,
+}
+
+/// What a site has put into an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Own {
+    /// In the slot.
+    pub content: Content,
+    /// On the kernel lines.
+    pub kernel_arguments: String,
+}
+
+impl Settings {
+    /// Puts the settings over what is there.
+    ///
+    /// # Errors
+    /// A value is wrong, or the image cannot honour it: `features` and `line` say what it can.
+    pub fn apply(&self, mut own: Own, features: Features, line: KernelLine) -> Result<Own> {
+        if let Some(server) = &self.server {
+            own.content.site.server = Some(input::server_url(server)?);
+        }
+        if let Some(text) = &self.ssh_key {
+            ensure!(
+                features.ssh_key,
+                "an image without sshd cannot honour an ssh key; take a development or debug image"
+            );
+            own.content.authorized_keys = public_keys(text)?;
+        }
+        for fact in &self.facts {
+            add_fact(&mut own.content.site, fact)?;
+        }
+        for arg in &self.args {
+            add_argument(&mut own.content.site, arg)?;
+        }
+        if !self.kernel_args.is_empty() {
+            match line {
+                KernelLine::Open => {}
+                KernelLine::Fixed => {
+                    bail!("its boot lines cannot be extended: it is of an earlier mkiso; build it again")
+                }
+                KernelLine::OfServer => bail!(
+                    "a network boot's kernel line is the server's: add kernel arguments there, with microkernel.kernel_args in \
+                     its config.toml"
+                ),
+            }
+            own.kernel_arguments = extended(&own.kernel_arguments, &self.kernel_args)?;
+        }
+        Ok(own)
+    }
+}
+
+fn add_fact(site: &mut Site, fact: &str) -> Result<()> {
+    let (name, value) =
+        fact.split_once('=').with_context(|| format!("fact {fact:?} has no value; write it such as rack=B12"))?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    ensure!(
+        !name.is_empty() && name.len() <= MAX_FACT_NAME && name.chars().all(allowed),
+        "{name:?} is no name of a fact: it has letters, digits, `_`, `-` and `.`, at most {MAX_FACT_NAME}"
+    );
+    ensure!(!value.chars().any(char::is_control), "the value of fact {name} has a control character");
+    site.facts.insert(name.to_owned(), value.to_owned());
+    Ok(())
+}
+
+/// One argument, in the place of the one with the same key.
+fn add_argument(site: &mut Site, arg: &str) -> Result<()> {
+    let split = arg.strip_prefix("razor.").and_then(|rest| rest.split_once('='));
+    let (key, value) = split
+        .with_context(|| format!("{arg:?} is no argument of the microkernel; write it such as razor.ip=10.0.0.5/24"))?;
+    match key {
+        "server" => bail!("the server is set with --server {value}"),
+        _ if key.starts_with("fact.") => bail!("a fact is set with --fact {}", arg.trim_start_matches("razor.fact.")),
+        _ => {}
+    }
+    ensure!(
+        ARGUMENTS.contains(&key),
+        "razor.{key} is no argument that an image may carry; these are: razor.{}",
+        ARGUMENTS.join(", razor.")
+    );
+    let plain = |c: char| c.is_ascii_graphic() && c != '"';
+    ensure!(
+        !value.is_empty() && value.chars().all(plain),
+        "the value of razor.{key} is {value:?}; it has no blanks or quotes"
+    );
+    site.args.retain(|have| have.split_once('=').is_none_or(|(have, _)| have != format!("razor.{key}")));
+    site.args.push(arg.to_owned());
+    Ok(())
+}
+
+/// Further arguments of the kernel; one that is there already comes last, since for most of them the last one counts.
+fn extended(before: &str, more: &[String]) -> Result<String> {
+    let mut words: Vec<&str> = before.split_whitespace().collect();
+    for word in more.iter().flat_map(|line| line.split_whitespace()) {
+        let key = word.split_once('=').map_or(word, |(key, _)| key);
+        ensure!(!key.starts_with("razor."), "{word} is an argument of the microkernel: set it with --arg");
+        ensure!(
+            !["rdinit", "init", "initrd", "rootfstype"].contains(&key),
+            "{key} is the image's own: without it the microkernel does not start"
+        );
+        words.retain(|have| *have != word);
+        words.push(word);
+    }
+    Ok(words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn applied(settings: &Settings, own: Own) -> Result<Own> {
+        settings.apply(own, Features { ssh_key: true }, KernelLine::Open)
+    }
+
+    fn texts(words: &[&str]) -> Vec<String> {
+        words.iter().map(|&word| word.to_owned()).collect()
+    }
+
+    #[test]
+    fn what_is_not_named_stays_and_the_same_key_is_replaced() {
+        let first = Settings {
+            server: Some("http://a:1".into()),
+            facts: texts(&["rack=4", "row=2"]),
+            args: texts(&["razor.ip=10.0.0.5/24", "razor.gw=10.0.0.1"]),
+            kernel_args: texts(&["nomodeset console=ttyS1"]),
+            ..Settings::default()
+        };
+        let own = applied(&first, Own::default()).unwrap();
+        let second = Settings {
+            facts: texts(&["rack=5=b"]),
+            args: texts(&["razor.ip=10.0.0.6/24"]),
+            kernel_args: texts(&["nomodeset"]),
+            ..Settings::default()
+        };
+        let own = applied(&second, own).unwrap();
+        let site = &own.content.site;
+        assert_eq!(site.server.as_deref(), Some("http://a:1"));
+        assert_eq!((site.facts["rack"].as_str(), site.facts["row"].as_str()), ("5=b", "2"));
+        assert_eq!(site.args, ["razor.gw=10.0.0.1", "razor.ip=10.0.0.6/24"]);
+        assert_eq!(own.kernel_arguments, "console=ttyS1 nomodeset");
+    }
+
+    #[test]
+    fn what_is_wrong_or_cannot_be_honoured_is_named() {
+        let of = |facts: &[&str], args: &[&str], kernel: &[&str]| Settings {
+            facts: texts(facts),
+            args: texts(args),
+            kernel_args: texts(kernel),
+            ..Settings::default()
+        };
+        for (settings, words) in [
+            (of(&["rack"], &[], &[]), "no value"),
+            (of(&["ra ck=4"], &[], &[]), "no name of a fact"),
+            (of(&["rack=a\nb"], &[], &[]), "control character"),
+            (of(&[], &["quiet"], &[]), "no argument of the microkernel"),
+            (of(&[], &["razor.server=x"], &[]), "--server x"),
+            (of(&[], &["razor.fact.rack=x"], &[]), "--fact rack=x"),
+            (of(&[], &["razor.extend=x"], &[]), "razor.extend is no argument"),
+            (of(&[], &["razor.gw=a b"], &[]), "no blanks"),
+            (of(&[], &[], &["razor.ip=1"]), "--arg"),
+            (of(&[], &[], &["quiet rdinit=/bin/sh"]), "rdinit is the image's own"),
+        ] {
+            let error = applied(&settings, Own::default()).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        for (line, words) in [(KernelLine::Fixed, "build it again"), (KernelLine::OfServer, "microkernel.kernel_args")]
+        {
+            let error = of(&[], &[], &["quiet"]).apply(Own::default(), Features::default(), line).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        let key = Settings { ssh_key: Some("x".into()), ..Settings::default() };
+        let refusal = key.apply(Own::default(), Features::default(), KernelLine::Open).unwrap_err().to_string();
+        assert!(refusal.contains("without sshd"), "{refusal}");
+    }
+}

@@ -1,0 +1,79 @@
+//! `mkiso inspect`: what an image is, what it honours, and what a site has put into it.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::customize::settings::KernelLine;
+use crate::image::Image;
+
+/// Arguments of `mkiso inspect`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The image: an ISO, or the initrd for PXE with its descriptor beside it.
+    pub image: PathBuf,
+    /// All that there is to know, as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs `mkiso inspect`.
+///
+/// # Errors
+/// The image cannot be read.
+pub fn run(args: &Args) -> Result<()> {
+    let image = Image::open(&args.image)?;
+    if args.json {
+        let all = json!({
+            "embed": image.embed,
+            "manifest": image.manifest,
+            "site": image.content.site,
+            "authorized_keys": image.content.authorized_keys.lines().collect::<Vec<_>>(),
+            "kernel_arguments": image.kernel_arguments,
+        });
+        println!("{}", serde_json::to_string_pretty(&all)?);
+    } else {
+        print!("{}", text(&image));
+    }
+    Ok(())
+}
+
+/// A line for each thing that is to be known, its name first.
+fn text(image: &Image) -> String {
+    let embed = &image.embed;
+    let mut text = String::new();
+    let mut row = |name: &str, value: &str| {
+        let _ = writeln!(text, "{name:<18}{value}");
+    };
+    row("image", &format!("{} {}", embed.version, embed.variant));
+    if let Some(manifest) = &image.manifest {
+        row("base", &format!("{}, SHA-256 {}", manifest.base.name, manifest.base.sha256));
+        row("made by", &manifest.builder);
+        for member in &manifest.members {
+            row("member", &format!("{} ({} bytes) {}", member.name, member.bytes, member.sha256));
+        }
+    }
+    let mut honours = vec!["server", "facts", "arguments"];
+    honours.extend(Some("kernel arguments").filter(|_| image.kernel_line() == KernelLine::Open));
+    honours.extend(Some("ssh keys").filter(|_| embed.features.ssh_key));
+    row("can be set", &honours.join(", "));
+    let site = &image.content.site;
+    if let Some(server) = &site.server {
+        row("server", server);
+    }
+    for (name, value) in &site.facts {
+        row("fact", &format!("{name}={value}"));
+    }
+    for arg in &site.args {
+        row("argument", arg);
+    }
+    if !image.kernel_arguments.is_empty() {
+        row("kernel arguments", &image.kernel_arguments);
+    }
+    for key in image.content.authorized_keys.lines() {
+        row("ssh key", key);
+    }
+    text
+}

@@ -1,0 +1,160 @@
+//! `mkiso customize`, `inspect` and `verify` as programs: what is changed and what is not, by each way to change it, and what is
+//! found out about an image that is not what it says.
+
+use std::fs;
+use std::path::Path;
+
+use mkiso::iso::Iso;
+use mkiso::slot::Content;
+use serde_json::Value;
+
+use crate::synthetic::{Bench, KEY, Ran};
+
+fn mkiso(bench: &Bench, command: &str, args: &[&str]) -> Ran {
+    Ran::new(bench.mkiso().arg(command).args(args))
+}
+
+/// What there is to set on any image, each as a site might.
+const SETTINGS: [&str; 8] = [
+    "--server",
+    "http://10.0.0.1:8150/",
+    "--fact",
+    "rack=B12",
+    "--arg",
+    "razor.ip=10.0.0.5/24",
+    "--arg",
+    "razor.gw=10.0.0.1",
+];
+
+/// Where the file `name` lies in an ISO.
+fn place(iso: &Path, name: &str) -> std::ops::Range<usize> {
+    let extent = Iso::open(iso).unwrap().extent(name).unwrap().unwrap();
+    usize::try_from(extent.offset()).unwrap()..usize::try_from(extent.end()).unwrap()
+}
+
+#[test]
+fn customize_changes_slot_and_boot_lines_and_nothing_else() {
+    let Some(bench) = Bench::new() else { return };
+    let path = bench.build("base.iso", "debug", "out", &["--ssh-key", "key.pub"]).ok();
+    let before = fs::read(&path).unwrap();
+    let iso = path.to_str().unwrap();
+    let line = ["--kernel-arg", "console=ttyS1,115200n8 nomodeset"];
+    mkiso(&bench, "customize", &[&[iso][..], &SETTINGS, &line, &["--out", "copy.iso"]].concat()).ok();
+    assert!(fs::read(iso).unwrap() == before, "with --out the image itself stays");
+    let copy = fs::read(bench.path("copy.iso")).unwrap();
+    assert_eq!(copy.len(), before.len());
+    let files = ["boot/site.img", "boot/isolinux/isolinux.cfg", "boot/grub/grub.cfg"].map(|name| place(&path, name));
+    let differ = (0..copy.len()).filter(|at| copy[*at] != before[*at]);
+    assert!({ differ }.all(|at| files.iter().any(|file| file.contains(&at))), "another file was changed");
+    let content = Content::from_slot(&copy[files[0].clone()]).unwrap();
+    assert_eq!(content.site.server.as_deref(), Some("http://10.0.0.1:8150"));
+    assert_eq!((content.site.facts["rack"].as_str(), content.site.args.len()), ("B12", 2));
+    assert_eq!(content.authorized_keys, KEY, "what was there before stays");
+    for (file, word) in [(&files[1], "append "), (&files[2], "linux ")] {
+        let text = String::from_utf8(copy[file.clone()].to_vec()).unwrap();
+        let lines: Vec<_> = text.lines().filter(|line| line.trim_start().starts_with(word)).collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines.iter().all(|line| line.ends_with(" console=ttyS1,115200n8 nomodeset")), "{lines:?}");
+    }
+    mkiso(&bench, "customize", &[&[iso][..], &SETTINGS, &line].concat()).ok();
+    assert!(fs::read(iso).unwrap() == copy, "in place the same");
+    let streamed = bench.mkiso().args(["customize", "copy.iso", "--fact", "rack=B12", "--out", "-"]).output().unwrap();
+    assert!(streamed.status.success() && streamed.stdout == copy, "and on standard output");
+}
+
+#[test]
+fn what_was_put_in_can_be_taken_out_of_iso_and_initrd() {
+    let Some(bench) = Bench::new() else { return };
+    let iso = bench.build("base.iso", "production", "out", &[]).ok();
+    for (file, line) in [(iso.clone(), &["--kernel-arg", "quiet"][..]), (iso.with_extension("initrd"), &[])] {
+        let name = file.to_str().unwrap();
+        let (before, sums) = (fs::read(&file).unwrap(), fs::read(iso.with_extension("sha256")).unwrap());
+        mkiso(&bench, "customize", &[&[name][..], &SETTINGS, line].concat()).ok();
+        assert!(fs::read(&file).unwrap() != before);
+        assert!(fs::read(iso.with_extension("sha256")).unwrap() != sums, "the checksum beside it stays true");
+        let shown = mkiso(&bench, "inspect", &[name]).ok();
+        let shown = shown.to_str().unwrap();
+        for words in ["http://10.0.0.1:8150", "rack=B12", "razor.ip=10.0.0.5/24"] {
+            assert!(shown.contains(words), "{shown}");
+        }
+        let json = mkiso(&bench, "inspect", &["--json", name]).ok();
+        let json: Value = serde_json::from_str(json.to_str().unwrap()).unwrap();
+        assert_eq!(json["kernel_arguments"], line.last().copied().unwrap_or_default());
+        mkiso(&bench, "verify", &[name]).ok();
+        mkiso(&bench, "customize", &[name, "--reset"]).ok();
+        assert!(fs::read(&file).unwrap() == before, "{name} is what it was");
+        assert!(fs::read(iso.with_extension("sha256")).unwrap() == sums);
+        let verified = mkiso(&bench, "verify", &[name]).ok();
+        assert!(verified.to_str().unwrap().contains("nothing was put into it"), "{verified:?}");
+    }
+}
+
+#[test]
+fn customize_refuses_what_an_image_cannot_honour() {
+    let Some(bench) = Bench::new() else { return };
+    let path = bench.build("base.iso", "production", "out", &[]).ok();
+    let (iso, initrd) = (path.to_str().unwrap(), path.with_extension("initrd"));
+    let before = (fs::read(iso).unwrap(), fs::read(&initrd).unwrap());
+    let (initrd, moved) = (initrd.to_str().unwrap(), bench.path("moved.initrd"));
+    fs::copy(initrd, &moved).unwrap();
+    let fact = format!("big={}", "x".repeat(70_000));
+    let (long, moved) = ("quiet ".repeat(200) + &"x".repeat(1100), moved.to_str().unwrap());
+    for (args, words) in [
+        (vec![iso, "--ssh-key", "key.pub"], "production image: an image without sshd"),
+        (vec![iso, "--server", "10.0.0.1"], "no server URL"),
+        (vec![iso, "--fact", "rack"], "no value"),
+        (vec![iso, "--fact", &fact], "has 65536"),
+        (vec![iso, "--arg", "razor.vlans=4"], "razor.vlans is no argument"),
+        (vec![iso, "--kernel-arg", &long], "boot lines have 1024"),
+        (vec![iso, "--kernel-arg", "a=$b"], "do not hand on"),
+        (vec![initrd, "--kernel-arg", "quiet"], "microkernel.kernel_args"),
+        (vec![iso], "nothing to do"),
+        (vec!["base.iso", "--server", "http://a"], "mk/embed.json"),
+        (vec!["agent", "--server", "http://a"], "is no ISO image"),
+        (vec![moved, "--server", "http://a"], "keep both together"),
+    ] {
+        let refusal = mkiso(&bench, "customize", &args).refusal();
+        assert!(refusal.contains(words), "{args:.100?}: {refusal:.500}");
+    }
+    assert!((fs::read(iso).unwrap(), fs::read(initrd).unwrap()) == before);
+    bench.put("many.pub", format!("{}\n", KEY.trim()).repeat(1000).as_bytes());
+    let debug = bench.build("base.iso", "debug", "out", &["--ssh-key", "key.pub"]).ok();
+    let refusal = mkiso(&bench, "customize", &[debug.to_str().unwrap(), "--ssh-key", "many.pub"]).refusal();
+    assert!(refusal.contains("has 65536"), "{refusal}");
+}
+
+#[test]
+fn verify_finds_a_changed_byte_in_each_file_and_what_does_not_belong() {
+    let Some(bench) = Bench::new() else { return };
+    let path = bench.build("base.iso", "production", "out", &[]).ok();
+    let (iso, released) = (path.to_str().unwrap(), path.with_extension("manifest.json"));
+    let whole = ["--manifest", released.to_str().unwrap(), "--base", "base.iso"];
+    let verified = mkiso(&bench, "verify", &[&[iso][..], &whole].concat()).ok();
+    let verified = verified.to_str().unwrap();
+    for words in ["right: boot/vmlinuz64", "right: agent", "right: tool.tcz", "right: the base base.iso"] {
+        assert!(verified.contains(words), "{verified}");
+    }
+    let bytes = fs::read(iso).unwrap();
+    let manifest: Value = serde_json::from_slice(&fs::read(&released).unwrap()).unwrap();
+    let names: Vec<&str> =
+        manifest["members"].as_array().unwrap().iter().map(|m| m["name"].as_str().unwrap()).collect();
+    assert!(names.len() > 8, "{names:?}");
+    for name in names.iter().filter(|name| !["boot/site.img", "mk/embed.json"].contains(name)) {
+        let mut changed = bytes.clone();
+        changed[place(&path, name).start] ^= 1;
+        bench.put("changed.iso", &changed);
+        let refusal = mkiso(&bench, "verify", &["changed.iso"]).refusal();
+        assert!(refusal.contains(name), "{name}: {refusal}");
+    }
+    let other = bench.build("base.iso", "debug", "other", &["--ssh-key", "key.pub"]).ok();
+    let refusal = mkiso(&bench, "verify", &[other.to_str().unwrap(), "--manifest", whole[1]]).refusal();
+    assert!(refusal.contains("with the one that was released"), "{refusal}");
+    bench.base("another.iso", |tree| fs::write(tree.join("boot/vmlinuz64"), "another").unwrap());
+    let refusal = mkiso(&bench, "verify", &[iso, "--base", "another.iso"]).refusal();
+    assert!(refusal.contains("the base another.iso") && refusal.contains("boot/vmlinuz64 as in"), "{refusal}");
+    let initrd = path.with_extension("initrd");
+    let mut changed = fs::read(&initrd).unwrap();
+    changed[100] ^= 1;
+    fs::write(&initrd, changed).unwrap();
+    assert!(mkiso(&bench, "verify", &[initrd.to_str().unwrap()]).refusal().contains("boot/corepure64.gz"));
+}
