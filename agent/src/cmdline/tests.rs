@@ -39,6 +39,13 @@ fn quotes_around_a_value_or_a_word_are_taken_off() {
 }
 
 #[test]
+fn what_an_image_may_carry_is_known() {
+    for key in wire::site::ARGUMENTS {
+        assert_eq!(codes(&format!("razor.{key}=?")), ["bad_argument"], "{key}");
+    }
+}
+
+#[test]
 fn servers_are_urls_names_and_addresses() {
     for (value, url) in [
         ("http://10.0.0.1:8150", "http://10.0.0.1:8150"),
