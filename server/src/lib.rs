@@ -19,5 +19,6 @@ pub mod page;
 pub mod registry;
 pub mod serve;
 pub mod store;
+pub mod tls;
 pub mod waits;
 pub mod wording;

@@ -23,6 +23,7 @@ use crate::mirror::Hashing;
 use crate::registry::queue::Expire;
 use crate::registry::reindex::Reindex;
 use crate::store::Store;
+use crate::tls::{self, Files};
 use crate::waits::Waits;
 
 /// Configuration within the data folder, used unless another file is named.
@@ -43,11 +44,14 @@ pub struct Options {
     pub listen: Option<SocketAddr>,
     /// Port for images of the Tiny Core era, at the same address; 0 takes a free one.
     pub legacy_port: Option<u16>,
+    /// Port for TLS, at the same address, where there is a certificate; 0 takes a free one.
+    pub https_port: u16,
     /// Tree of the mirror of extensions; without it, `tce` in the data folder.
     pub tce_mirror: Option<PathBuf>,
 }
 
-/// Serves until SIGTERM or SIGINT. The first line on standard output is `listening on http://ADDR:PORT`.
+/// Serves until SIGTERM or SIGINT. The first line on standard output is `listening on http://ADDR:PORT`; where there is a certificate,
+/// the second is the same with `https`.
 ///
 /// # Errors
 /// When the server cannot start; says why and what to do.
@@ -60,13 +64,15 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let beside = Some(data.join(CONFIG_FILE)).filter(|f| f.exists());
     let config = Arc::new(Config::load(options.config.as_deref().or(beside.as_deref()))?);
     let images = Images::open(data)?;
-    let (listener, address, legacy) = listeners(options).await?;
+    let tls = tls::acceptor::acceptor(&Files::of(data))?;
+    let Listeners { main, legacy, https } = listeners(options, tls.is_some()).await?;
+    let address = main.local_addr().context("the listener has no address")?;
     // Only once it can listen: the database counts the starts. Who comes meanwhile waits to be accepted.
     let bundles = Bundles::open(data)?;
     let (store, mut writing) = open(data, &config).await?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    announce(address, legacy.as_ref())?;
+    announce(address, legacy.as_ref(), https.as_ref())?;
     let waits = Waits::default();
     let stop = async {
         tokio::select! {
@@ -84,20 +90,24 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let state =
         State { config, store: store.clone(), images, mirror, own_url, hashing, bodies, bundles, waits: waits.clone() };
     http::bundle::tidy(&state).await;
-    // The second listener ends with the first: its end drops the sender.
-    let (running, mut ended) = tokio::sync::watch::channel(());
-    let expiring = expire(store.clone(), running.subscribe());
-    let beside = async {
-        if let Some(legacy) = legacy {
-            let ended = async { while ended.changed().await.is_ok() {} };
-            listen::run(legacy, http::legacy_router(state.clone()), ended).await;
+    // The other listeners end with the first: its end drops the sender.
+    let (running, ended) = tokio::sync::watch::channel(());
+    let beside = |listener: Option<TcpListener>, tls, router| {
+        let mut ended = ended.clone();
+        async move {
+            if let Some(listener) = listener {
+                listen::run(listener, tls, router, async { while ended.changed().await.is_ok() {} }).await;
+            }
         }
     };
+    let legacy = beside(legacy, None, http::legacy_router(state.clone()));
+    let https = beside(https, tls, http::router(state.clone()));
+    let expiring = expire(store.clone(), ended.clone());
     let main = async {
-        listen::run(listener, http::router(state.clone()), stop).await;
+        listen::run(main, None, http::router(state.clone()), stop).await;
         drop(running);
     };
-    tokio::join!(main, beside, expiring);
+    tokio::join!(main, legacy, https, expiring);
     drop(state);
     store.readers.close().await;
     if writing.is_finished() {
@@ -112,12 +122,21 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Listens, also on the port for images of the Tiny Core era if there is one.
-async fn listeners(options: &Options) -> anyhow::Result<(TcpListener, SocketAddr, Option<TcpListener>)> {
-    let listener = listen::bind(options.listen).await?;
-    let address = listener.local_addr().context("the listener has no address")?;
-    let legacy = options.legacy_port.map(|port| listen::bind_beside(address, port)).transpose()?;
-    Ok((listener, address, legacy))
+/// All that the server listens on.
+struct Listeners {
+    main: TcpListener,
+    legacy: Option<TcpListener>,
+    https: Option<TcpListener>,
+}
+
+/// Listens, also on the port for images of the Tiny Core era if there is one, and by TLS.
+async fn listeners(options: &Options, has_tls: bool) -> anyhow::Result<Listeners> {
+    let main = listen::bind(options.listen).await?;
+    let address = main.local_addr().context("the listener has no address")?;
+    let legacy = options.legacy_port.map(|port| listen::bind_beside(address, port, "--legacy-port")).transpose()?;
+    let https = Some(options.https_port).filter(|_| has_tls);
+    let https = https.map(|port| listen::bind_beside(address, port, "--https-port")).transpose()?;
+    Ok(Listeners { main, legacy, https })
 }
 
 /// Opens the database, in step with the configuration; the task writes it.
@@ -151,12 +170,15 @@ fn own_url(mut address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
-fn announce(address: SocketAddr, legacy: Option<&TcpListener>) -> anyhow::Result<()> {
+fn announce(address: SocketAddr, legacy: Option<&TcpListener>, https: Option<&TcpListener>) -> anyhow::Result<()> {
+    let mut lines = format!("listening on http://{address}\n");
+    if let Some(https) = https {
+        lines.push_str(&format!("listening on https://{}\n", https.local_addr()?));
+    }
+    lines.lines().for_each(|line| tracing::info!("{line}"));
+    // At once: who wants the first one only may not read on.
     let mut out = std::io::stdout().lock();
-    writeln!(out, "listening on http://{address}")
-        .and_then(|()| out.flush())
-        .context("cannot write to standard output")?;
-    tracing::info!("listening on http://{address}");
+    out.write_all(lines.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")?;
     if let Some(legacy) = legacy {
         tracing::info!("listening for images of the Tiny Core era on http://{}", legacy.local_addr()?);
     }

@@ -2,6 +2,8 @@
 
 /// Port of the server for HTTP.
 pub const HTTP_PORT: u16 = 8150;
+/// Port of the server with TLS.
+pub const HTTPS_PORT: u16 = 8151;
 /// Ports on the node's loopback: status and configuration, extension mirror, gem mirror.
 pub const CONTROL_PORT: u16 = 2156;
 /// See [`CONTROL_PORT`].

@@ -40,12 +40,38 @@ pub enum Command {
     Conflicts(Conflicts),
     /// Say which node a machine is, or would be, by which evidence, and why not another. Changes nothing.
     Explain(ExplainArgs),
+    /// Make and renew the server's CA and certificate, on the server's own machine.
+    Tls {
+        /// Which.
+        #[command(subcommand)]
+        command: Tls,
+    },
     /// Manage the images that machines boot.
     Image {
         /// What to do with them.
         #[command(subcommand)]
         command: Image,
     },
+}
+
+/// Make and renew the server's CA and certificate.
+#[derive(Debug, Subcommand)]
+pub enum Tls {
+    /// Make a CA, and a certificate by it for this server.
+    Init(Certificate),
+    /// Make a new certificate by the same CA; a running server takes it up by itself.
+    Renew(Certificate),
+}
+
+/// A certificate that is to be made.
+#[derive(Debug, ClapArgs)]
+pub struct Certificate {
+    /// The server's data folder.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Name or address under which machines reach the server; may be given again [default for renew: those of before].
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
 }
 
 /// Run the server.
@@ -64,6 +90,9 @@ pub struct Serve {
     /// Listen here too, for images of Razor 0.x and Hanlon: the port that is built into them is 8026.
     #[arg(long, value_name = "PORT")]
     pub legacy_port: Option<u16>,
+    /// Port for TLS at the same address, where `tls init` has made a certificate; 0 takes a free one.
+    #[arg(long, value_name = "PORT", default_value_t = wire::routes::HTTPS_PORT)]
+    pub https_port: u16,
     /// Mirror of Tiny Core extensions that nodes get as /svc/repo/tce/, with files at RELEASE/ARCH/tcz/NAME.tcz. Without this,
     /// the folder tce in the data folder.
     #[arg(long, value_name = "DIR")]

@@ -13,6 +13,7 @@ pub mod log;
 pub mod nodes;
 pub mod show;
 pub mod table;
+pub mod tls;
 
 use std::io::Write as _;
 
@@ -33,16 +34,17 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let runtime = runtime.context("cannot start threads; check the limits of this user (ulimit -u)")?;
     let result = runtime.block_on(async {
         match args.command {
-            Command::Serve(Serve { data, config, listen, legacy_port, tce_mirror }) => {
+            Command::Serve(Serve { data, config, listen, legacy_port, https_port, tce_mirror }) => {
                 let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(LevelFilter::INFO);
                 log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
-                serve::run(&serve::Options { data, config, listen, legacy_port, tce_mirror }).await
+                serve::run(&serve::Options { data, config, listen, legacy_port, https_port, tce_mirror }).await
             }
             Command::Nodes { command } => nodes::run(&Client::new(&args.server)?, command).await,
             Command::Log(options) => log::run(&Client::new(&args.server)?, None, &options).await,
             Command::Conflicts(conflicts) => identity::run(&Client::new(&args.server)?, conflicts).await,
             Command::Config { command } => config::run(&Client::new(&args.server)?, command).await,
             Command::Explain(question) => explain::run(&Client::new(&args.server)?, question).await,
+            Command::Tls { command } => tls::run(command),
             Command::Image { command } => images::run(&Client::new(&args.server)?, command).await,
         }
     });

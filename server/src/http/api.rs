@@ -2,14 +2,15 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State as Handle};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::http::State;
+use crate::http::base::Base;
 use crate::http::problem::Failure;
-use crate::http::query::{self, Pairs};
+use crate::http::query::Pairs;
 use crate::limits::{DEFAULT_PAGE, MAX_PAGE, MAX_WHOLE};
 use crate::store::feed::{self, Part, Wanted};
 use crate::store::nodes;
@@ -25,10 +26,9 @@ const SPEC: &str = "http://api.puppetlabs.com/razor/v1/collections";
 /// For a bad parameter.
 pub async fn nodes(
     Handle(state): Handle<State>,
-    headers: HeaderMap,
+    Base(base): Base,
     Query(pairs): Query<Pairs>,
 ) -> Result<Json<Value>, Failure> {
-    let base = query::base_url(&headers)?;
     let whole = number(&pairs, "depth")?.unwrap_or(0) > 0;
     let mut page = page(&pairs)?;
     if whole {
@@ -53,10 +53,9 @@ pub async fn nodes(
 /// When there is no such node.
 pub async fn node(
     Handle(state): Handle<State>,
-    headers: HeaderMap,
+    Base(base): Base,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Failure> {
-    let base = query::base_url(&headers)?;
     let id = find(&state, &name).await?;
     let node = view::node(&state.store.readers, id).await?.ok_or_else(|| unknown(&name))?;
     Ok(Json(member(&base, node)))

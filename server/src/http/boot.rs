@@ -3,12 +3,13 @@
 
 use axum::Json;
 use axum::extract::{Query, State as Handle};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use wire::error::Problem;
 
 use crate::http::State;
+use crate::http::base::Base;
 use crate::http::ipxe::{self, Microkernel};
 use crate::http::problem::Failure;
 use crate::http::query::{self, Pairs};
@@ -27,10 +28,9 @@ const DEFAULT_NICS: u32 = 4;
 /// When it cannot be told which machine asks.
 pub async fn boot(
     Handle(state): Handle<State>,
-    headers: HeaderMap,
+    Base(base): Base,
     Query(pairs): Query<Pairs>,
 ) -> Result<Response, Failure> {
-    let base = query::base_url(&headers)?;
     let image = state.images.current().await?;
     let found = lookup(&state, &pairs, Asked::Boot { image: image.is_some() }).await??;
     Ok(script(script_for(&state, &base, found, image.as_ref()).await?))
@@ -43,10 +43,9 @@ pub async fn boot(
 /// When the server itself fails.
 pub async fn why(
     Handle(state): Handle<State>,
-    headers: HeaderMap,
+    Base(base): Base,
     Query(pairs): Query<Pairs>,
 ) -> Result<Response, Failure> {
-    let base = query::base_url(&headers)?;
     let image = state.images.current().await?;
     Ok(script(match lookup(&state, &pairs, Asked::Id).await? {
         Ok(found) => script_for(&state, &base, found, image.as_ref()).await?,
@@ -73,13 +72,12 @@ pub async fn node_id(Handle(state): Handle<State>, Query(pairs): Query<Pairs>) -
 ///
 /// # Errors
 /// With razor-server's messages for a bad `nic_max` or `http_port`.
-pub async fn bootstrap(headers: HeaderMap, Query(pairs): Query<Pairs>) -> Result<Response, Failure> {
+pub async fn bootstrap(Base(mut base): Base, Query(pairs): Query<Pairs>) -> Result<Response, Failure> {
     let value = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let nics = match value("nic_max") {
         Some(text) => nic_max(text)?,
         None => DEFAULT_NICS,
     };
-    let mut base = query::base_url(&headers)?;
     if let Some(port) = value("http_port") {
         base = with_port(&base, http_port(port)?);
     }

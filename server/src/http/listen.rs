@@ -11,14 +11,17 @@ use axum::extract::{ConnectInfo, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use nix::errno::Errno;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 use wire::limits::{MAX_HEADERS, MAX_URI};
 use wire::routes::HTTP_PORT;
 
+use crate::http::base::Scheme;
 use crate::http::peer::Doors;
 use crate::limits::{ACCEPT_PAUSE, BACKLOG, DRAIN_TIMEOUT, HEADER_TIMEOUT, MAX_CONNECTIONS, MAX_PEER_CONNECTIONS};
 
@@ -44,14 +47,14 @@ pub async fn bind(address: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
     }
 }
 
-/// Listens on another port of the same address.
+/// Listens on another port of the same address, which `option` of the command line chooses.
 ///
 /// # Errors
 /// When it cannot be used; names it and says why.
-pub fn bind_beside(address: SocketAddr, port: u16) -> anyhow::Result<TcpListener> {
+pub fn bind_beside(address: SocketAddr, port: u16, option: &str) -> anyhow::Result<TcpListener> {
     let address = SocketAddr::new(address.ip(), port);
     open(address).with_context(|| {
-        format!("cannot listen on {address}; another program may have the port, choose one with --legacy-port PORT")
+        format!("cannot listen on {address}; another program may have the port, choose one with {option} PORT")
     })
 }
 
@@ -70,8 +73,8 @@ fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves until `stop` is done, then lets running requests end.
-pub async fn run(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+/// Serves until `stop` is done, then lets running requests end. With `tls`, nothing else is spoken.
+pub async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router, stop: impl Future<Output = ()>) {
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let doors = Doors::new(MAX_PEER_CONNECTIONS);
@@ -90,10 +93,10 @@ pub async fn run(listener: TcpListener, router: Router, stop: impl Future<Output
             tracing::debug!(%peer, "closed a connection: {MAX_PEER_CONNECTIONS} are open from there");
             continue;
         };
-        let connection = graceful.watch(serve(stream, peer, router.clone()));
+        let (watcher, tls, router) = (graceful.watcher(), tls.clone(), router.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%peer, "connection: {error}");
+            if let Err(why) = converse(stream, peer, tls, router, watcher).await {
+                tracing::debug!(%peer, "connection: {why:#}");
             }
             drop((permit, entered));
         });
@@ -115,13 +118,36 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-type Connection<S> = http1::Connection<TokioIo<TcpStream>, S>;
-
-fn serve(
+/// One connection, from its hello to its end.
+async fn converse(
     stream: TcpStream,
     peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
     router: Router,
-) -> Connection<
+    watcher: Watcher,
+) -> anyhow::Result<()> {
+    // A small answer shall not wait for an acknowledgement; where that cannot be set it is only slower.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, "TCP_NODELAY: {error}");
+    }
+    let ended = match tls {
+        None => watcher.watch(serve(stream, peer, Scheme::Http, router)).await,
+        Some(tls) => {
+            let secured =
+                tokio::time::timeout(HEADER_TIMEOUT, tls.accept(stream)).await.context("TLS took too long")?;
+            watcher.watch(serve(secured.context("TLS")?, peer, Scheme::Https, router)).await
+        }
+    };
+    ended.context("HTTP")
+}
+
+fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    peer: SocketAddr,
+    scheme: Scheme,
+    router: Router,
+) -> http1::Connection<
+    TokioIo<S>,
     impl hyper::service::Service<
         Request<Incoming>,
         Response = axum::response::Response,
@@ -129,12 +155,9 @@ fn serve(
         Future: Send,
     > + Send,
 > {
-    // A small answer shall not wait for an acknowledgement; where that cannot be set it is only slower.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, "TCP_NODELAY: {error}");
-    }
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(scheme);
         router.clone().oneshot(request.map(axum::body::Body::new))
     });
     http1::Builder::new()

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod api;
+pub mod base;
 pub mod body;
 pub mod boot;
 pub mod bundle;

@@ -1,9 +1,6 @@
 //! The query that iPXE sends to say which machine it is. Pure.
 
-use axum::http::HeaderMap;
-
 use crate::identity::canonical::{FACT_PREFIX, HwInfo};
-use crate::registry::Refusal;
 
 /// Decoded pairs in order.
 pub type Pairs = Vec<(String, String)>;
@@ -36,21 +33,6 @@ fn plain_key(key: &str) -> String {
     key.strip_suffix("[]").unwrap_or(key).to_owned()
 }
 
-/// The URL under which the client reached this server, without a trailing slash.
-///
-/// # Errors
-/// Without a usable `Host` header.
-pub fn base_url(headers: &HeaderMap) -> Result<String, Refusal> {
-    let host = headers.get(axum::http::header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
-    // It becomes part of scripts and URLs.
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
-    if host.is_empty() || !host.chars().all(plain) {
-        let error = format!("the request's Host header is {host:?}, which names no server");
-        return Err(Refusal::new(400, "bad_host", error, "Use the server's name or address with its port."));
-    }
-    Ok(format!("http://{host}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,17 +59,5 @@ mod tests {
     #[test]
     fn an_empty_dhcp_mac_is_none() {
         assert_eq!(read(&[("dhcp_mac", "")]).dhcp_mac, None);
-    }
-
-    #[test]
-    fn a_host_that_could_be_a_script_is_refused() {
-        let mut headers = HeaderMap::new();
-        assert!(base_url(&headers).is_err());
-        for (host, ok) in
-            [("10.0.2.2:8150", true), ("[fe80::1]:80", true), ("razor", true), ("a b", false), ("${x}", false)]
-        {
-            headers.insert("host", host.parse().unwrap());
-            assert_eq!(base_url(&headers).is_ok(), ok, "{host}");
-        }
     }
 }

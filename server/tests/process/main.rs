@@ -31,5 +31,6 @@ mod mirror;
 mod page;
 mod recorded;
 mod support;
+mod tls;
 mod undo;
 mod wait;

@@ -12,14 +12,14 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Query, State as Handle};
-use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use crate::http::State;
+use crate::http::base::Base;
 use crate::http::body::CHECKIN;
 use crate::http::problem::Failure;
-use crate::http::query::{self, Pairs};
+use crate::http::query::Pairs;
 use crate::registry::checkin::Checkin;
 use crate::registry::legacy::{Contact, Register};
 use crate::registry::said::Said;
@@ -55,11 +55,11 @@ pub fn routes() -> Router<State> {
 async fn checkin(
     family: Family,
     Handle(state): Handle<State>,
-    headers: HeaderMap,
+    base: Result<Base, Failure>,
     Query(pairs): Query<Pairs>,
 ) -> Response {
     let answered = async {
-        let base = query::base_url(&headers)?;
+        let Base(base) = base?;
         let speaker = form::speaker(&pairs)?;
         let first = pairs.iter().any(|(key, _)| key == "first_checkin");
         let work = Contact {
@@ -79,11 +79,11 @@ async fn register(
     family: Family,
     Handle(state): Handle<State>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    base: Result<Base, Failure>,
     body: Body,
 ) -> Response {
     let answered = async {
-        let base = query::base_url(&headers)?;
+        let Base(base) = base?;
         let received = state.bodies.receive(body, peer, CHECKIN).await?;
         let (mut request, echo) = form::registration(&received.bytes)?.into_request();
         let said = Said::of(&request, &state.config)?;
