@@ -26,6 +26,7 @@ mod random;
 mod settings;
 mod state;
 mod text;
+mod tls;
 mod tree;
 mod units;
 

@@ -10,6 +10,7 @@ use wire::site::{IMAGE_PATH, Image, SITE_PATH, Site};
 use crate::cmdline::{self, Argument, KernelLine, Source};
 use crate::limits::SETTINGS_FILE;
 use crate::log::Level;
+use crate::tls::Ca;
 use crate::tree::Tree;
 
 /// All settings of this boot. What the server pushes comes on top, in the unit that applies it.
@@ -42,6 +43,12 @@ impl Settings {
         let (line, wrong) = cmdline::interpret(&arguments);
         problems.extend(wrong);
         Self { image, site, line, problems }
+    }
+
+    /// What this image pins, if it does.
+    pub(crate) fn ca(&self) -> Option<Ca<'_>> {
+        let pem = self.site.ca_pem.as_deref()?;
+        Some(Ca { pem, image_date: self.image.source_date_epoch })
     }
 
     /// How much is logged: what was asked for, else much in a debug image and little in others.

@@ -56,12 +56,16 @@ fn text(image: &Image) -> String {
         }
     }
     let mut honours = vec!["server", "facts", "arguments"];
+    honours.extend(Some("CA").filter(|_| embed.features.ca));
     honours.extend(Some("kernel arguments").filter(|_| image.kernel_line() == KernelLine::Open));
     honours.extend(Some("ssh keys").filter(|_| embed.features.ssh_key));
     row("can be set", &honours.join(", "));
     let site = &image.content.site;
     if let Some(server) = &site.server {
         row("server", server);
+    }
+    if let Some(pem) = &site.ca_pem {
+        row("CA", &format!("{} certificates in PEM; see them with --json", pem.matches("-----BEGIN").count()));
     }
     for (name, value) in &site.facts {
         row("fact", &format!("{name}={value}"));

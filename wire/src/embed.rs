@@ -60,4 +60,7 @@ pub struct BootLine {
 pub struct Features {
     /// Log-in by ssh key: development and debug images.
     pub ssh_key: bool,
+    /// A CA that the agent pins; images of before have no such word.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ca: bool,
 }

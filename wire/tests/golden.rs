@@ -40,6 +40,7 @@ fn every_message_survives_reading_and_writing() {
     round_trip::<Site>("site");
     round_trip::<Image>("image");
     round_trip::<Embed>("embed");
+    round_trip::<Embed>("embed_ca");
 }
 
 /// Unknown fields of a newer peer do no harm.

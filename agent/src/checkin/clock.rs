@@ -1,7 +1,12 @@
-//! Whether this machine's clock can be right. Pure. A wrong clock is no reason not to check in, but it makes times in
-//! logs worthless and certificates look invalid, so that it is said.
+//! Whether this machine's clock can be right. A wrong clock is no reason not to check in, but it makes times in
+//! logs worthless and certificates look invalid, so that it is said; and where the server has proved who it is, the system's
+//! clock is set to the server's. The one on the board is left alone: nothing on a machine is written.
 
 use std::time::Duration;
+
+use anyhow::Context as _;
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_settime};
 
 use wire::error::Problem;
 
@@ -18,6 +23,15 @@ pub(super) fn wrong(ours: Option<i64>, servers: Option<i64>) -> Option<Problem> 
     let text = format!("this machine's clock is {} {way} the server's", coarse(off));
     let remedy = "Set it in the firmware setup, or replace the board's battery; until then times in this machine's logs are wrong.";
     Some(Problem::new("clock", text, remedy))
+}
+
+/// Sets this machine's clock to the server's, in seconds since 1970.
+///
+/// # Errors
+/// The kernel refuses it, such as under another init that does not give the right.
+pub(super) fn set(servers: i64) -> anyhow::Result<()> {
+    let time = TimeSpec::from_duration(Duration::from_secs(u64::try_from(servers).context("it is before 1970")?));
+    clock_settime(ClockId::CLOCK_REALTIME, time).with_context(|| format!("cannot set the clock to {servers}"))
 }
 
 /// In the largest unit of which there are two.

@@ -15,6 +15,7 @@ use super::watch::{Inputs, no_network};
 use crate::settings::Settings;
 use crate::state::{Checkin, Net, Published as _, ServerHint, uptime};
 use crate::text::plain;
+use crate::tls::Ca;
 
 /// The steps from a server's URL to its greeting, and the codes of the failures that belong to each; the greeting has the
 /// rest.
@@ -81,13 +82,13 @@ impl Report {
 pub(crate) fn doctor() -> anyhow::Result<Report> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let (inputs, net) = Inputs::read();
-    let ca = Settings::load().site.ca_pem;
-    let ways = runtime.block_on(greet(ca.as_deref(), &inputs));
+    let settings = Settings::load();
+    let ways = runtime.block_on(greet(settings.ca(), &inputs));
     Ok(report(&steps(&net, &inputs, &ways, &Checkin::read().unwrap_or_default())))
 }
 
 /// Asks every server what it is.
-async fn greet(ca: Option<&str>, inputs: &Inputs) -> Vec<Way> {
+async fn greet(ca: Option<Ca<'_>>, inputs: &Inputs) -> Vec<Way> {
     let mut ways = Vec::new();
     let mut transport = Transport::new(ca, Timeouts::default());
     for hint in inputs.servers.iter().filter(|_| inputs.has_address()).cloned() {

@@ -130,7 +130,7 @@ impl Unit {
         outbox.results(results);
         let former = Former::load();
         Ok(Self {
-            transport: Transport::new(settings.site.ca_pem.as_deref(), Timeouts::default()),
+            transport: Transport::new(settings.ca(), Timeouts::default()),
             watch: Watch::new(dir)?,
             gatherer: Gatherer::new(|| facts::collect(&Tree::live(), facts::Asker::Checkin)),
             route: Route::default(),
@@ -396,7 +396,18 @@ impl Unit {
     }
 
     fn compare_clocks(&mut self, reply: &CheckinReply) {
-        let warning = clock::wrong(outbox::clock(), reply.clock_s);
+        let mut warning = clock::wrong(outbox::clock(), reply.clock_s);
+        if let (Some(problem), Some(servers), true) = (&warning, reply.clock_s, self.settings.ca().is_some()) {
+            match clock::set(servers) {
+                Ok(()) => {
+                    tracing::warn!("{}; it is set to the server's, which has proved who it is", problem.error);
+                    // Told once: what is wrong is the one on the board.
+                    self.outbox.happened(problem.clone());
+                    warning = None;
+                }
+                Err(why) => tracing::warn!("{why:#}"),
+            }
+        }
         if let Some(problem) = warning.as_ref().filter(|_| warning != self.state.warning) {
             tracing::warn!("{problem}");
         }

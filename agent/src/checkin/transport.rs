@@ -12,13 +12,15 @@ use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Method, Response, Url};
+use reqwest::{Client, Method, Response, Url};
+use rustls::ClientConfig;
 use wire::limits::MAX_REPLY_BODY;
 use wire::routes::{GZIP, HELLO, HTTP_PORT, JSON, KEY_HEADER, SIGNATURE_HEADER};
 
 use super::names::Names;
 use super::verdict::{Answer, Failure};
 use crate::limits::{BUNDLE_UPLOAD, CHECKIN_CONNECT, CHECKIN_EXCHANGE, SMALL_ANSWER};
+use crate::tls::{self, Ca};
 
 /// Time-outs of a [`Transport`].
 #[derive(Debug, Clone, Copy)]
@@ -50,40 +52,32 @@ struct Request<'a> {
 /// A client of servers.
 #[derive(Clone)]
 pub(super) struct Transport {
-    certificates: Vec<Certificate>,
+    /// A CA is in the image: nothing else is trusted, and plain HTTP not at all.
+    pinned: Option<ClientConfig>,
     names: Arc<Names>,
     /// By the only port that they use, if there is one.
     clients: BTreeMap<Option<String>, Client>,
     /// The port over which a server was reached, by its host, where the kernel's choice was wrong.
     ways: BTreeMap<String, String>,
-    /// A CA is in the image: nothing else is trusted, and plain HTTP not at all.
-    pinned: bool,
     timeouts: Timeouts,
 }
 
 impl Transport {
-    /// With the site's CA certificates, if it has any.
+    /// With the CA that the image pins, if it does.
     ///
     /// # Errors
     /// A certificate is not understood, or TLS cannot be set up.
-    pub(super) fn new(ca_pem: Option<&str>, timeouts: Timeouts) -> Result<Self, Failure> {
+    pub(super) fn new(ca: Option<Ca<'_>>, timeouts: Timeouts) -> Result<Self, Failure> {
         // A second call finds it installed already.
         let _: Result<(), _> = rustls::crypto::ring::default_provider().install_default();
-        let bad = |why: reqwest::Error| {
-            let text = format!("the CA certificates of the site configuration are not understood: {}", chain(&why));
-            Failure::new("bad_ca", text, "Put the certificate in PEM into ca_pem of the site configuration.")
+        let bad = |why: String| {
+            let text = format!("the CA certificates of the site configuration are not understood: {why}");
+            Failure::new("bad_ca", text, "Put the certificate into the image again: mkiso customize IMAGE --ca FILE.")
         };
-        let certificates =
-            ca_pem.map_or(Ok(Vec::new()), |pem| Certificate::from_pem_bundle(pem.as_bytes())).map_err(bad)?;
-        let mut transport = Self {
-            certificates,
-            names: Arc::default(),
-            clients: BTreeMap::new(),
-            ways: BTreeMap::new(),
-            pinned: ca_pem.is_some(),
-            timeouts,
-        };
-        transport.client(None).map_err(bad)?;
+        let pinned = ca.map(tls::pinned).transpose().map_err(bad)?;
+        let (names, clients, ways) = (Arc::default(), BTreeMap::new(), BTreeMap::new());
+        let mut transport = Self { pinned, names, clients, ways, timeouts };
+        transport.client(None).map_err(|why| bad(chain(&why)))?;
         Ok(transport)
     }
 
@@ -93,7 +87,7 @@ impl Transport {
             return Ok(client.clone());
         }
         let mut client = Client::builder()
-            .tls_certs_only(self.certificates.clone())
+            .tls_certs_only([])
             .user_agent(concat!("mk-agent/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(self.timeouts.connect)
             .redirect(Policy::none())
@@ -102,6 +96,9 @@ impl Transport {
             .dns_resolver(Arc::clone(&self.names))
             // Check-ins are a minute apart: a connection kept so long is dead as often as not.
             .pool_max_idle_per_host(0);
+        if let Some(pinned) = &self.pinned {
+            client = client.tls_backend_preconfigured(pinned.clone());
+        }
         if let Some(port) = port {
             client = client.interface(port);
         }
@@ -170,14 +167,14 @@ impl Transport {
             let remedy = format!("Write it as http://10.0.0.1:{HTTP_PORT}.");
             Failure::new("bad_url", format!("`{url}` is no URL of a server: {why}"), &remedy)
         })?;
-        match (parsed.scheme(), self.pinned) {
+        match (parsed.scheme(), self.pinned.is_some()) {
             ("https", true) | ("http", false) => Ok(parsed),
             ("https", false) => {
                 let text = format!("{url} cannot be verified: this image has no CA certificate");
                 Err(Failure::new(
                     "no_ca",
                     text,
-                    "Name the server by its http:// address, or put its CA into ca_pem of the site configuration.",
+                    "Name the server by its http:// address, or put its CA into the image: mkiso customize IMAGE --ca FILE.",
                 ))
             }
             ("http", true) => {

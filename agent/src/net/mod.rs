@@ -67,7 +67,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     runtime.block_on(async {
         let changes = socket::Changes::listen()?;
         let (sender, receiver) = unbounded_channel();
-        let mut unit = Unit::new(Settings::load().line, sender);
+        let settings = Settings::load();
+        let mut unit = Unit::new(settings.line, settings.site.ca_pem.is_some(), sender);
         let former = Net::read().unwrap_or_default().ports.into_iter();
         unit.former = former.filter_map(|port| Some((port.key, port.lldp?))).collect();
         unit.run(changes, receiver).await
@@ -76,6 +77,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
 
 struct Unit {
     line: KernelLine,
+    /// The image pins a CA.
+    is_pinned: bool,
     /// By index, which is not used twice.
     ports: BTreeMap<u32, Port>,
     events: UnboundedSender<Event>,
@@ -90,9 +93,10 @@ struct Unit {
 }
 
 impl Unit {
-    fn new(line: KernelLine, events: UnboundedSender<Event>) -> Self {
+    fn new(line: KernelLine, is_pinned: bool, events: UnboundedSender<Event>) -> Self {
         Self {
             line,
+            is_pinned,
             ports: BTreeMap::new(),
             events,
             resolvers: Resolvers::default(),
@@ -259,7 +263,7 @@ impl Unit {
             ports,
             dns: self.resolvers.servers.iter().map(IpAddr::to_string).collect(),
             search: self.resolvers.search.clone(),
-            servers: servers::hints(&self.line, &leases, &self.found),
+            servers: servers::hints(&self.line, &leases, &self.found, self.is_pinned),
             problems: problems(&self.line, |wanted| self.ports.values().any(|p| is_port(p, wanted))),
         };
         if self.published.as_ref() == Some(&net) {

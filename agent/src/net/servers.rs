@@ -3,15 +3,16 @@
 //! What an operator wrote for this machine is believed. Everything else was guessed, options 224 to 226 included, since
 //! any site may use those numbers for something else: it must say hello before it is sent an inventory.
 
-use wire::routes::{CHECKIN, HTTP_PORT};
+use wire::routes::{CHECKIN, HTTP_PORT, HTTPS_PORT};
 
 use super::dhcp::Lease;
 use super::dns::Found;
 use crate::cmdline::KernelLine;
 use crate::state::ServerHint;
 
-/// All hints in the order in which they are to be tried; each base URL once, where it comes first.
-pub(crate) fn hints(line: &KernelLine, leases: &[(&str, &Lease)], dns: &[Found]) -> Vec<ServerHint> {
+/// All hints in the order in which they are to be tried; each base URL once, where it comes first. An image that pins a CA speaks
+/// HTTPS only: there a URL without is one that the boot over the network was given, of the same server.
+pub(crate) fn hints(line: &KernelLine, leases: &[(&str, &Lease)], dns: &[Found], is_pinned: bool) -> Vec<ServerHint> {
     let mut hints = Vec::new();
     if let Some(checkin) = &line.checkin {
         let source = format!("check-in URL on the {}", checkin.source);
@@ -41,6 +42,12 @@ pub(crate) fn hints(line: &KernelLine, leases: &[(&str, &Lease)], dns: &[Found])
             guess(format!("http://{address}:{HTTP_PORT}"), format!("DHCP next-server on {port}"));
         }
     }
+    if is_pinned {
+        for hint in &mut hints {
+            hint.url = secured(&hint.url);
+            hint.checkin = hint.checkin.as_deref().map(secured);
+        }
+    }
     let mut seen = Vec::new();
     hints.retain(|hint| {
         let first = !seen.contains(&hint.url);
@@ -48,6 +55,17 @@ pub(crate) fn hints(line: &KernelLine, leases: &[(&str, &Lease)], dns: &[Found])
         first
     });
     hints
+}
+
+/// The same place by TLS. The server's usual port has another beside it for that.
+fn secured(url: &str) -> String {
+    let Some(rest) = url.strip_prefix("http://") else { return url.to_owned() };
+    let end = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    match authority.strip_suffix(&format!(":{HTTP_PORT}")) {
+        Some(host) => format!("https://{host}:{HTTPS_PORT}{path}"),
+        None => format!("https://{authority}{path}"),
+    }
 }
 
 /// The part of a check-in URL before the path that is ours; all before the path where it is another one.
@@ -96,7 +114,11 @@ mod tests {
         let two = lease(Some(Ipv4Addr::new(10, 0, 2, 2)), Some("http://b:1"));
         let found = |host: &str, port| Found { host: host.to_owned(), port, question: "q".to_owned() };
         let dns = [found("d.example", Some(99)), found("razor", None)];
-        let hints = hints(&line, &[("eth0", &one), ("eth1", &two)], &dns);
+        let leases = [("eth0", &one), ("eth1", &two)];
+        let secure = hints(&line, &leases, &dns, true);
+        assert!(secure.iter().all(|hint| hint.url.starts_with("https://")), "{secure:?}");
+        assert_eq!(secure[0].checkin.as_deref(), Some("https://a:8151/svc/checkin/7"));
+        let hints = hints(&line, &leases, &dns, false);
         let shown: Vec<(&str, &str, bool)> =
             hints.iter().map(|h| (h.url.as_str(), h.source.as_str(), h.guessed)).collect();
         assert_eq!(
@@ -111,6 +133,19 @@ mod tests {
             ]
         );
         assert_eq!(hints[0].checkin.as_deref(), Some("http://a:8150/svc/checkin/7"));
+    }
+
+    #[test]
+    fn the_same_place_by_tls() {
+        for (url, secure) in [
+            ("http://a:8150", "https://a:8151"),
+            ("http://[fd00::1]:8150/svc/checkin/7", "https://[fd00::1]:8151/svc/checkin/7"),
+            ("http://a:9000/x", "https://a:9000/x"),
+            ("http://a/x:8150", "https://a/x:8150"),
+            ("https://a:1", "https://a:1"),
+        ] {
+            assert_eq!(secured(url), secure);
+        }
     }
 
     #[test]

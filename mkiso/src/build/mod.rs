@@ -82,6 +82,9 @@ pub struct Args {
     /// URL of the server that the image checks in to.
     #[arg(long)]
     pub server: Option<String>,
+    /// CA certificates in PEM: with them the image speaks to no other server, nor plain HTTP.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// Gem server (URL) or folder that the gems of gem-list/gem.list come from [default: `source` of [gems] in the
     /// configuration].
     #[arg(long, value_name = "URL|DIR")]
@@ -141,8 +144,14 @@ fn content(args: &Args) -> Result<Content> {
             String::new()
         }
     };
-    let server = args.server.as_deref().map(input::server_url).transpose()?;
-    Ok(Content { site: Site { server, ..Site::default() }, authorized_keys })
+    let ca_pem = args.ca.as_ref().map(|path| {
+        let text = String::from_utf8(input::read(path, "CA certificate")?);
+        let text = text.with_context(|| format!("{} is no text", path.display()))?;
+        input::ca_certificates(&text).with_context(|| format!("{} cannot be pinned", path.display()))
+    });
+    let ca_pem = ca_pem.transpose()?;
+    let server = args.server.as_deref().map(|url| input::server_url(url, ca_pem.is_some())).transpose()?;
+    Ok(Content { site: Site { server, ca_pem, ..Site::default() }, authorized_keys })
 }
 
 /// An image of which all parts are in memory.
@@ -264,7 +273,7 @@ impl Build {
             variant: self.variant.name().to_owned(),
             site: Area { path, offset, length: slot.len() as u64 },
             boot_lines,
-            features: Features { ssh_key: self.variant.has_ssh() },
+            features: Features { ssh_key: self.variant.has_ssh(), ca: true },
         };
         Ok(serde_json::to_vec_pretty(&embed)?)
     }

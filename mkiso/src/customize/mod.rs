@@ -28,6 +28,9 @@ pub struct Args {
     /// URL of the server that the image checks in to.
     #[arg(long)]
     pub server: Option<String>,
+    /// CA certificates in PEM: with them the image speaks to no other server, nor plain HTTP.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// OpenSSH public key that may log in; development and debug images only.
     #[arg(long)]
     pub ssh_key: Option<PathBuf>,
@@ -74,13 +77,17 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn settings(args: &Args) -> Result<Settings> {
-    let ssh_key = args.ssh_key.as_ref().map(|path| {
-        let text = String::from_utf8(input::read(path, "public key")?);
-        text.with_context(|| format!("{} is no text", path.display()))
-    });
+    let text = |path: &Option<PathBuf>, what| {
+        let read = |path: &PathBuf| {
+            let text = String::from_utf8(input::read(path, what)?);
+            text.with_context(|| format!("{} is no text", path.display()))
+        };
+        path.as_ref().map(read).transpose()
+    };
     Ok(Settings {
         server: args.server.clone(),
-        ssh_key: ssh_key.transpose()?,
+        ca: text(&args.ca, "CA certificate")?,
+        ssh_key: text(&args.ssh_key, "public key")?,
         facts: args.fact.clone(),
         args: args.arg.clone(),
         kernel_args: args.kernel_arg.clone(),

@@ -13,6 +13,8 @@ use crate::slot::{Content, public_keys};
 pub struct Settings {
     /// URL of the server.
     pub server: Option<String>,
+    /// Text of a file of CA certificates.
+    pub ca: Option<String>,
     /// Text of a file of public keys.
     pub ssh_key: Option<String>,
     /// Facts, each `NAME=VALUE`.
@@ -49,8 +51,15 @@ impl Settings {
     /// # Errors
     /// A value is wrong, or the image cannot honour it: `features` and `line` say what it can.
     pub fn apply(&self, mut own: Own, features: Features, line: KernelLine) -> Result<Own> {
+        if let Some(text) = &self.ca {
+            ensure!(features.ca, "this image's agent pins no CA: it is of an earlier mkiso; build it again");
+            own.content.site.ca_pem = Some(input::ca_certificates(text)?);
+        }
+        let has_ca = own.content.site.ca_pem.is_some();
         if let Some(server) = &self.server {
-            own.content.site.server = Some(input::server_url(server)?);
+            own.content.site.server = Some(input::server_url(server, has_ca)?);
+        } else if let Some(server) = own.content.site.server.as_ref().filter(|_| self.ca.is_some()) {
+            input::server_url(server, has_ca).context("the server that is in the image already cannot stay")?;
         }
         if let Some(text) = &self.ssh_key {
             ensure!(
@@ -141,7 +150,7 @@ mod tests {
     use super::*;
 
     fn applied(settings: &Settings, own: Own) -> Result<Own> {
-        settings.apply(own, Features { ssh_key: true }, KernelLine::Open)
+        settings.apply(own, Features { ssh_key: true, ca: true }, KernelLine::Open)
     }
 
     fn texts(words: &[&str]) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! What a test needs to boot a machine: a server with a fresh data folder, an image that knows it, a guest, and the
 //! server's own command line to see what became of it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -46,6 +47,20 @@ impl Lab {
         self.serve_with(port, "")
     }
 
+    /// Starts the server with TLS, by a CA that is made now. Gives its https URL as guests reach it, and the CA.
+    pub(crate) fn serve_secured(&self) -> (Server, String, PathBuf) {
+        let data = self.path("data");
+        let name = ["--name", "10.0.2.2"];
+        let arguments =
+            [&["tls".as_ref(), "init".as_ref(), "--data".as_ref(), data.as_os_str()], &name.map(OsStr::new)[..]];
+        cmd(tool("MK_SERVER_BIN"), arguments.concat()).stdin_null().stdout_null().run().expect("a CA is made");
+        let server = self.serve(0);
+        let log = fs::read_to_string(self.path("server.log")).unwrap();
+        let port = log.split("https://127.0.0.1:").nth(1).and_then(|rest| rest.lines().next());
+        let url = format!("https://10.0.2.2:{}", port.expect("the server says where it listens with TLS").trim());
+        (server, url, data.join("tls/ca.pem"))
+    }
+
     /// Starts the server with further settings.
     pub(crate) fn serve_with(&self, port: u16, settings: &str) -> Server {
         let config = self.dir.path().join("config.toml");
@@ -54,7 +69,8 @@ impl Lab {
         let log = self.dir.path().join("server.log");
         let arguments =
             ["serve".as_ref(), "--listen".as_ref(), listen.as_ref(), "--config".as_ref(), config.as_os_str()];
-        let arguments = arguments.into_iter().chain(["--data".as_ref(), data.as_os_str()]);
+        let rest = ["--https-port".as_ref(), "0".as_ref(), "--data".as_ref(), data.as_os_str()];
+        let arguments = arguments.into_iter().chain(rest);
         let expression = cmd(tool("MK_SERVER_BIN"), arguments).stdin_null().stderr_path(&log).unchecked();
         let expression = expression.before_spawn(|command| {
             die_with_parent(command, Vec::new());
@@ -72,13 +88,12 @@ impl Lab {
 
     /// A copy of a built image whose machines check in to a port of this machine.
     pub(crate) fn image(&self, variant: &str, port: u16) -> PathBuf {
-        self.customized(variant, port, &[])
+        self.customized(variant, &format!("http://10.0.2.2:{port}"), &[])
     }
 
-    /// The same with further settings of `mkiso customize`.
-    pub(crate) fn customized(&self, variant: &str, port: u16, more: &[&Path]) -> PathBuf {
+    /// A copy of a built image for this server, with further settings of `mkiso customize`.
+    pub(crate) fn customized(&self, variant: &str, server: &str, more: &[&Path]) -> PathBuf {
         let (built, copy) = (built::image(variant).unwrap(), self.path(&format!("{variant}.iso")));
-        let server = format!("http://10.0.2.2:{port}");
         let fixed = ["customize".as_ref(), built.as_path(), "--server".as_ref(), server.as_ref()];
         let arguments = [&fixed, more, &["--out".as_ref(), copy.as_path()]].concat();
         cmd(tool("MKISO_BIN"), arguments).stdin_null().run().expect("the image takes its settings");

@@ -1,6 +1,7 @@
 //! Log-in to a development image with the real `ssh`: by the operator's key and by nothing else. The second boot is under
 //! the base's own init, which starts the same agent; host keys are new at each boot. Neither init uses the machine's disks,
-//! of which one invites to it.
+//! of which one invites to it. The server's CA is in the image, so that all of it goes by TLS, and the machine's clock stands in
+//! 1999, by which no certificate is valid yet: it checks in, and has the server's time.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -56,13 +57,15 @@ impl Door<'_> {
 #[test]
 fn the_operators_key_opens_a_root_shell_and_nothing_else_does() {
     let lab = Lab::new();
-    let server = lab.serve(0);
+    let (server, url, ca) = lab.serve_secured();
     for name in ["operator", "stranger"] {
         cmd!("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", lab.path(name)).run().unwrap();
     }
-    let image = lab.customized("development", server.port, &["--ssh-key".as_ref(), &lab.path("operator.pub")]);
+    let key = lab.path("operator.pub");
+    let image = lab.customized("development", &url, &["--ca".as_ref(), &ca, "--ssh-key".as_ref(), &key]);
     let lure = lure::disk(&lab.path(""));
     let mut machine = Machine::example(0x59, 1024, 2);
+    machine.clock = Some("1999-12-31T23:59:30".to_owned());
     machine.disks[1].content = Some(lure.clone());
     let left_alone = |guest: &Guest, door: &Door| {
         assert_eq!(door.run(guest, &format!("{}; true\n", lure::used())), "", "of the disks nothing is in use");
@@ -72,9 +75,11 @@ fn the_operators_key_opens_a_root_shell_and_nothing_else_does() {
 
     let (guest, door) = boot(&lab, &machine, &image, "first");
     server.await_node(&guest);
-    let seen = door.run(&guest, "id -u; cat /proc/1/comm; mk-agent status || echo it is in trouble\n");
+    let seen = door.run(&guest, "id -u; cat /proc/1/comm; mk-agent status || echo it is in trouble; date +year-%Y\n");
     assert!(seen.starts_with("0\nmk-agent\n"), "{seen}");
     assert!(seen.contains("node1") && !seen.contains("it is in trouble"), "{seen}");
+    assert!(seen.contains(&url) && !seen.contains("http://"), "{seen}");
+    assert!(seen.contains("year-20"), "the clock is set once the server has proved who it is: {seen}");
     let refused = |output: Output| {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && said.contains(REFUSED), "{said}");

@@ -102,9 +102,11 @@ async fn tls_only_with_a_ca_and_then_nothing_else() {
     assert_eq!(code(&plain, "ftp://a"), Some("bad_url".to_owned()));
     assert_eq!(code(&plain, "nonsense"), Some("bad_url".to_owned()));
     assert_eq!(code(&plain, "http://a"), None);
-    let pinned = Transport { pinned: true, ..plain };
+    let ca = rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert.pem();
+    let pinned = Transport::new(Some(Ca { pem: &ca, image_date: 0 }), SHORT).unwrap();
     assert_eq!(code(&pinned, "http://a"), Some("plain_http".to_owned()));
     assert_eq!(code(&pinned, "https://a"), None);
-    let bad = Transport::new(Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), SHORT);
+    let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let bad = Transport::new(Some(Ca { pem, image_date: 0 }), SHORT);
     assert_eq!(bad.err().unwrap().problem.code, "bad_ca");
 }
