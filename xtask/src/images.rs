@@ -1,5 +1,6 @@
 //! `cargo xtask build-iso`, and the images that `boot` and `test` need.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -44,6 +45,9 @@ pub(crate) struct Args {
     /// Server that the image checks in to [default: found on the network].
     #[arg(long, value_name = "URL")]
     server: Option<String>,
+    /// CA certificates: the image speaks to a server that they vouch for, and to no other.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Public key that may log in (development, debug).
     #[arg(long, value_name = "FILE")]
     ssh_key: Option<PathBuf>,
@@ -86,6 +90,7 @@ pub(crate) struct Image<'a> {
     pub(crate) agent: &'a Path,
     pub(crate) out: &'a Path,
     pub(crate) server: Option<&'a str>,
+    pub(crate) ca: Option<&'a Path>,
     pub(crate) ssh_key: Option<&'a Path>,
 }
 
@@ -98,7 +103,8 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
         bail!("a {variant} image lets its operator log in by key: give your public key with --ssh-key FILE");
     }
     let here = here()?;
-    let (out, key) = (here.join(&args.out), args.ssh_key.as_ref().map(|k| here.join(k)));
+    let given = |file: &Option<PathBuf>| file.as_ref().map(|file| here.join(file));
+    let (out, ca, key) = (here.join(&args.out), given(&args.ca), given(&args.ssh_key));
     let base = args.choice.base()?;
     report.step("packages", || packages::ensure(Job::Build, install))?;
     report.step("programs", programs::host)?;
@@ -109,6 +115,7 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
         agent: &agent,
         out: &out,
         server: args.server.as_deref(),
+        ca: ca.as_deref(),
         ssh_key: key.as_deref(),
     };
     let iso = report.step("image", || build(&image))?;
@@ -122,12 +129,11 @@ pub(crate) fn build(image: &Image) -> anyhow::Result<PathBuf> {
     let (sh, mkiso) = (programs::shell()?, place::program("mkiso"));
     let (base, agent, out, variant) = (image.base, image.agent, image.out, image.variant.name());
     let server = image.server.map(|url| ["--server", url]).into_iter().flatten();
-    let key = image.ssh_key.map(|file| ["--ssh-key".as_ref(), file.as_os_str()]).into_iter().flatten();
-    let iso =
-        cmd!(sh, "{mkiso} build --base {base} --agent {agent} --variant {variant} --out {out} {server...} {key...}")
-            .quiet()
-            .read()
-            .with_context(|| format!("cannot build the {variant} image"))?;
+    let files = [("--ca", image.ca), ("--ssh-key", image.ssh_key)];
+    let files = files.into_iter().filter_map(|(option, file)| Some([OsStr::new(option), file?.as_os_str()])).flatten();
+    let fixed = ["--base", base, "--variant", variant];
+    let iso = cmd!(sh, "{mkiso} build {fixed...} --agent {agent} --out {out} {server...} {files...}");
+    let iso = iso.quiet().read().with_context(|| format!("cannot build the {variant} image"))?;
     Ok(iso.into())
 }
 

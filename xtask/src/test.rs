@@ -116,7 +116,7 @@ fn may_all_run(sh: &Shell) -> bool {
 
 fn image(variant: Variant, agent: &Path, dist: &Path) -> anyhow::Result<PathBuf> {
     let key = variant.has_ssh().then(|| images::throw_away_key(dist)).transpose()?;
-    let image = Image { variant, base: "auto", agent, out: dist, server: None, ssh_key: key.as_deref() };
+    let image = Image { variant, base: "auto", agent, out: dist, server: None, ca: None, ssh_key: key.as_deref() };
     images::build(&image)
 }
 

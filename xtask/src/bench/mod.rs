@@ -131,7 +131,15 @@ impl Inputs<'_> {
         place::clear(&out)?;
         let key = variant.has_ssh().then(|| images::throw_away_key(self.dir)).transpose()?;
         let base = self.base.to_string_lossy();
-        let image = Image { variant, base: &base, agent: self.agent, out: &out, server: None, ssh_key: key.as_deref() };
+        let image = Image {
+            variant,
+            base: &base,
+            agent: self.agent,
+            out: &out,
+            server: None,
+            ca: None,
+            ssh_key: key.as_deref(),
+        };
         images::build(&image)
     }
 }

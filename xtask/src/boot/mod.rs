@@ -150,6 +150,7 @@ fn image(args: &Args, agent: &Path, dir: &Path) -> anyhow::Result<PathBuf> {
         agent,
         out: &dir.join("image"),
         server: None,
+        ca: None,
         ssh_key: key.as_deref(),
     })
 }
