@@ -228,7 +228,8 @@ impl Unit {
     async fn sleep(&mut self, begun: Instant, wait: Duration, seen: &Inputs, sent: &View) -> anyhow::Result<Cause> {
         let end = tokio::time::Instant::now() + wait;
         let mut seen = seen.clone();
-        let mut waiting = self.ask_to_be_told(end.into_std());
+        // Taken back when this function ends.
+        let mut _waiting = self.ask_to_be_told(end.into_std());
         let mut quiet = tokio::time::Instant::now();
         loop {
             let (current, now) = (Inputs::read().0, tokio::time::Instant::now());
@@ -251,7 +252,7 @@ impl Unit {
                 changed = self.watch.next() => changed.context("cannot hear of changes")?,
                 Some(event) = self.jobs.next() => match self.happened(event) {
                     Next::Wait => {}
-                    Next::AskAgain => waiting = self.ask_to_be_told(end.into_std()),
+                    Next::AskAgain => _waiting = self.ask_to_be_told(end.into_std()),
                     Next::CheckIn => return Ok(Cause::Server),
                 },
                 // What changed in the meantime is looked at now.

@@ -13,6 +13,7 @@ mod lldp;
 mod names;
 mod original;
 mod port;
+mod prompt;
 mod sandbox;
 mod server;
 mod site;
