@@ -7,6 +7,7 @@
 mod ask;
 mod beside;
 mod bundle;
+mod card;
 mod clock;
 mod compose;
 mod doctor;
@@ -23,6 +24,7 @@ mod reply;
 mod route;
 mod sealed;
 mod secrets;
+mod stopwatch;
 mod transport;
 mod verdict;
 mod wait;
@@ -160,7 +162,7 @@ impl Unit {
             hurries: Hurries::default(),
             bucket: Bucket::default(),
             power: orders.power(),
-            state: Checkin::default(),
+            state: Checkin { first: Self::first_of_boot(), ..Checkin::default() },
             published: None,
             logged: String::new(),
             orders,
@@ -178,7 +180,7 @@ impl Unit {
             let (inputs, net) = Inputs::read();
             self.settle();
             let view = match cause {
-                Cause::Node => self.view().await,
+                Cause::Node => self.timed_view().await,
                 Cause::Server => self.recent_view().await,
             };
             let power = self.power.take();
@@ -291,6 +293,7 @@ impl Unit {
         failed: &[Problem],
     ) -> Round {
         let Sealed { parts, fingerprint, told, repeated, .. } = sealed;
+        self.answered_well();
         self.route.answered(hint, reply.id);
         self.ledger.answered(&hint.url, &fingerprint, parts, reply.send_inventory, Instant::now());
         self.outbox.delivered(told);
@@ -344,6 +347,7 @@ impl Unit {
         if send_all {
             self.ledger.forget();
             (self.former, self.stock) = (None, None);
+            self.outbox.forget_card();
         }
         if let Some(power) = power {
             // A command is acknowledged first; the action has no acknowledgement.
@@ -459,6 +463,7 @@ impl Unit {
         if self.published.as_ref().is_none_or(|p| p.last_contact_s.is_none()) {
             client::ready();
         }
+        self.tell_card();
         self.say(CHECKED_IN);
     }
 

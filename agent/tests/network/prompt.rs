@@ -29,8 +29,8 @@ struct Desk {
     fetched: BTreeMap<u64, Duration>,
     /// Those that the node has told the outcome of.
     told: BTreeMap<u64, Duration>,
-    questions: usize,
-    check_ins: usize,
+    questions: u64,
+    check_ins: u64,
 }
 
 impl Desk {
@@ -100,8 +100,8 @@ fn commands_at_any_moment_are_begun_within_a_second_and_cost_two_check_ins_each(
     assert!(told < Duration::from_secs(1), "{told:?}");
     // The first, and for each command one that fetches it and one that tells its outcome; none besides, and fewer where two
     // commands went together.
-    assert!((12..=1 + 2 * COMMANDS as usize).contains(&desk.check_ins), "{} check-ins", desk.check_ins);
-    assert!(desk.questions <= 1 + COMMANDS as usize, "{} questions", desk.questions);
+    assert!((12..=1 + 2 * COMMANDS).contains(&desk.check_ins), "{} check-ins", desk.check_ins);
+    assert!(desk.questions <= 1 + COMMANDS, "{} questions", desk.questions);
 }
 
 #[test]

@@ -71,7 +71,10 @@ impl Work for Checkin {
             uptime_s: self.uptime_s(),
             last_seen: self.now,
         };
-        heard.put(db).await?;
+        heard.put(&mut *db).await?;
+        if let Some(card) = &self.request.card {
+            Boot::set_card(db, boot_id, card).await?;
+        }
         Ok(Ok(reply))
     }
 }
