@@ -153,7 +153,7 @@ impl Node {
             Some(inventory) => machine::of_inventory(&inventory.stable),
             None => machine::of_facts(&self.document["facts"]),
         };
-        lines.push(("Boot", self.card.as_ref().and_then(Card::summary).unwrap_or_default()));
+        lines.push(("Boot time", self.card.as_ref().and_then(Card::summary).unwrap_or_default()));
         lines.push(("Agent", self.agent.as_ref().map(machine::agent).unwrap_or_default()));
         lines.push(("Installed", self.installed()));
         lines.push(("Told to", self.told()));
@@ -261,9 +261,8 @@ fn not_read(volatile: &Volatile) -> Section {
 fn stages(card: &Card) -> Section {
     let slowest = card.slowest();
     let cells = |step: Step| {
-        let hint =
-            if Some(step) == slowest { format!("the slowest; if too slow: {}", step.hint) } else { String::new() };
-        vec![step.what.to_owned(), spelled(step.span.begin_ms), spelled(step.span.took_ms), hint]
+        let hint = if Some(step) == slowest { step.hint } else { "" };
+        vec![step.what.to_owned(), spelled(step.span.begin_ms), spelled(step.span.took_ms), hint.to_owned()]
     };
     Section {
         id: "boot",
