@@ -216,8 +216,14 @@ pub(crate) const CHECKIN_REPEAT: Duration = Duration::from_secs(60);
 pub(crate) const CHECKIN_RETRY_MAX: Duration = Duration::from_secs(60);
 /// Longest wait that a server is granted when it asks for one by Retry-After.
 pub(crate) const CHECKIN_RETRY_ASKED: Duration = Duration::from_secs(300);
-/// Shortest time between two check-ins that are due to changes on the node, such as a link that comes and goes.
+/// Shortest time between two check-ins that are due to changes on the node, such as a link that comes and goes; and in the
+/// long run between two that are due to the server, and between two questions that wait there.
 pub(crate) const CHECKIN_GAP: Duration = Duration::from_secs(1);
+/// So many check-ins that are due to the server may follow each other at once, and so many questions: two commands in a row are
+/// two check-ins that fetch and two that acknowledge.
+pub(crate) const CHECKIN_BURST: u32 = 4;
+/// Check-ins that fetch or acknowledge commands say of the machine what was found so long ago at most.
+pub(crate) const CHECKIN_STOCK: Duration = HARDWARE_KEPT;
 /// So many waits in a row are cut short by changes on a node that has an address: each of four ports that come up one
 /// after the other is a link, then an address. And so many questions in a row may be answered at once.
 pub(crate) const CHECKIN_HURRIES: u32 = 8;

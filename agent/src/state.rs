@@ -5,9 +5,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use wire::card::{Card, Span};
 use wire::checkin::{Extension, NodeState, Unit};
 use wire::error::Problem;
 use wire::inventory::{Finding, Lldp};
@@ -45,6 +48,12 @@ pub(crate) fn uptime() -> f64 {
     fs::read_to_string("/proc/uptime").ok().and_then(|t| t.split(' ').next()?.parse().ok()).unwrap_or(0.0)
 }
 
+/// Milliseconds since the kernel started; 0 if it does not tell, which no kernel of an image does.
+pub(crate) fn uptime_ms() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Written by PID 1.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Units {
@@ -54,6 +63,19 @@ pub(crate) struct Units {
     pub(crate) pids: BTreeMap<String, i32>,
     /// What was wrong with settings and unit files.
     pub(crate) problems: Vec<Problem>,
+    /// From the kernel's start to the supervisor's first one in this boot.
+    #[serde(default)]
+    pub(crate) start: Option<Start>,
+}
+
+/// What went before the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Start {
+    /// The kernel alone: the agent is PID 1.
+    Kernel(Span),
+    /// The kernel and the base's own init.
+    Base(Span),
 }
 
 impl Published for Units {
@@ -73,6 +95,12 @@ pub(crate) struct Devices {
     pub(crate) findings: Vec<Finding>,
     /// The image's early extensions: drivers and firmware.
     pub(crate) extensions: Vec<Extension>,
+    /// Mounting these.
+    #[serde(default)]
+    pub(crate) mounting: Option<Span>,
+    /// From then until the first pass over the devices was done.
+    #[serde(default)]
+    pub(crate) settling: Option<Span>,
 }
 
 impl Published for Devices {
@@ -167,6 +195,12 @@ pub(crate) struct Port {
     pub(crate) error: Option<String>,
     /// Who spoke LLDP to it, or that nobody did; `None` while it is too early to say.
     pub(crate) lldp: Option<Lldp>,
+    /// From the time at which it was brought up to its first link.
+    #[serde(default)]
+    pub(crate) linking: Option<Span>,
+    /// From then to its first lease.
+    #[serde(default)]
+    pub(crate) leasing: Option<Span>,
 }
 
 impl Port {
@@ -221,6 +255,38 @@ pub(crate) struct Checkin {
     pub(crate) warning: Option<Problem>,
     /// Last action that was received.
     pub(crate) action: Option<String>,
+    /// What it timed itself in this boot.
+    #[serde(default)]
+    pub(crate) first: First,
+    /// How long the stages of this boot took, as far as is known.
+    #[serde(default)]
+    pub(crate) card: Card,
+}
+
+/// What the unit `checkin` did for the first time in this boot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct First {
+    /// Taking stock.
+    pub(crate) inventory: Option<Span>,
+    /// What was answered.
+    pub(crate) answer: Option<FirstAnswer>,
+}
+
+/// The first request that a server answered as it should.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct FirstAnswer {
+    /// Key of the port that it went over.
+    pub(crate) port: Option<String>,
+    /// Resolution of the server's name.
+    pub(crate) name: Option<Span>,
+    /// The connection, with its TLS handshake where there was one.
+    pub(crate) connection: Option<Span>,
+    /// It was one of TLS.
+    pub(crate) is_tls: bool,
+    /// From then until the answer was read.
+    pub(crate) exchange: Span,
 }
 
 impl Published for Checkin {

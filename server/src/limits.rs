@@ -94,6 +94,8 @@ pub const REBOOTS_FORGOTTEN_MS: i64 = 60 * 60 * 1000;
 /// Time, in milliseconds, for which a command to a node waits: who told a machine to reboot does not want that to happen
 /// hours later. Where check-ins are rare, it waits for [`ALIVE_INTERVALS`] of them.
 pub const COMMAND_VALID_MS: i64 = 15 * 60 * 1000;
+/// Most commands that end in one transaction because their time is over: check-ins come between two of them.
+pub const EXPIRED_AT_ONCE: usize = 500;
 /// Pause between two looks for commands whose time is over.
 pub const EXPIRY_PAUSE: Duration = Duration::from_secs(30);
 /// Boots that are kept of each node, with their keys and numbers: what is heard of one that is not is taken for a new boot's.

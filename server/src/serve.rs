@@ -154,12 +154,18 @@ async fn expire(store: Store, mut ended: tokio::sync::watch::Receiver<()>) {
         tokio::select! {
             changed = ended.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(EXPIRY_PAUSE) => {
-                if let Err(error) = store.writer.write(Expire { now: crate::store::now_ms() }).await {
+                if let Err(error) = expire_all(&store).await {
                     tracing::error!("cannot end commands whose time is over: {error:#}");
                 }
             }
         }
     }
+}
+
+/// Ends them part by part, so that check-ins come between.
+async fn expire_all(store: &Store) -> anyhow::Result<()> {
+    while store.writer.write(Expire { now: crate::store::now_ms() }).await? {}
+    Ok(())
 }
 
 /// Where a server that listens on this address reaches itself.

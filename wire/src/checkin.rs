@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::card::Card;
 use crate::config::Config;
 use crate::error::Problem;
 use crate::inventory::Inventory;
@@ -57,6 +58,9 @@ pub struct CheckinRequest {
     /// What went wrong on the node since the last answered check-in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Problem>,
+    /// How long the stages of this boot took: with the first check-in, and once more when it is complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub card: Option<Card>,
 }
 
 /// The agent that speaks.

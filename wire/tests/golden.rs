@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use wire::card::Card;
 use wire::checkin::{CheckinReply, CheckinRequest, Hello, WaitReply};
 use wire::embed::Embed;
 use wire::error::Problem;
@@ -36,6 +37,7 @@ fn every_message_survives_reading_and_writing() {
     round_trip::<CheckinReply>("checkin_reply_original");
     round_trip::<Hello>("hello");
     round_trip::<WaitReply>("wait_reply");
+    round_trip::<Card>("card");
     round_trip::<Problem>("problem");
     round_trip::<Site>("site");
     round_trip::<Image>("image");

@@ -67,6 +67,7 @@ impl Unit {
             let (url, answer) = self.transport()?.hello(&hint.url, ports).await;
             verdict::hello(&url, &answer?)?;
             self.route.greeted(hint);
+            self.answered_well();
         }
         let url = self.route.url(hint);
         loop {
@@ -99,6 +100,7 @@ impl Unit {
             Some(lost) => (lost.number, lost.in_doubt),
             None => (self.speaker.next_number()?, None),
         };
+        self.tell_card();
         let former = self.held_back(hint, view);
         let parts = match &former {
             Some(_) => Parts::default(),
@@ -153,6 +155,7 @@ impl Unit {
             config: Some(self.pushed.state()),
             results: self.outbox.pending().results.clone(),
             problems: self.outbox.pending().problems.clone(),
+            card: self.outbox.pending().card.clone(),
         }
     }
 }

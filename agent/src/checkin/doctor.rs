@@ -129,8 +129,15 @@ fn steps(net: &Net, inputs: &Inputs, ways: &[Way], checkin: &Checkin) -> Vec<Ste
     if one_arrives {
         steps.push(Step::new("check-in", last_check_in(checkin)));
         steps.extend(checkin.warning.iter().map(|problem| Step::new("clock", Err(problem.clone()))));
+        steps.extend(boot(checkin).map(|seen| Step::new("boot", Ok(seen))));
     }
     steps
+}
+
+/// How long the boot took, and what it usually is where the slowest stage is too slow.
+fn boot(checkin: &Checkin) -> Option<String> {
+    let (summary, slowest) = (checkin.card.summary()?, checkin.card.slowest()?);
+    Some(format!("{summary}, often due to {}", slowest.hint))
 }
 
 /// The steps to one server.
@@ -229,6 +236,8 @@ fn report(steps: &[Step]) -> Report {
 
 #[cfg(test)]
 mod tests {
+    use wire::card::Span;
+
     use super::*;
     use crate::state::Port;
 
@@ -285,6 +294,11 @@ mod tests {
         assert_eq!((report.text.as_str(), report.is_well), (expected, true));
         let first = report.verdict_first();
         assert!(first.starts_with("verdict     ok      all is well\nlink ") && first.ends_with(" 0 s ago"), "{first}");
+        let mut checkin = checkin;
+        checkin.card.dhcp = Some(Span { begin_ms: 6000, took_ms: 31_000 });
+        let line =
+            "boot        ok      slowest: DHCP lease 31.0 s, often due to the switch's spanning tree: set portfast\n";
+        assert!(walk(&net, &ways, &checkin).text.contains(line));
         ways[0].hint.url = "https://mk.lab:8151".to_owned();
         ways[0].addresses = vec!["10.0.2.2".parse().unwrap()];
         let text = walk(&net, &ways, &checkin).text;

@@ -7,6 +7,7 @@
 mod ask;
 mod beside;
 mod bundle;
+mod card;
 mod clock;
 mod compose;
 mod doctor;
@@ -23,6 +24,7 @@ mod reply;
 mod route;
 mod sealed;
 mod secrets;
+mod stopwatch;
 mod transport;
 mod verdict;
 mod wait;
@@ -36,7 +38,7 @@ use wire::checkin::CheckinReply;
 use wire::error::Problem;
 
 use crate::init::client::{self, Request};
-use crate::limits::{CHECKIN_GAP, CHECKIN_START, FORMER_HOLD};
+use crate::limits::{CHECKIN_GAP, CHECKIN_START, CHECKIN_STOCK, FORMER_HOLD};
 use crate::random::random;
 use crate::settings::Settings;
 use crate::state::{Checkin, Extensions, Published as _, RUN_DIR, ServerHint, uptime};
@@ -52,7 +54,7 @@ use jobs::Jobs;
 use key::Speaker;
 use orders::Orders;
 use outbox::Outbox;
-use pace::{Hurries, Pace};
+use pace::{Bucket, Hurries, Pace};
 pub(crate) use pushed::{Candidate, Pushed};
 use reply::{Effects, Power};
 use route::Route;
@@ -83,6 +85,8 @@ struct Unit {
     watch: Watch,
     transport: Result<Transport, Failure>,
     gatherer: Gatherer,
+    /// What was found last, and when.
+    stock: Option<(Instant, View)>,
     route: Route,
     ledger: Ledger,
     /// What the server has of an earlier run, until this one has read as much, or has tried for long.
@@ -101,6 +105,8 @@ struct Unit {
     /// What the next wait has added to it once.
     skew: bool,
     hurries: Hurries,
+    /// Check-ins that are due to the server.
+    bucket: Bucket,
     /// To be done after the next attempt to check in, which reports it.
     power: Option<Power>,
     state: Checkin,
@@ -115,6 +121,15 @@ enum Round {
     Wait(Duration),
     /// The next one is due as soon as may be.
     Again,
+}
+
+/// What a check-in is due to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// Time went by, or the node has changed.
+    Node,
+    /// The server has something to tell, or is to be told what came of that. The machine need not be looked at for it.
+    Server,
 }
 
 impl Unit {
@@ -133,6 +148,7 @@ impl Unit {
             transport: Transport::new(settings.ca(), Timeouts::default()),
             watch: Watch::new(dir)?,
             gatherer: Gatherer::new(|| facts::collect(&Tree::live(), facts::Asker::Checkin)),
+            stock: None,
             route: Route::default(),
             ledger: Ledger::default(),
             kept: former.clone(),
@@ -140,15 +156,16 @@ impl Unit {
             former_end: Instant::now() + FORMER_HOLD,
             outbox,
             lost: None,
-            orders,
             jobs: Jobs::default(),
             wait: Wait::default(),
             skew: true,
             hurries: Hurries::default(),
-            power: None,
-            state: Checkin::default(),
+            bucket: Bucket::default(),
+            power: orders.power(),
+            state: Checkin { first: Self::first_of_boot(), ..Checkin::default() },
             published: None,
             logged: String::new(),
+            orders,
             settings,
             speaker,
             pushed,
@@ -157,12 +174,15 @@ impl Unit {
 
     async fn run(mut self) -> anyhow::Result<()> {
         self.wait_for_start().await?;
-        let mut hurried = false;
+        let mut cause = Cause::Node;
         loop {
             let begun = Instant::now();
             let (inputs, net) = Inputs::read();
             self.settle();
-            let view = self.view().await;
+            let view = match cause {
+                Cause::Node => self.timed_view().await,
+                Cause::Server => self.recent_view().await,
+            };
             let power = self.power.take();
             let round = if inputs.has_address() {
                 self.round(&inputs, &view).await
@@ -176,12 +196,13 @@ impl Unit {
                 Round::Wait(wait) => {
                     self.state.next_attempt_s = Some(uptime() + wait.as_secs_f64());
                     self.publish();
-                    self.sleep(begun, wait, &inputs, &view).await?;
-                    hurried = false;
+                    cause = self.sleep(begun, wait, &inputs, &view).await?;
                 }
+                Round::Again => cause = Cause::Server,
+            }
+            if cause == Cause::Server {
                 // A server that always has more must not make this a busy loop.
-                Round::Again if hurried => tokio::time::sleep(CHECKIN_GAP).await,
-                Round::Again => hurried = true,
+                tokio::time::sleep(self.bucket.take(Instant::now())).await;
             }
         }
     }
@@ -204,11 +225,13 @@ impl Unit {
         }
     }
 
-    /// Sleeps for this time, or until something changed that the server should know or that may mend a failure.
-    async fn sleep(&mut self, begun: Instant, wait: Duration, seen: &Inputs, sent: &View) -> anyhow::Result<()> {
+    /// Sleeps for this time, or until something changed that the server should know or that may mend a failure, or until
+    /// the server has something to tell.
+    async fn sleep(&mut self, begun: Instant, wait: Duration, seen: &Inputs, sent: &View) -> anyhow::Result<Cause> {
         let end = tokio::time::Instant::now() + wait;
         let mut seen = seen.clone();
-        let mut waiting = self.ask_to_be_told(end.into_std());
+        // Taken back when this function ends.
+        let mut _waiting = self.ask_to_be_told(end.into_std());
         let mut quiet = tokio::time::Instant::now();
         loop {
             let (current, now) = (Inputs::read().0, tokio::time::Instant::now());
@@ -222,7 +245,7 @@ impl Unit {
                     && (settles || self.state.failures > 0 || self.view().await.fingerprint != sent.fingerprint);
                 if matters && (!seen.has_address() || self.hurries.take()) {
                     tokio::time::sleep(CHECKIN_GAP.saturating_sub(begun.elapsed())).await;
-                    return Ok(());
+                    return Ok(Cause::Node);
                 }
                 // Whoever is on the wire can change what is heard there all the time.
                 quiet = tokio::time::Instant::now() + CHECKIN_GAP;
@@ -231,18 +254,14 @@ impl Unit {
                 changed = self.watch.next() => changed.context("cannot hear of changes")?,
                 Some(event) = self.jobs.next() => match self.happened(event) {
                     Next::Wait => {}
-                    Next::AskAgain => waiting = self.ask_to_be_told(end.into_std()),
-                    Next::CheckIn => {
-                        drop(waiting);
-                        tokio::time::sleep(CHECKIN_GAP.saturating_sub(begun.elapsed())).await;
-                        return Ok(());
-                    }
+                    Next::AskAgain => _waiting = self.ask_to_be_told(end.into_std()),
+                    Next::CheckIn => return Ok(Cause::Server),
                 },
                 // What changed in the meantime is looked at now.
                 () = tokio::time::sleep_until(quiet), if now < quiet => {}
                 () = tokio::time::sleep_until(end) => {
                     self.hurries.waited();
-                    return Ok(());
+                    return Ok(Cause::Node);
                 }
             }
         }
@@ -251,7 +270,17 @@ impl Unit {
     async fn view(&mut self) -> View {
         let (inventory, problem) = self.gatherer.gather().await;
         self.outbox.problems(problem);
-        View::of(inventory, self.pushed.excluded().as_ref())
+        let view = View::of(inventory, self.pushed.excluded().as_ref());
+        self.stock = Some((Instant::now(), view.clone()));
+        view
+    }
+
+    /// The machine as it was found last, if that is not long ago.
+    async fn recent_view(&mut self) -> View {
+        match self.stock.as_ref().filter(|(at, _)| at.elapsed() < CHECKIN_STOCK) {
+            Some((_, view)) => view.clone(),
+            None => self.view().await,
+        }
     }
 
     /// This server answered, after those before it had failed.
@@ -264,6 +293,7 @@ impl Unit {
         failed: &[Problem],
     ) -> Round {
         let Sealed { parts, fingerprint, told, repeated, .. } = sealed;
+        self.answered_well();
         self.route.answered(hint, reply.id);
         self.ledger.answered(&hint.url, &fingerprint, parts, reply.send_inventory, Instant::now());
         self.outbox.delivered(told);
@@ -305,7 +335,10 @@ impl Unit {
 
     fn apply(&mut self, effects: Effects, interval: Option<u32>) -> Round {
         let Effects { power, send_all, mut at_once, jobs, results, problems } = effects;
-        self.orders.begin(&jobs, &results);
+        if !jobs.is_empty() || !results.is_empty() {
+            self.wait.brought();
+        }
+        self.orders.begin(&jobs, &results, power.as_ref());
         self.outbox.results(results);
         // Before anything is begun: what ends this unit is not begun again.
         self.orders.keep(&self.outbox.pending().results);
@@ -313,7 +346,8 @@ impl Unit {
         self.outbox.problems(problems);
         if send_all {
             self.ledger.forget();
-            self.former = None;
+            (self.former, self.stock) = (None, None);
+            self.outbox.forget_card();
         }
         if let Some(power) = power {
             // A command is acknowledged first; the action has no acknowledgement.
@@ -335,6 +369,7 @@ impl Unit {
         let (Some(config), Some(version)) = (&reply.config, reply.config_version) else { return };
         if self.pushed.consider(version, config) {
             self.configured(version);
+            self.wait.brought();
         }
         self.start_applying();
     }
@@ -350,6 +385,8 @@ impl Unit {
 
     /// The pushed configuration has changed, due to this version.
     fn configured(&mut self, version: u64) {
+        // It may exclude other facts.
+        self.stock = None;
         // Told first: the unit `ext` reads it there.
         if let Err(why) = self.pushed.publish() {
             tracing::warn!("{why:#}");
@@ -437,6 +474,7 @@ impl Unit {
         if self.published.as_ref().is_none_or(|p| p.last_contact_s.is_none()) {
             client::ready();
         }
+        self.tell_card();
         self.say(CHECKED_IN);
     }
 
@@ -455,6 +493,8 @@ impl Unit {
     }
 
     fn switch(&mut self, power: &Power) {
+        // At most once, whatever comes of it.
+        self.orders.switched(&self.outbox.pending().results);
         let request = match power {
             Power::Reboot(reason) => Request::Reboot { reason: reason.clone() },
             Power::Off(reason) => Request::Poweroff { reason: reason.clone() },

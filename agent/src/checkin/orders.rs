@@ -1,7 +1,7 @@
 //! The commands of this boot: which were begun, and what came of them. It lies in `/run`, so that a unit that is started
-//! again carries none out a second time and reports each. Reboot and power-off are not kept: a unit that is started again
-//! has not obeyed them, and is told again what it had not acknowledged. A line for each: a word, the command's id, and what
-//! is to be told of one that has ended, as a JSON string.
+//! again carries none out a second time and reports each. Reboot and power-off are kept until the supervisor is asked: a unit
+//! that is started again before acknowledges them, perhaps once more, and asks. A line for each: a word, the command's id, and
+//! what is to be told of one that has ended, as a JSON string.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,8 @@ use std::path::Path;
 
 use wire::checkin::{Command, CommandResult, Outcome};
 
-use super::jobs::{Job, failed};
+use super::jobs::{Job, failed, result};
+use super::reply::Power;
 use crate::file;
 use crate::state::RUN_DIR;
 
@@ -25,6 +26,9 @@ const ENDED: [(&str, Outcome); 4] = [
     ("unsupported", Outcome::Unsupported),
     ("expired", Outcome::Expired),
 ];
+/// Words of those that switch the machine, before they do.
+const REBOOT: &str = "reboot";
+const POWEROFF: &str = "poweroff";
 /// What is told of one that was cut off.
 const INTERRUPTED: &str =
     "it was interrupted: the unit checkin ended before it did; give the command again if it is still wanted";
@@ -36,6 +40,8 @@ pub(super) struct Orders {
     pub(super) known: BTreeSet<u64>,
     /// Of these, those that go on.
     begun: Vec<u64>,
+    /// Of these, the one that is to switch the machine.
+    power: Option<(u64, Power)>,
     /// What was written last.
     kept: String,
 }
@@ -47,7 +53,7 @@ impl Orders {
     }
 
     fn of(kept: String) -> (Self, Vec<CommandResult>) {
-        let (mut known, mut results) = (BTreeSet::new(), Vec::new());
+        let (mut known, mut results, mut power) = (BTreeSet::new(), Vec::new(), None);
         for line in kept.lines() {
             let mut parts = line.splitn(3, ' ');
             let (word, id) = (parts.next(), parts.next().and_then(|id| id.parse().ok()));
@@ -57,14 +63,36 @@ impl Orders {
             match ENDED.iter().find(|(ended, _)| *ended == word) {
                 Some((_, outcome)) => results.push(CommandResult { id, outcome: *outcome, detail }),
                 None if word == BEGUN => results.push(failed(id, INTERRUPTED)),
+                None if word == REBOOT || word == POWEROFF => {
+                    let to = if word == REBOOT { Power::Reboot } else { Power::Off };
+                    power = Some((id, to(format!("command {id} of the server"))));
+                    results.push(result(id, Outcome::Accepted, ""));
+                }
                 None => {}
             }
         }
-        (Self { known, begun: Vec::new(), kept }, results)
+        (Self { known, begun: Vec::new(), power, kept }, results)
     }
 
-    /// These are about to be begun, and those were dealt with at once.
-    pub(super) fn begin(&mut self, jobs: &[Job], results: &[CommandResult]) {
+    /// What an earlier run of the unit was about to do with the machine.
+    pub(super) fn power(&self) -> Option<Power> {
+        self.power.as_ref().map(|(_, power)| power.clone())
+    }
+
+    /// The supervisor is about to be asked to switch the machine.
+    pub(super) fn switched(&mut self, results: &[CommandResult]) {
+        if self.power.take().is_some() {
+            self.keep(results);
+        }
+    }
+
+    /// These are about to be begun, and those were dealt with at once; the machine is to be switched so, by one of the latter or
+    /// by the answer's action, which is not acknowledged and not kept.
+    pub(super) fn begin(&mut self, jobs: &[Job], results: &[CommandResult], power: Option<&Power>) {
+        let accepted = results.iter().find(|r| r.outcome == Outcome::Accepted);
+        if let Some((accepted, power)) = accepted.zip(power) {
+            self.power = Some((accepted.id, power.clone()));
+        }
         self.begun.extend(jobs.iter().map(|job| job.id));
         self.known.extend(results.iter().map(|r| r.id).chain(jobs.iter().map(|j| j.id)));
     }
@@ -85,20 +113,25 @@ impl Orders {
     /// Of what has ended and was told only what the server still lists is kept: where its database was made anew, or is of
     /// before, it gives the same ids out again.
     pub(super) fn forget_but(&mut self, listed: &[Command], pending: &[CommandResult]) {
-        let begun = &self.begun;
+        let (begun, switching) = (&self.begun, self.power.as_ref().map(|(id, _)| *id));
         self.known.retain(|id| {
-            begun.contains(id) || listed.iter().any(|c| c.id == *id) || pending.iter().any(|r| r.id == *id)
+            begun.contains(id)
+                || switching == Some(*id)
+                || listed.iter().any(|c| c.id == *id)
+                || pending.iter().any(|r| r.id == *id)
         });
     }
 
     fn now(&mut self, results: &[CommandResult]) -> String {
         self.begun.retain(|id| results.iter().all(|r| r.id != *id));
-        let line = |id: &u64| match results.iter().find(|r| r.id == *id) {
-            Some(result) => {
+        let line = |id: &u64| match (&self.power, results.iter().find(|r| r.id == *id)) {
+            (Some((power, Power::Reboot(_))), _) if power == id => Some(format!("{REBOOT} {id}\n")),
+            (Some((power, Power::Off(_))), _) if power == id => Some(format!("{POWEROFF} {id}\n")),
+            (_, Some(result)) => {
                 let (word, _) = ENDED.iter().find(|(_, outcome)| *outcome == result.outcome)?;
                 Some(format!("{word} {id} {}\n", serde_json::to_string(&result.detail).unwrap_or_default()))
             }
-            None => Some(format!("{} {id}\n", if self.begun.contains(id) { BEGUN } else { TOLD })),
+            (_, None) => Some(format!("{} {id}\n", if self.begun.contains(id) { BEGUN } else { TOLD })),
         };
         self.known.iter().filter_map(line).collect()
     }
@@ -107,7 +140,7 @@ impl Orders {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkin::jobs::{Task, result};
+    use crate::checkin::jobs::Task;
 
     fn job(id: u64) -> Job {
         Job { id, task: Task::Doctor }
@@ -116,23 +149,43 @@ mod tests {
     #[test]
     fn what_was_begun_told_or_waits_to_be_told_is_known_after_a_restart() {
         let mut orders = Orders::default();
-        let (done, reboot) = (result(3, Outcome::Done, "two\nlines"), result(4, Outcome::Accepted, ""));
-        orders.begin(&[job(1), job(2), job(3)], std::slice::from_ref(&reboot));
-        let before = orders.now(&[done.clone(), reboot]);
+        let done = result(3, Outcome::Done, "two\nlines");
+        orders.begin(&[job(1), job(2), job(3)], &[], None);
+        let before = orders.now(std::slice::from_ref(&done));
         assert_eq!(before, "begun 1\nbegun 2\ndone 3 \"two\\nlines\"\n");
-        assert_eq!(orders.now(&[result(1, Outcome::Done, "")]), "done 1 \"\"\nbegun 2\ntold 3\ntold 4\n");
+        assert_eq!(orders.now(&[result(1, Outcome::Done, "")]), "done 1 \"\"\nbegun 2\ntold 3\n");
 
         let (after, results) = Orders::of(before);
-        assert_eq!(after.known, [1, 2, 3].into(), "the reboot, which nobody acknowledged, may be told again");
+        assert_eq!(after.known, [1, 2, 3].into());
         let outcomes: Vec<(u64, Outcome)> = results.iter().map(|r| (r.id, r.outcome)).collect();
         assert_eq!(outcomes, [(1, Outcome::Failed), (2, Outcome::Failed), (3, Outcome::Done)]);
         assert!(results[0].detail.starts_with("it was interrupted") && results[2] == done);
     }
 
     #[test]
+    fn what_was_to_switch_the_machine_is_acknowledged_and_done_after_a_restart_and_once() {
+        let reason = || "command 4 of the server".to_owned();
+        for (power, line) in [(Power::Reboot(reason()), "reboot 4\n"), (Power::Off(reason()), "poweroff 4\n")] {
+            let (mut orders, accepted) = (Orders::default(), result(4, Outcome::Accepted, ""));
+            orders.begin(&[], std::slice::from_ref(&accepted), Some(&power));
+            assert_eq!(orders.now(std::slice::from_ref(&accepted)), line);
+            orders.forget_but(&[], &[]);
+            assert_eq!(orders.now(&[]), line, "acknowledged, and the supervisor was not asked yet");
+            let (after, results) = Orders::of(line.to_owned());
+            assert_eq!((after.known.clone(), results, after.power()), ([4].into(), vec![accepted], Some(power)));
+            orders.power = None;
+            let (after, results) = Orders::of(orders.now(&[]));
+            assert_eq!((after.power(), results), (None, Vec::new()), "it was asked");
+        }
+        let mut orders = Orders::default();
+        orders.begin(&[], &[result(5, Outcome::Failed, "")], Some(&Power::Reboot(String::new())));
+        assert_eq!(orders.power(), None, "by the answer's action, which comes again by itself");
+    }
+
+    #[test]
     fn a_result_that_was_told_is_not_told_again_after_a_restart() {
         let mut orders = Orders::default();
-        orders.begin(&[job(1)], &[]);
+        orders.begin(&[job(1)], &[], None);
         orders.now(&[result(1, Outcome::Done, "")]);
         let (after, results) = Orders::of(orders.now(&[]));
         assert_eq!((after.known, results), ([1].into(), Vec::new()));
@@ -141,7 +194,7 @@ mod tests {
     #[test]
     fn what_the_server_lists_no_more_is_forgotten_once_it_was_told() {
         let mut orders = Orders::default();
-        orders.begin(&[job(1), job(2), job(3), job(4)], &[]);
+        orders.begin(&[job(1), job(2), job(3), job(4)], &[], None);
         let listed: Command = serde_json::from_str(r#"{"id":3,"kind":"doctor"}"#).unwrap();
         let waits = result(2, Outcome::Done, "");
         orders.now(&[waits.clone(), result(3, Outcome::Done, ""), result(4, Outcome::Done, "")]);

@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use wire::card::Card;
 use wire::checkin::{Agent, CommandResult};
 use wire::error::Problem;
 use wire::site::Image;
@@ -15,6 +16,8 @@ pub(super) struct Told {
     /// Outcomes of commands.
     pub(super) results: Vec<CommandResult>,
     pub(super) problems: Vec<Problem>,
+    /// The boot's report card.
+    pub(super) card: Option<Card>,
 }
 
 /// What waits for an answered check-in.
@@ -23,6 +26,8 @@ pub(super) struct Outbox {
     pending: Told,
     /// Told already; not told again as long as this unit runs.
     told: Vec<Problem>,
+    /// The same of the report card.
+    told_card: Option<Card>,
 }
 
 impl Outbox {
@@ -48,6 +53,16 @@ impl Outbox {
         self.pending.results.extend(results);
     }
 
+    /// The report card as it is now: told once, and again when there is more in it.
+    pub(super) fn card(&mut self, card: &Card) {
+        self.pending.card = (*card != Card::default() && self.told_card.as_ref() != Some(card)).then(|| card.clone());
+    }
+
+    /// The server has lost it.
+    pub(super) fn forget_card(&mut self) {
+        self.told_card = None;
+    }
+
     /// What is to be told now.
     pub(super) fn pending(&self) -> &Told {
         &self.pending
@@ -63,6 +78,10 @@ impl Outbox {
         self.pending.results.retain(|r| !told.results.contains(r));
         self.pending.problems.retain(|p| !told.problems.contains(p));
         self.told.extend(told.problems);
+        if told.card.is_some() {
+            self.pending.card.take_if(|card| Some(&*card) == told.card.as_ref());
+            self.told_card = told.card;
+        }
         let excess = self.told.len().saturating_sub(CHECKIN_PROBLEMS);
         self.told.drain(..excess);
     }
@@ -92,6 +111,7 @@ pub(super) fn unknown_key(key: &str) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use wire::card::Span;
     use wire::checkin::Outcome;
 
     use super::*;
@@ -108,13 +128,32 @@ mod tests {
         outbox.problems([problem("late")]);
         outbox.results(vec![result(2)]);
         outbox.delivered(sent);
-        let late = Told { results: vec![result(2)], problems: vec![problem("late")] };
+        let late = Told { results: vec![result(2)], problems: vec![problem("late")], card: None };
         assert_eq!(*outbox.pending(), late, "what came after the request was sent is not taken as told");
         outbox.delivered(late);
         assert!(outbox.is_empty());
         outbox.problems([problem("a"), problem("c")]);
         outbox.happened(problem("b"));
         assert_eq!(outbox.pending().problems, [problem("c"), problem("b")]);
+    }
+
+    #[test]
+    fn the_report_card_is_told_until_it_arrives_and_again_when_there_is_more_in_it() {
+        let card = |begin_ms| Card { kernel: Some(Span { begin_ms, took_ms: 1 }), ..Card::default() };
+        let mut outbox = Outbox::default();
+        outbox.card(&Card::default());
+        assert!(outbox.is_empty(), "nothing is known");
+        outbox.card(&card(1));
+        let sent = outbox.pending().clone();
+        outbox.card(&card(2));
+        outbox.delivered(sent);
+        assert_eq!(outbox.pending().card, Some(card(2)), "the request that was answered did not have it");
+        outbox.delivered(outbox.pending().clone());
+        outbox.card(&card(2));
+        assert!(outbox.is_empty());
+        outbox.forget_card();
+        outbox.card(&card(2));
+        assert_eq!(outbox.pending().card, Some(card(2)));
     }
 
     #[test]

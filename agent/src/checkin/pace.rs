@@ -1,10 +1,12 @@
 //! When the next check-in is due. Pure: random numbers come in.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wire::limits::{DEFAULT_INTERVAL_S, DEFAULT_SKEW_S, MAX_INTERVAL_S, MIN_INTERVAL_S};
 
-use crate::limits::{CHECKIN_HURRIES, CHECKIN_RETRY, CHECKIN_RETRY_ASKED, CHECKIN_RETRY_MAX};
+use crate::limits::{
+    CHECKIN_BURST, CHECKIN_GAP, CHECKIN_HURRIES, CHECKIN_RETRY, CHECKIN_RETRY_ASKED, CHECKIN_RETRY_MAX,
+};
 
 /// How often a node checks in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +75,23 @@ impl Hurries {
     }
 }
 
+/// Requests that a server is the cause of: [`CHECKIN_BURST`] of them at once, and [`CHECKIN_GAP`] apart in the long run. So
+/// what comes after a quiet while is quick, and a server that always has something makes no busy loop.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Bucket {
+    /// When all that were taken will have been given back.
+    full_at: Option<Instant>,
+}
+
+impl Bucket {
+    /// Takes one, and says how long it is to be waited for.
+    pub(super) fn take(&mut self, now: Instant) -> Duration {
+        let full_at = self.full_at.unwrap_or(now).max(now) + CHECKIN_GAP;
+        self.full_at = Some(full_at);
+        (full_at - now).saturating_sub(CHECKIN_GAP * CHECKIN_BURST)
+    }
+}
+
 /// A random share of a duration.
 fn share(whole: Duration, random: u64) -> Duration {
     whole * u32::try_from(random & 0x3ff).unwrap_or(0) / 1024
@@ -127,7 +146,30 @@ mod tests {
         assert!(hurries.take());
     }
 
+    #[test]
+    fn a_few_requests_go_at_once_and_then_one_a_second() {
+        let (mut bucket, now) = (Bucket::default(), Instant::now());
+        let waits: Vec<Duration> = (0..=CHECKIN_BURST + 1).map(|_| bucket.take(now)).collect();
+        let (burst, late) = waits.split_at(CHECKIN_BURST as usize);
+        assert!(burst.iter().all(Duration::is_zero), "{waits:?}");
+        assert_eq!(late, [CHECKIN_GAP, CHECKIN_GAP * 2]);
+        let later = now + CHECKIN_GAP * 3;
+        assert_eq!((bucket.take(later), bucket.take(later)), (Duration::ZERO, CHECKIN_GAP), "one was given back");
+    }
+
     proptest! {
+        #[test]
+        fn no_more_than_a_burst_and_one_a_second_go_out(pauses in proptest::collection::vec(0_u64..3000, 1..100)) {
+            let begin = Instant::now();
+            let (mut bucket, mut now) = (Bucket::default(), begin);
+            for (before, pause) in (0_u32..).zip(pauses) {
+                now += Duration::from_millis(pause);
+                // The next one is taken when this one has gone out.
+                now += bucket.take(now);
+                prop_assert!(CHECKIN_GAP * before.saturating_sub(CHECKIN_BURST - 1) <= now - begin);
+            }
+        }
+
         #[test]
         fn answers_keep_the_interval(interval in 1u32..86_400, asked in proptest::option::of(any::<u32>()), skew in any::<bool>(), random in any::<u64>()) {
             let pace = Pace { interval_s: interval, skew_s: 5 };

@@ -10,16 +10,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::HttpInfo;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, Url};
 use rustls::ClientConfig;
+use wire::card::Span;
 use wire::limits::MAX_REPLY_BODY;
 use wire::routes::{GZIP, HELLO, HTTP_PORT, JSON, KEY_HEADER, SIGNATURE_HEADER};
 
 use super::names::Names;
+use super::stopwatch::Stopwatch;
 use super::verdict::{Answer, Failure};
 use crate::limits::{BUNDLE_UPLOAD, CHECKIN_CONNECT, CHECKIN_EXCHANGE, SMALL_ANSWER};
+use crate::state::uptime_ms;
 use crate::tls::{self, Ca};
 
 /// Time-outs of a [`Transport`].
@@ -49,6 +53,19 @@ struct Request<'a> {
     limit: usize,
 }
 
+/// How long an exchange took, part by part.
+#[derive(Debug, Clone)]
+pub(super) struct Timing {
+    /// This machine's own address in it.
+    pub(super) local: Option<IpAddr>,
+    /// Resolution of the server's name, if it has one.
+    pub(super) name: Option<Span>,
+    pub(super) connection: Option<Span>,
+    pub(super) is_tls: bool,
+    /// From the connection until the answer was read.
+    pub(super) exchange: Span,
+}
+
 /// A client of servers.
 #[derive(Clone)]
 pub(super) struct Transport {
@@ -59,6 +76,9 @@ pub(super) struct Transport {
     clients: BTreeMap<Option<String>, Client>,
     /// The port over which a server was reached, by its host, where the kernel's choice was wrong.
     ways: BTreeMap<String, String>,
+    stopwatch: Stopwatch,
+    /// How long the last exchange took.
+    timing: Option<Timing>,
     timeouts: Timeouts,
 }
 
@@ -76,7 +96,8 @@ impl Transport {
         };
         let pinned = ca.map(tls::pinned).transpose().map_err(bad)?;
         let (names, clients, ways) = (Arc::default(), BTreeMap::new(), BTreeMap::new());
-        let mut transport = Self { pinned, names, clients, ways, timeouts };
+        let (stopwatch, timing) = (Stopwatch::default(), None);
+        let mut transport = Self { pinned, names, clients, ways, stopwatch, timing, timeouts };
         transport.client(None).map_err(|why| bad(chain(&why)))?;
         Ok(transport)
     }
@@ -94,6 +115,7 @@ impl Transport {
             // A proxy in the kernel line's environment is for somebody else: no server that is meant is behind it.
             .no_proxy()
             .dns_resolver(Arc::clone(&self.names))
+            .connector_layer(self.stopwatch.clone())
             // Check-ins are a minute apart: a connection kept so long is dead as often as not.
             .pool_max_idle_per_host(0);
         if let Some(pinned) = &self.pinned {
@@ -162,6 +184,11 @@ impl Transport {
         Url::parse(url).ok().and_then(|url| Some(self.names.known(url.domain()?))).unwrap_or_default()
     }
 
+    /// How long the last exchange took, if it was answered.
+    pub(super) fn timing(&self) -> Option<&Timing> {
+        self.timing.as_ref()
+    }
+
     fn allowed(&self, url: &str) -> Result<Url, Failure> {
         let parsed = Url::parse(url).map_err(|why| {
             let remedy = format!("Write it as http://10.0.0.1:{HTTP_PORT}.");
@@ -191,7 +218,10 @@ impl Transport {
     /// Asks over the port that worked last and then as the kernel would, or over each of these ports by itself.
     async fn exchange(&mut self, request: Request<'_>, ports: &[String]) -> Result<Answer, Failure> {
         let host = request.parsed.host_str().unwrap_or_default().to_owned();
+        self.timing = None;
+        let begin = uptime_ms();
         let addresses = self.resolve(&request).await?;
+        let name = (!addresses.is_empty()).then(|| Span::between(begin, uptime_ms()));
         let last = self.ways.get(&host).cloned();
         let (mut way, rest) = match ports.split_first() {
             Some((first, rest)) => (Some(first.clone()), rest.iter().cloned().map(Some).collect()),
@@ -216,6 +246,7 @@ impl Transport {
                 self.ways.insert(host, port);
             }
         }
+        self.timing = self.timing.take().map(|timing| Timing { name, ..timing });
         let by = if ports.is_empty() { String::new() } else { format!(", nor over {} alone", ports.join(" or ")) };
         outcome.map_err(|failure| if failure.unreached { failure.with_more(&by) } else { failure })
     }
@@ -249,9 +280,16 @@ impl Transport {
             ask = ask.header(KEY_HEADER, key).header(SIGNATURE_HEADER, signature);
         }
         let ask = ask.timeout(request.patience);
+        let begin = uptime_ms();
+        self.stopwatch.take();
         let mut response = ask.send().await.map_err(|why| failed(&why, timeouts))?;
         let (status, headers, peer) = (response.status().as_u16(), response.headers().clone(), response.remote_addr());
+        let local = response.extensions().get::<HttpInfo>().map(|info| info.local_addr().ip());
         let body = body(request, &mut response, |why| failed(why, timeouts)).await?;
+        let connection = self.stopwatch.take();
+        let exchange = Span::between(connection.map_or(begin, Span::end_ms), uptime_ms());
+        let is_tls = request.parsed.scheme() == "https";
+        self.timing = Some(Timing { local, name: None, connection, is_tls, exchange });
         let header = |name| text(&headers, name);
         let (location, retry_after) = (header(LOCATION), header(RETRY_AFTER));
         Ok(Answer { peer, status, content_type: header(CONTENT_TYPE), location, retry_after, body })

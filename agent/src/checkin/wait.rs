@@ -1,6 +1,7 @@
-//! The question that waits at the server between two check-ins, so that a command reaches this node within two seconds although
-//! nothing on it listens: questions are a second apart, and so are check-ins. After [`CHECKIN_HURRIES`] answers in a row that
-//! came at once the next question waits a minute. One at a time; a server that does not know such questions is left alone.
+//! The question that waits at the server between two check-ins, so that a command reaches this node within a second although
+//! nothing on it listens. A few follow each other at once, more a second apart ([`Bucket`]). A server that says nothing
+//! before its time, or [`CHECKIN_HURRIES`] times in a row at once that there is something when there is nothing, is asked ever
+//! more seldom, down to once a minute. One question at a time; a server that does not know such questions is left alone.
 //! Pure, but for [`ask`].
 
 use std::time::{Duration, Instant};
@@ -9,12 +10,10 @@ use wire::checkin::CheckinReply;
 use wire::limits::MAX_WAIT_S;
 use wire::routes::WAIT;
 
-use super::pace;
+use super::pace::{self, Bucket};
 use super::transport::Transport;
 use super::verdict::{self, Failure};
-use crate::limits::{
-    CHECKIN_GAP, CHECKIN_HURRIES, CHECKIN_RETRY_MAX, WAIT_MARGIN, WAIT_PROMPT, WAIT_SHORTEST, WAIT_UNKNOWN,
-};
+use crate::limits::{CHECKIN_HURRIES, CHECKIN_RETRY_MAX, WAIT_MARGIN, WAIT_PROMPT, WAIT_SHORTEST, WAIT_UNKNOWN};
 
 /// Codes of the refusals of a server that knows no such questions: an earlier one of ours, and others.
 const UNKNOWN: [&str; 3] = ["no_such_path", "wrong_method", "http_status"];
@@ -23,13 +22,14 @@ const UNKNOWN: [&str; 3] = ["no_such_path", "wrong_method", "http_status"];
 #[derive(Debug, Default)]
 pub(super) struct Wait {
     target: Option<Target>,
+    bucket: Bucket,
     /// Nobody is asked before.
     not_before: Option<Instant>,
-    /// Failures in a row.
+    /// In a row, failures and answers of nothing before their time.
     failures: u32,
-    /// When the last question went out.
-    asked: Option<Instant>,
-    /// Answers in a row that came at once, and that there is something.
+    /// When the last question went out, and how long it was to wait.
+    asked: Option<(Instant, Duration)>,
+    /// In a row, answers at once that there is something, while check-ins brought nothing.
     prompt: u32,
     /// Number of the last question.
     number: u64,
@@ -68,9 +68,14 @@ impl Wait {
             config: reply.config_version.unwrap_or(0),
         });
         if self.target.as_ref().map(|t| &t.server) != target.as_ref().map(|t| &t.server) {
-            (self.not_before, self.failures) = (None, 0);
+            (self.bucket, self.not_before, self.failures) = (Bucket::default(), None, 0);
         }
         self.target = target;
+    }
+
+    /// A check-in brought something to do: it was right to say so.
+    pub(super) fn brought(&mut self) {
+        self.prompt = 0;
     }
 
     /// No server answered: there is nobody to wait at.
@@ -82,12 +87,12 @@ impl Wait {
     /// earlier run of this unit, or that of the one before and one more.
     pub(super) fn next(&mut self, boot_id: &str, least: u64, now: Instant, end: Instant) -> Option<Question> {
         let Target { server, id, config } = self.target.as_ref()?;
-        let begin = self.not_before.unwrap_or(now).max(now);
+        let (mut bucket, begin) = (self.bucket, self.not_before.unwrap_or(now).max(now));
+        let begin = begin + bucket.take(begin);
         let time = end.checked_duration_since(begin).filter(|time| *time >= WAIT_SHORTEST)?;
         let seconds = time.as_secs().min(MAX_WAIT_S);
-        // A server that answers at once must not make this a busy loop.
-        self.not_before = Some(begin + CHECKIN_GAP);
-        self.asked = Some(begin);
+        self.bucket = bucket;
+        self.asked = Some((begin, Duration::from_secs(seconds)));
         self.number = least.max(self.number + 1);
         let number = self.number;
         let query = format!("boot_id={boot_id}&config={config}&number={number}&wait={seconds}");
@@ -103,15 +108,23 @@ impl Wait {
     /// What came of it; true when there is something to be told.
     pub(super) fn outcome(&mut self, answer: &Result<bool, Failure>, now: Instant, random: u64) -> bool {
         match answer {
-            Ok(due) => {
+            Ok(true) => {
                 self.failures = 0;
-                let is_prompt = self.asked.is_some_and(|asked| now < asked + WAIT_PROMPT);
-                self.prompt = if *due && is_prompt { self.prompt.saturating_add(1) } else { 0 };
-                // Nor must one that always has something to say, day after day.
+                self.prompt = if self.is_sooner(now, WAIT_PROMPT) { self.prompt.saturating_add(1) } else { 0 };
+                // One that always has something to say must not be asked in a circle, day after day.
                 if self.prompt >= CHECKIN_HURRIES {
                     self.not_before = Some(now + CHECKIN_RETRY_MAX);
                 }
-                *due
+                true
+            }
+            // Nor one that does not let a question wait.
+            Ok(false) => {
+                let half = self.asked.map_or(WAIT_PROMPT, |(_, time)| time / 2);
+                self.prompt = 0;
+                self.failures =
+                    if self.is_sooner(now, half.min(WAIT_PROMPT)) { self.failures.saturating_add(1) } else { 0 };
+                self.not_before = (self.failures > 0).then(|| now + pace::after_failure(self.failures, None, random));
+                false
             }
             Err(failure) => {
                 self.failures = self.failures.saturating_add(1);
@@ -123,6 +136,11 @@ impl Wait {
                 false
             }
         }
+    }
+
+    /// Whether it is now less than this time after the last question.
+    fn is_sooner(&self, now: Instant, time: Duration) -> bool {
+        self.asked.is_some_and(|(asked, _)| now < asked + time)
     }
 }
 
@@ -140,7 +158,7 @@ pub(super) async fn ask(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::CHECKIN_RETRY;
+    use crate::limits::{CHECKIN_BURST, CHECKIN_GAP, CHECKIN_RETRY};
 
     fn reply(json: &str) -> CheckinReply {
         serde_json::from_str(json).unwrap()
@@ -170,16 +188,41 @@ mod tests {
     }
 
     #[test]
-    fn no_question_outlasts_the_pause_or_is_asked_in_a_circle() {
+    fn no_question_outlasts_the_pause() {
         let (mut wait, now) = (ours(), Instant::now());
         let question = wait.next("b", 1, now, now + Duration::from_secs(20)).unwrap();
         assert!(question.query.ends_with("wait=20"), "{question:?}");
         assert_eq!(wait.next("b", 2, now, now + WAIT_SHORTEST - Duration::from_millis(1)), None);
-        assert!(!wait.outcome(&Ok(false), now, 0));
-        let again = wait.next("b", 1, now, now + MINUTE).unwrap();
-        assert_eq!(again.pause, CHECKIN_GAP, "it was answered at once");
-        assert!(again.query.contains("&number=2&"), "numbers rise: {again:?}");
-        assert!(wait.outcome(&Ok(true), now, 0));
+        let later = now + Duration::from_secs(20);
+        assert!(!wait.outcome(&Ok(false), later, 0));
+        let again = wait.next("b", 1, later, later + MINUTE).unwrap();
+        assert!(again.pause.is_zero() && again.query.contains("&number=2&"), "at once, and numbers rise: {again:?}");
+        assert!(wait.outcome(&Ok(true), later, 0));
+    }
+
+    #[test]
+    fn a_server_that_lets_no_question_wait_is_asked_ever_more_seldom() {
+        let (mut wait, mut now) = (ours(), Instant::now());
+        let mut pause = |answered_after| {
+            let question = wait.next("b", 1, now, now + 2 * MINUTE).unwrap();
+            now += question.pause + answered_after;
+            assert!(!wait.outcome(&Ok(false), now, u64::MAX));
+            question.pause
+        };
+        let pauses: Vec<Duration> = (0..10).map(|_| pause(Duration::ZERO)).collect();
+        assert!(pauses.is_sorted() && pauses[9] > CHECKIN_RETRY_MAX * 9 / 10, "{pauses:?}");
+        pause(Duration::from_secs(50));
+        assert_eq!(pause(Duration::ZERO), Duration::ZERO, "it has waited");
+    }
+
+    #[test]
+    fn a_server_that_has_something_each_time_is_asked_on() {
+        let (mut wait, now) = (ours(), Instant::now());
+        for _ in 0..3 * CHECKIN_HURRIES {
+            assert!(wait.next("b", 1, now, now + 2 * MINUTE).unwrap().pause <= 3 * CHECKIN_HURRIES * CHECKIN_GAP);
+            assert!(wait.outcome(&Ok(true), now, 0));
+            wait.brought();
+        }
     }
 
     #[test]
@@ -193,7 +236,8 @@ mod tests {
         };
         let prompt: Vec<Duration> = (0..=CHECKIN_HURRIES + 1).map(|_| pause(Duration::ZERO)).collect();
         let eight = CHECKIN_HURRIES as usize;
-        assert!(prompt[1..eight].iter().all(|pause| *pause == CHECKIN_GAP), "{prompt:?}");
+        let (burst, slow) = prompt[..eight].split_at(CHECKIN_BURST as usize);
+        assert!(burst.iter().all(Duration::is_zero) && slow.iter().all(|p| *p == CHECKIN_GAP), "{prompt:?}");
         assert_eq!(prompt[eight..], [CHECKIN_RETRY_MAX; 2]);
         pause(WAIT_PROMPT);
         assert_eq!(pause(Duration::ZERO), Duration::ZERO);

@@ -68,6 +68,7 @@ impl Snapshot {
         line("server", self.server());
         line("stage", or_dash(&self.checkin.stage));
         line("contact", self.contact());
+        line("boot", or_dash(&self.checkin.card.summary().unwrap_or_default()));
         for port in &self.net.ports {
             line("port", describe_port(port));
         }
@@ -190,7 +191,7 @@ mod tests {
             units: Units {
                 units: vec![Unit { name: "net".to_owned(), state: "running".to_owned(), restarts: 0, last_exit: None }],
                 pids: BTreeMap::from([("net".to_owned(), 42)]),
-                problems: Vec::new(),
+                ..Units::default()
             },
             net: Net {
                 ports: vec![Port {

@@ -53,7 +53,17 @@ pub(super) fn render(now: &Snapshot, width: usize, height: usize) -> Vec<Line> {
             page.wrapped(Style::Plain, "Next step", &trouble.remedy);
         }
     }
+    boot(&mut page, now, height);
     page.finish(height, footer(now))
+}
+
+/// How long the boot took, where there is room for it.
+fn boot(page: &mut Page, now: &Snapshot, height: usize) {
+    let free = height.saturating_sub(page.lines.len() + 1);
+    if let Some(summary) = now.checkin.card.summary().filter(|_| free >= 2) {
+        page.blank();
+        page.labelled(Style::Faint, "Boot", &summary);
+    }
 }
 
 struct Page {

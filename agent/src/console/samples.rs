@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use wire::card::{Card, Span};
 use wire::checkin::{NodeState, Unit};
 use wire::error::Problem;
 use wire::inventory::{Finding, Lldp, Neighbour};
@@ -60,6 +61,12 @@ pub(super) fn checked_in() -> Snapshot {
             stage: "checked in".into(),
             last_contact_s: Some(4509.2),
             next_attempt_s: Some(4569.4),
+            card: Card {
+                kernel: Some(Span { begin_ms: 0, took_ms: 4210 }),
+                dhcp: Some(Span { begin_ms: 7120, took_ms: 30_460 }),
+                exchange: Some(Span { begin_ms: 37_644, took_ms: 21 }),
+                ..Card::default()
+            },
             ..Checkin::default()
         },
         ..Snapshot::default()

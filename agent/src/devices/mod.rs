@@ -22,11 +22,13 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
+use wire::card::Span;
 
 use self::database::Database;
 use self::unit::{Event, Unit};
 use crate::limits::SMALL_STACK;
 use crate::settings::Settings;
+use crate::state::uptime_ms;
 
 /// Runs the unit until it is told to stop.
 ///
@@ -36,7 +38,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let (sender, events) = channel();
     // Subscribed before the first look at the devices, so that none falls between the two.
     listen(&sender)?;
-    let begin = Instant::now();
+    let (begin, begin_ms) = (Instant::now(), uptime_ms());
     let image = Settings::load().image;
     let database = tables(&image.deny_modules);
     tracing::debug!("module tables read after {} ms", begin.elapsed().as_millis());
@@ -44,7 +46,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let extensions = early::mount_all(&image);
     early::mount_efi_variables(&database);
     tracing::debug!("drivers and firmware in place after {} ms", begin.elapsed().as_millis());
-    Unit::new(database, extensions, first, sender).run(&events)
+    let mounting = Span::between(begin_ms, uptime_ms());
+    Unit::new(database, extensions, first, mounting, sender).run(&events)
 }
 
 /// The running kernel's tables; empty ones, with an error in the log, if there are none: what is built into the kernel

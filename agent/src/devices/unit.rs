@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wire::card::Span;
 use wire::checkin::Extension;
 
 use super::coldplug::{self, Device};
@@ -19,7 +20,7 @@ use super::table::Step;
 use super::uevent::Heard;
 use crate::init::client;
 use crate::limits::{DEVICES_QUIET, DEVICES_SETTLE, IDLE_WAKE, MODULE_LOAD, MODULES_AT_ONCE, SMALL_STACK};
-use crate::state::{Devices, Published as _};
+use crate::state::{Devices, Published as _, uptime_ms};
 use crate::tree::Tree;
 
 /// What the unit waits for.
@@ -45,6 +46,9 @@ pub(crate) struct Unit {
     extensions: Vec<Extension>,
     /// Modules that were loaded before the schedule existed.
     first: Vec<String>,
+    /// What was timed: mounting the extensions, and then the first pass over the devices.
+    mounting: Span,
+    settling: Option<Span>,
     sender: Sender<Event>,
     started: Instant,
     /// When something last happened.
@@ -60,9 +64,12 @@ impl Unit {
         database: Database,
         extensions: Vec<Extension>,
         first: Vec<String>,
+        mounting: Span,
         sender: Sender<Event>,
     ) -> Self {
         let now = Instant::now();
+        // One that was started again tells of the first time.
+        let before = Devices::read().unwrap_or_default();
         Self {
             tree: Tree::live(),
             database,
@@ -72,6 +79,8 @@ impl Unit {
             owners: Owners::load(),
             extensions,
             first,
+            mounting: before.mounting.unwrap_or(mounting),
+            settling: before.settling,
             sender,
             started: now,
             stirred: now,
@@ -221,7 +230,9 @@ impl Unit {
         }
         let findings = findings(devices, &self.database, &failed, &self.firmware, &self.owners);
         let extensions = self.extensions.clone();
-        let state = Devices { settled: true, loaded, failed, findings, extensions };
+        let settling = *self.settling.get_or_insert_with(|| Span::between(self.mounting.end_ms(), uptime_ms()));
+        let (mounting, settling) = (Some(self.mounting), Some(settling));
+        let state = Devices { settled: true, loaded, failed, findings, extensions, mounting, settling };
         if let Err(error) = state.publish() {
             tracing::error!("{error:#}");
         }

@@ -114,7 +114,8 @@ impl State {
     /// For the state file.
     pub(super) fn published(&self) -> Units {
         let pids = self.entries.iter().filter_map(|e| Some((e.unit.name.clone(), e.pid()?))).collect();
-        Units { units: self.entries.iter().map(Entry::published).collect(), pids, problems: self.problems.clone() }
+        let units = self.entries.iter().map(Entry::published).collect();
+        Units { units, pids, problems: self.problems.clone(), ..Units::default() }
     }
 }
 

@@ -18,11 +18,12 @@ use super::output::Tails;
 use crate::exec;
 use crate::limits::SMALL_STACK;
 use crate::log::Level;
-use crate::state::{Published as _, Units};
+use crate::state::{Published as _, Start, Units};
 
 /// The supervisor's hands.
 pub(super) struct Executor {
     mode: Mode,
+    start: Start,
     inbox: Sender<Message>,
     tails: Tails,
     /// Who waits for a reply, by ticket.
@@ -32,9 +33,9 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    pub(super) fn new(mode: Mode, inbox: Sender<Message>) -> Self {
+    pub(super) fn new(mode: Mode, start: Start, inbox: Sender<Message>) -> Self {
         let (tails, askers) = (Tails::default(), BTreeMap::new());
-        Self { mode, inbox, tails, askers, last_ticket: 0, published: None }
+        Self { mode, start, inbox, tails, askers, last_ticket: 0, published: None }
     }
 
     /// Takes down who asks, so that [`Action::Reply`] finds them.
@@ -68,7 +69,7 @@ impl Executor {
 
     /// Replaces the state file when something in it has changed.
     pub(super) fn publish(&mut self, state: &State) {
-        let units = state.published();
+        let units = Units { start: Some(self.start), ..state.published() };
         if self.published.as_ref() == Some(&units) {
             return;
         }

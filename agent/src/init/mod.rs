@@ -26,11 +26,13 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Sender, channel};
 
 use anyhow::Context as _;
+use wire::card::Span;
 
 use self::client::{Reply, Request};
 use self::event::{Event, Mode};
 use crate::limits::PANIC_PAUSE;
 use crate::settings::Settings;
+use crate::state::{Published as _, Start, Units, uptime_ms};
 use crate::{log, units};
 
 /// Process id of the daemon, for the base's own scripts.
@@ -58,6 +60,7 @@ enum Message {
 
 /// Brings the machine up and supervises for ever: the kernel panics when PID 1 ends.
 pub(crate) fn as_pid_1() -> ! {
+    let start = Start::Kernel(Span::between(0, uptime_ms()));
     let mut failed = boot::mount_all();
     let settings = Settings::load();
     log::to_kernel(settings.level());
@@ -67,7 +70,7 @@ pub(crate) fn as_pid_1() -> ! {
         tracing::error!("{error:#}");
     }
     loop {
-        if let Err(error) = supervise(Mode::Init, &settings) {
+        if let Err(error) = supervise(Mode::Init, start, &settings) {
             tracing::error!("{error:#}");
         }
         std::thread::sleep(PANIC_PAUSE);
@@ -79,6 +82,9 @@ pub(crate) fn as_pid_1() -> ! {
 /// # Errors
 /// It cannot go to the background, or cannot listen for signals and requests.
 pub(crate) fn as_daemon(foreground: bool) -> anyhow::Result<ExitCode> {
+    // One that was started again tells of the first.
+    let start = Units::read().and_then(|units| units.start);
+    let start = start.unwrap_or_else(|| Start::Base(Span::between(0, uptime_ms())));
     if !foreground {
         // Before any thread: a fork copies only the one that calls it.
         let daemon = daemonize::Daemonize::new().pid_file(PID_FILE).umask(0o022);
@@ -92,11 +98,11 @@ pub(crate) fn as_daemon(foreground: bool) -> anyhow::Result<ExitCode> {
     } else {
         log::to_kernel(settings.level());
     }
-    supervise(Mode::Daemon, &settings)?;
+    supervise(Mode::Daemon, start, &settings)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn supervise(mode: Mode, settings: &Settings) -> anyhow::Result<()> {
+fn supervise(mode: Mode, start: Start, settings: &Settings) -> anyhow::Result<()> {
     let exe = std::env::current_exe().unwrap_or_else(|_| PathBuf::from(AGENT));
     let (units, mut problems) = units::all(&exe.to_string_lossy(), Path::new(units::UNIT_DIR));
     problems.extend(settings.problems.iter().cloned());
@@ -109,7 +115,7 @@ fn supervise(mode: Mode, settings: &Settings) -> anyhow::Result<()> {
         tracing::error!("{error:#}: this node can be neither asked nor told anything locally");
     }
     let state = decide::State::new(mode, units, problems, seed());
-    supervisor::Supervisor::new(state, executor::Executor::new(mode, outbox), inbox).run();
+    supervisor::Supervisor::new(state, executor::Executor::new(mode, start, outbox), inbox).run();
     Ok(())
 }
 

@@ -23,14 +23,13 @@ use anyhow::Context as _;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 use wire::error::Problem;
-use wire::inventory::Lldp;
 
 use crate::cmdline::{KernelLine, PortName};
 use crate::init::client;
 use crate::limits::{DNS_RETRY, PORT_RESCAN};
 use crate::nic;
 use crate::settings::Settings;
-use crate::state::{Net, Published as _};
+use crate::state::{self, Net, Published as _};
 use crate::tree::Tree;
 
 use dns::Found;
@@ -70,7 +69,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         let settings = Settings::load();
         let mut unit = Unit::new(settings.line, settings.site.ca_pem.is_some(), sender);
         let former = Net::read().unwrap_or_default().ports.into_iter();
-        unit.former = former.filter_map(|port| Some((port.key, port.lldp?))).collect();
+        unit.former = former.map(|port| (port.key.clone(), port)).collect();
         unit.run(changes, receiver).await
     })
 }
@@ -88,8 +87,8 @@ struct Unit {
     /// When DNS is asked again.
     ask_at: Option<Instant>,
     published: Option<Net>,
-    /// What ports heard before this unit was started again, by key.
-    former: BTreeMap<String, Lldp>,
+    /// Ports as they were before this unit was started again, by key.
+    former: BTreeMap<String, state::Port>,
 }
 
 impl Unit {
@@ -193,8 +192,8 @@ impl Unit {
             seen.push(index);
             let (events, former) = (self.events.clone(), &mut self.former);
             let port = self.ports.entry(index).or_insert_with(|| {
-                let lldp = former.remove(&nic.key).map(|lldp| lldp::Hearing::remembering(lldp, now));
-                Port::new(nic, index, mac, lldp.unwrap_or_default(), events)
+                let former = former.remove(&nic.key).unwrap_or_default();
+                Port::new(nic, index, mac, former, events)
             });
             port.set_carrier(tree.number(dir.join("carrier")) == Some(1), now);
         }
@@ -254,7 +253,7 @@ impl Unit {
         self.asking = Some(task.abort_handle());
     }
 
-    fn publish(&mut self, ports: Vec<crate::state::Port>) {
+    fn publish(&mut self, ports: Vec<state::Port>) {
         let mut leases: Vec<&Port> = self.ports.values().collect();
         leases.sort_by_key(|p| (!p.carrier, p.index));
         let leases: Vec<(&str, &dhcp::Lease)> =

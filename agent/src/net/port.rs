@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
+use wire::card::Span;
 
 use super::Event;
 use super::dhcp::{self, Action, Ask, Client, Dropped, Lease, Mac, Reply, Route, SERVER_PORT};
@@ -14,6 +15,7 @@ use super::lldp::{Ears, Heard, Hearing};
 use super::socket::{PacketSocket, unicast};
 use crate::limits::{DHCP_SILENCE, PORT_RETRY};
 use crate::random::random;
+use crate::state::uptime_ms;
 use crate::{ifreq, nic, state};
 
 /// Where a port's address comes from.
@@ -69,6 +71,10 @@ pub(super) struct Port {
     applied: Option<Static>,
     error: Option<String>,
     lldp: Hearing,
+    /// When it was first brought up, in milliseconds since the kernel started.
+    raised_ms: u64,
+    linking: Option<Span>,
+    leasing: Option<Span>,
     ears: Option<Ears>,
     /// When listening is tried again.
     listen_at: Option<Instant>,
@@ -76,8 +82,15 @@ pub(super) struct Port {
 }
 
 impl Port {
-    /// Takes a port into care and begins to bring it up.
-    pub(super) fn new(nic: nic::Port, index: u32, mac: Mac, lldp: Hearing, events: UnboundedSender<Event>) -> Self {
+    /// Takes a port into care, which was `former` before this unit was started again, and begins to bring it up.
+    pub(super) fn new(
+        nic: nic::Port,
+        index: u32,
+        mac: Mac,
+        former: state::Port,
+        events: UnboundedSender<Event>,
+    ) -> Self {
+        let lldp = former.lldp.map(|lldp| Hearing::remembering(lldp, Instant::now())).unwrap_or_default();
         let mut port = Self {
             nic,
             index,
@@ -89,6 +102,9 @@ impl Port {
             applied: None,
             error: None,
             lldp,
+            raised_ms: uptime_ms(),
+            linking: former.linking,
+            leasing: former.leasing,
             ears: None,
             listen_at: None,
             events,
@@ -137,6 +153,9 @@ impl Port {
         if carrier != self.carrier {
             tracing::info!("{}: link is {}", self.nic.name, if carrier { "up" } else { "down" });
             self.carrier = carrier;
+            if carrier {
+                self.linking.get_or_insert_with(|| Span::between(self.raised_ms, uptime_ms()));
+            }
             self.dhcp(&dhcp::Event::Carrier(carrier), now);
         }
     }
@@ -264,6 +283,9 @@ impl Port {
                     tracing::info!("{name}: {address}/{prefix} by DHCP from {server}");
                 }
                 self.lease = Some(lease);
+                if let (None, Some(linking)) = (self.leasing, self.linking) {
+                    self.leasing = Some(Span::between(linking.end_ms(), uptime_ms()));
+                }
             }
             Action::Drop(why) => {
                 self.clear();
@@ -329,6 +351,8 @@ impl Port {
             source: self.source(addressing),
             error: self.error.clone().or_else(silence),
             lldp: self.lldp.describe(),
+            linking: self.linking,
+            leasing: self.leasing,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::sandbox::{Place, eventually, possible};
 use crate::server::{Server, machine, none};
 
 /// Keeps what the supervisor is asked at this place.
-fn asked(place: &Place) -> Arc<Mutex<Vec<Value>>> {
+pub(crate) fn asked(place: &Place) -> Arc<Mutex<Vec<Value>>> {
     let listener = UnixListener::bind(place.path("run/razor-mk/init.sock")).unwrap();
     let asked = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&asked);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 #![allow(clippy::disallowed_methods, reason = "tests start programs where the agent may not")]
 
+mod card;
 mod checkin;
 mod commands;
 mod dhcp;
@@ -13,6 +14,7 @@ mod lldp;
 mod names;
 mod original;
 mod port;
+mod prompt;
 mod sandbox;
 mod server;
 mod site;
@@ -73,6 +75,19 @@ fn a_lease_gives_address_routes_names_and_servers() {
     assert!(cable.ip("link show eth0").contains("mtu 1400"));
     let leases = fs::read_to_string(place.path("leases")).unwrap();
     assert!(leases.contains(&format!("01:{}", Cable::MAC)), "client id as iPXE's: {leases}");
+
+    let times = || (self::port(&place)["linking"].clone(), self::port(&place)["leasing"].clone());
+    let (linking, leasing) = times();
+    assert_eq!(
+        leasing["begin_ms"].as_u64(),
+        linking["begin_ms"].as_u64().zip(linking["took_ms"].as_u64()).map(|(b, t)| b + t)
+    );
+    assert!(leasing["took_ms"].as_u64().is_some_and(|took| took < 60_000), "{leasing}");
+    drop(unit);
+    let unit = place.start("net");
+    must(&format!("ip -n {} link set eth0 promisc on", cable.node));
+    eventually("address of the next run", || (port["addresses"] == self::port(&place)["addresses"]).then_some(()));
+    assert_eq!(times(), (linking, leasing), "the first time counts");
 
     drop(unit);
     place.publish("net", &Value::Null);

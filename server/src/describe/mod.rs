@@ -11,6 +11,7 @@ mod pci;
 
 use anyhow::Context as _;
 use serde_json::Value;
+use wire::card::{Card, Step, spelled};
 use wire::checkin::Agent;
 use wire::inventory::{Inventory, Stable, Volatile};
 
@@ -25,6 +26,8 @@ pub struct Node {
     pub inventory: Option<Inventory>,
     /// The agent that spoke last.
     pub agent: Option<Agent>,
+    /// How long the stages of its newest boot took.
+    pub card: Option<Card>,
 }
 
 /// A node in a few words.
@@ -101,7 +104,8 @@ impl Node {
             .get("inventory")
             .map(|value| serde_json::from_value(value.clone()).context("the server sent an inventory of another form"));
         let agent = document.get("agent").and_then(|a| serde_json::from_value(a.clone()).ok());
-        Ok(Self { inventory: inventory.transpose()?, agent, document })
+        let card = document.get("boot").and_then(|boot| serde_json::from_value(boot["stages"].clone()).ok());
+        Ok(Self { inventory: inventory.transpose()?, agent, card, document })
     }
 
     /// Its name.
@@ -149,6 +153,7 @@ impl Node {
             Some(inventory) => machine::of_inventory(&inventory.stable),
             None => machine::of_facts(&self.document["facts"]),
         };
+        lines.push(("Boot time", self.card.as_ref().and_then(Card::summary).unwrap_or_default()));
         lines.push(("Agent", self.agent.as_ref().map(machine::agent).unwrap_or_default()));
         lines.push(("Installed", self.installed()));
         lines.push(("Told to", self.told()));
@@ -201,6 +206,7 @@ impl Node {
             let none = Volatile::default();
             all = components(stable, volatile.as_ref().unwrap_or(&none));
         }
+        all.extend(self.card.as_ref().map(stages));
         if let Some(agent) = &self.agent {
             all.push(units(agent));
             all.push(extensions(agent));
@@ -247,6 +253,23 @@ fn not_read(volatile: &Volatile) -> Section {
         noun: "Collector",
         columns: vec![code("Not read"), text("Why")],
         rows: volatile.failures.iter().map(|(name, why)| vec![name.clone(), why.clone()]).collect(),
+        detail: false,
+    }
+}
+
+/// The stages of the newest boot; where time is usually lost is said of the slowest alone.
+fn stages(card: &Card) -> Section {
+    let slowest = card.slowest();
+    let cells = |step: Step| {
+        let hint = if Some(step) == slowest { step.hint } else { "" };
+        vec![step.what.to_owned(), spelled(step.span.begin_ms), spelled(step.span.took_ms), hint.to_owned()]
+    };
+    Section {
+        id: "boot",
+        title: "Newest boot",
+        noun: "Stage",
+        columns: vec![text("Newest boot"), text("Begun after"), text("Took"), text("Slowest, often due to")],
+        rows: card.steps().into_iter().map(cells).collect(),
         detail: false,
     }
 }

@@ -72,6 +72,9 @@ impl Work for Checkin {
             last_seen: self.now,
         };
         heard.put(&mut *db).await?;
+        if let Some(card) = &self.request.card {
+            Boot::set_card(&mut *db, boot_id, card).await?;
+        }
         if boot.is_none() {
             // Anybody can make up boots.
             let most = if heard.node.is_some() { MAX_NODE_BOOTS } else { MAX_STRAY_BOOTS };

@@ -10,7 +10,7 @@ use serde_json::json;
 use sqlx::SqliteConnection;
 use wire::checkin::{Command, CommandResult, Outcome};
 
-use crate::limits::{ALIVE_INTERVALS, COMMAND_VALID_MS, MAX_LOG_MESSAGE};
+use crate::limits::{ALIVE_INTERVALS, COMMAND_VALID_MS, EXPIRED_AT_ONCE, MAX_LOG_MESSAGE};
 use crate::registry::kind::Kind;
 use crate::store::commands::{self, Waiting};
 use crate::store::history;
@@ -216,7 +216,7 @@ pub async fn hand_over(db: &mut SqliteConnection, now: i64, from: i64, into: i64
     commands::hand_over(db, from, into).await
 }
 
-/// Ends all commands whose time is over.
+/// Ends commands whose time is over, at most [`EXPIRED_AT_ONCE`]; true when there may be more.
 #[derive(Debug)]
 pub struct Expire {
     /// Milliseconds since 1970.
@@ -224,13 +224,14 @@ pub struct Expire {
 }
 
 impl Work for Expire {
-    type Output = ();
+    type Output = bool;
 
-    async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<()> {
-        for waiting in commands::expired(&mut *db, self.now).await? {
-            expire(&mut *db, self.now, &waiting).await?;
+    async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<bool> {
+        let expired = commands::expired(&mut *db, self.now).await?;
+        for waiting in &expired {
+            expire(&mut *db, self.now, waiting).await?;
         }
-        Ok(())
+        Ok(expired.len() >= EXPIRED_AT_ONCE)
     }
 }
 
@@ -300,6 +301,20 @@ mod tests {
         Expire { now: 5000 }.run(&mut db).await.unwrap();
         assert_eq!(outcomes(&mut db).await.len(), 1);
         assert_eq!(commands::of_node(&mut db, 1).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn many_end_in_parts() {
+        let (mut db, _) = with_a_command(5000).await;
+        let fill = "WITH RECURSIVE n (id) AS (SELECT 2 UNION ALL SELECT id + 1 FROM n WHERE id < ?1)
+             INSERT INTO nodes (id, first_seen, hw_info, decision) SELECT id, 0, '[]', '{}' FROM n";
+        sqlx::query(fill).bind(EXPIRED_AT_ONCE as i64 + 1).execute(&mut db).await.unwrap();
+        let fill = "INSERT INTO commands (node, kind, args, at, expires) SELECT id, 'doctor', '{}', 0, 4000 FROM nodes";
+        sqlx::query(fill).execute(&mut db).await.unwrap();
+        assert!(Expire { now: 5000 }.run(&mut db).await.unwrap());
+        assert_eq!(outcomes(&mut db).await.len(), EXPIRED_AT_ONCE);
+        assert!(!Expire { now: 5000 }.run(&mut db).await.unwrap());
+        assert_eq!(outcomes(&mut db).await.len(), EXPIRED_AT_ONCE + 2);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! Boots of agents of ours: the key that speaks for each, and the last request that was answered.
 
 use sqlx::{FromRow, SqliteConnection};
+use wire::card::Card;
 
 /// A boot as it was last heard of.
 #[derive(Debug, Clone, FromRow)]
@@ -77,6 +78,16 @@ impl Boot {
         sqlx::query(update).bind(boot_id).bind(node).execute(&mut *db).await?;
         let update = "UPDATE nodes SET boot_id = ?1 WHERE id = ?2";
         sqlx::query(update).bind(boot_id).bind(node).execute(db).await?;
+        Ok(())
+    }
+
+    /// Keeps how long the stages of this boot took.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn set_card(db: &mut SqliteConnection, boot_id: &str, card: &Card) -> anyhow::Result<()> {
+        let update = sqlx::query("UPDATE boots SET card = ?2 WHERE boot_id = ?1").bind(boot_id);
+        update.bind(serde_json::to_string(card)?).execute(db).await?;
         Ok(())
     }
 

@@ -3,6 +3,8 @@
 
 use sqlx::{FromRow, SqliteConnection};
 
+use crate::limits::EXPIRED_AT_ONCE;
+
 /// A command that waits.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Waiting {
@@ -86,13 +88,14 @@ pub async fn hand_over(db: &mut SqliteConnection, from: i64, into: i64) -> anyho
     Ok(())
 }
 
-/// The commands whose time is over.
+/// The commands whose time is over, the oldest first, [`EXPIRED_AT_ONCE`] at most.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn expired(db: &mut SqliteConnection, now: i64) -> anyhow::Result<Vec<Waiting>> {
-    let select = "SELECT id, node, kind, args, expires, sent, boot_id FROM commands WHERE expires <= ?1";
-    Ok(sqlx::query_as(select).bind(now).fetch_all(db).await?)
+    let select = "SELECT id, node, kind, args, expires, sent, boot_id FROM commands WHERE expires <= ?1
+                  ORDER BY expires, id LIMIT ?2";
+    Ok(sqlx::query_as(select).bind(now).bind(i64::try_from(EXPIRED_AT_ONCE)?).fetch_all(db).await?)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use sqlx::{FromRow, SqliteConnection, SqlitePool};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use wire::card::Card;
 
 use crate::identity::canonical::HwInfo;
 use crate::store::{commands, configs, history, nodes};
@@ -44,12 +45,14 @@ struct Row {
     config: Option<String>,
     kind: Option<String>,
     report: Option<Vec<u8>>,
+    card: Option<String>,
 }
 
 const SELECT: &str =
     "SELECT n.id, n.first_seen, n.last_checkin, n.interval, n.hw_info, n.dhcp_mac, n.facts, n.installed,
-    n.installed_at, n.state, n.reason, n.decision, n.volatile, n.agent, n.boot_id, n.config, r.kind, c.zstd AS report
-    FROM nodes n LEFT JOIN reports r ON r.id = n.report LEFT JOIN contents c ON c.digest = r.content WHERE n.id = ?1";
+    n.installed_at, n.state, n.reason, n.decision, n.volatile, n.agent, n.boot_id, n.config, r.kind, c.zstd AS report, b.card
+    FROM nodes n LEFT JOIN reports r ON r.id = n.report LEFT JOIN contents c ON c.digest = r.content
+    LEFT JOIN boots b ON b.boot_id = n.boot_id AND b.node = n.id WHERE n.id = ?1";
 
 /// Number of nodes, and the ids of a page of them in order.
 ///
@@ -139,7 +142,7 @@ fn document(
         Some(at) => json!({"installed": installed, "installed_at": timestamp(at)}),
         None => json!({"installed": installed}),
     };
-    let fields: [(&str, Option<Value>); 13] = [
+    let fields: [(&str, Option<Value>); 14] = [
         ("name", Some(nodes::name(row.id).into())),
         ("node_id", Some(row.id.into())),
         ("hw_info", Some(info.to_json())),
@@ -153,9 +156,17 @@ fn document(
         ("identity", Some(identity)),
         ("inventory", inventory),
         ("agent", parse(row.agent)?),
+        ("boot", row.card.as_deref().map(boot).transpose()?),
     ];
     // As in the original, what is not known is left out.
     Ok(fields.into_iter().filter_map(|(name, value)| value.map(|v| (name.to_owned(), v))).collect())
+}
+
+/// How long the stages of the newest boot took, and which was the slowest.
+fn boot(card: &str) -> anyhow::Result<Value> {
+    let card: Card = serde_json::from_str(card)?;
+    let slowest = card.slowest().map(|step| step.key);
+    Ok(json!({"stages": card, "slowest": slowest}))
 }
 
 /// A page of a node's log, newest first, and the number of all entries.

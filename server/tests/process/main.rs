@@ -4,6 +4,7 @@
 mod access;
 mod agents;
 mod browser;
+mod card;
 mod checkin;
 mod cli;
 mod collect;

@@ -1,6 +1,8 @@
 //! The hardware that QEMU was given is the hardware that the server shows, part by part; no disk was written to, and the
 //! production image offers no way in.
 
+use std::time::Instant;
+
 use duct::cmd;
 use mk_tests::limits;
 use mk_tests::tpm::Emulator;
@@ -8,6 +10,7 @@ use mk_tests::vm::spec::{Bus, Dimm, Disk, Nic, NicModel};
 use mk_tests::vm::{Firmware, Guest, Machine};
 use wire::inventory::Stable;
 
+use super::card;
 use super::faults::says;
 use super::lab::{Lab, stable, wait, written};
 
@@ -82,7 +85,8 @@ fn production_on_uefi_with_a_clock_in_the_future() {
 fn boots_and_shows_its_hardware(machine: &Machine, firmware: Firmware, and: impl FnOnce(&Guest)) {
     let lab = Lab::new();
     let server = lab.serve(0);
-    let guest = lab.boot(machine, &lab.image("production", server.port), firmware);
+    let (image, started) = (lab.image("production", server.port), Instant::now());
+    let guest = lab.boot(machine, &image, firmware);
     server.await_node(&guest);
     let mut wrong = Vec::new();
     wait("the inventory is complete", limits::INVENTORY, &guest, || {
@@ -94,6 +98,7 @@ fn boots_and_shows_its_hardware(machine: &Machine, firmware: Firmware, and: impl
         }
         wrong.is_empty().then_some(())
     });
+    card::is_told(&server, &guest, started);
     assert_eq!(written(&guest), 0, "bytes were written to the machine's disks");
     and(&guest);
     guest.quit().unwrap();
