@@ -1,11 +1,12 @@
 //! QEMU's command line for a machine: a pure function of [`Machine`], what it boots, and where its files lie.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::accel::Accel;
-use super::spec::{Bus, Machine, NicModel};
+use super::spec::{Bmc, Bus, Machine, NicModel, Slot};
 
 /// What a guest boots.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,16 @@ pub enum Firmware {
     Bios,
     /// OVMF without Secure Boot.
     Uefi,
+    /// OVMF with Secure Boot on: it starts only what one of Microsoft's keys has signed.
+    SecureBoot,
+}
+
+impl Firmware {
+    /// Whether it is a form of UEFI.
+    #[must_use]
+    pub fn is_uefi(self) -> bool {
+        self != Self::Bios
+    }
 }
 
 /// Files and descriptors that a guest's QEMU is given.
@@ -67,6 +78,8 @@ pub struct Files {
     pub qmp_fd: i32,
     /// Inherited socket of the first serial port.
     pub serial_fd: i32,
+    /// Inherited sockets of wires, by the place of the port in [`Machine::nics`].
+    pub wire_fds: BTreeMap<usize, i32>,
     /// Socket for a second monitor that others may connect to.
     pub qmp_socket: Option<PathBuf>,
     /// Ways into the guest.
@@ -85,10 +98,22 @@ pub fn disk_file(dir: &Path, index: usize) -> PathBuf {
     dir.join(format!("disk{index}.raw"))
 }
 
+/// What was written to a disk.
+#[must_use]
+pub fn trap_file(dir: &Path, index: usize) -> PathBuf {
+    dir.join(format!("disk{index}.written"))
+}
+
 /// Socket of the emulated TPM.
 #[must_use]
 pub fn tpm_socket(dir: &Path) -> PathBuf {
     dir.join("tpm.socket")
+}
+
+/// Socket on which QEMU awaits a BMC that is not its own.
+#[must_use]
+pub fn bmc_socket(dir: &Path) -> PathBuf {
+    dir.join("bmc.socket")
 }
 
 /// QEMU's id of a network port, by its place in [`Machine::nics`].
@@ -104,7 +129,12 @@ pub fn arguments(machine: &Machine, boot: &Boot, accel: Accel, files: &Files) ->
     line.add("-nodefaults", "");
     line.add("-display", "none");
     line.add("-S", "");
-    line.add("-machine", "q35");
+    let secure = boot.firmware == Firmware::SecureBoot;
+    line.add("-machine", if secure { "q35,smm=on" } else { "q35" });
+    if secure {
+        // Only the firmware itself may change its variables.
+        line.add("-global", "driver=cfi.pflash01,property=secure,value=on");
+    }
     // One thread for all emulated processors: with one for each, QEMU before 8.1 is reported to run code that another
     // processor has just patched as it was before. A guest that died in its second second is laid to that.
     line.add("-accel", if accel == Accel::Kvm { "kvm" } else { "tcg,thread=single" });
@@ -126,6 +156,9 @@ pub fn arguments(machine: &Machine, boot: &Boot, accel: Accel, files: &Files) ->
         line.add_path("-chardev", "socket,id=tpm,path=", &tpm_socket(&files.dir));
         line.add("-tpmdev", "emulator,id=tpm0,chardev=tpm");
         line.add("-device", "tpm-tis,tpmdev=tpm0");
+    }
+    if let Some(bmc) = &machine.bmc {
+        service_processor(&mut line, bmc, files);
     }
     if let Some(clock) = &machine.clock {
         line.add("-rtc", &format!("base={}", escape(clock)));
@@ -221,6 +254,28 @@ fn medium(line: &mut Line, boot: &Boot) {
     }
 }
 
+fn service_processor(line: &mut Line, bmc: &Bmc, files: &Files) {
+    if bmc.port.is_some() {
+        // One that is there when QEMU makes the device lets QEMU 7.2 crash.
+        line.add_path("-chardev", "socket,id=bmc,server=on,wait=off,path=", &bmc_socket(&files.dir));
+        line.add("-device", "ipmi-bmc-extern,id=bmc0,chardev=bmc");
+    } else {
+        let (major, minor, guid) = (bmc.firmware.0, bmc.minor(), escape(&bmc.guid));
+        line.add("-device", &format!("ipmi-bmc-sim,id=bmc0,fwrev1={major},fwrev2={minor},guid={guid}"));
+    }
+    line.add("-device", "isa-ipmi-kcs,bmc=bmc0");
+}
+
+/// A drive that notes what is written to it.
+fn drive(line: &mut Line, index: usize, files: &Files) {
+    let begin = format!("if=none,id=disk{index},driver=blklogwrites,discard=unmap,file.driver=raw,file.file.filename=");
+    line.add_path("-drive", &begin, &disk_file(&files.dir, index));
+    if let Some(value) = line.0.last_mut() {
+        value.push(",log.driver=file,log.filename=");
+        value.push(escape(&trap_file(&files.dir, index).to_string_lossy()));
+    }
+}
+
 fn disks(line: &mut Line, machine: &Machine, files: &Files) {
     for (bus, controller) in
         [(Bus::Scsi, "megasas,id=raid"), (Bus::Sas, "mptsas1068,id=sas"), (Bus::Usb, "qemu-xhci,id=xhci")]
@@ -231,7 +286,7 @@ fn disks(line: &mut Line, machine: &Machine, files: &Files) {
     }
     let mut ports = 1..;
     for (index, disk) in machine.disks.iter().enumerate() {
-        line.add_path("-drive", &format!("if=none,id=disk{index},format=raw,file="), &disk_file(&files.dir, index));
+        drive(line, index, files);
         let serial = escape(&disk.serial);
         let wwn = disk.wwn.as_ref().map(|w| format!(",wwn=0x{w}")).unwrap_or_default();
         let device = match disk.bus {
@@ -278,20 +333,47 @@ fn nics(line: &mut Line, machine: &Machine, boot: &Boot, files: &Files) {
                 rom = ",bootindex=0";
             }
         }
+        if let Some(fd) = files.wire_fds.get(&index) {
+            // A hub with three plugs: the network, the wire's other end, the port.
+            line.add("-netdev", &network.replacen(&format!("id=net{index}"), &format!("id=lan{index}"), 1));
+            line.add("-netdev", &format!("socket,id=wire{index},fd={fd}"));
+            line.add("-netdev", &format!("hubport,id=hub{index}a,hubid={index},netdev=lan{index}"));
+            line.add("-netdev", &format!("hubport,id=hub{index}b,hubid={index},netdev=wire{index}"));
+            network = format!("hubport,id=net{index},hubid={index}");
+        }
         line.add("-netdev", &network);
-        line.add("-device", &format!("{model},id={id},netdev=net{index},mac={}{rom}", nic.mac));
+        let mut bus = String::new();
+        if let Some(Slot { lanes, speed_gts }) = nic.slot {
+            let number = index + 1;
+            let slot = format!("pcie-root-port,id=slot{index},chassis={number},slot={number}");
+            line.add("-device", &format!("{slot},x-width={lanes},x-speed={speed_gts}"));
+            bus = format!(",bus=slot{index}");
+        }
+        line.add("-device", &format!("{model},id={id},netdev=net{index},mac={}{rom}{bus}", nic.mac));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::spec::BmcPort;
     use super::*;
+
+    fn files() -> Files {
+        Files {
+            dir: "/d".into(),
+            uefi: None,
+            qmp_fd: 3,
+            serial_fd: 4,
+            wire_fds: BTreeMap::new(),
+            qmp_socket: None,
+            forwards: Vec::new(),
+        }
+    }
 
     fn shown(change: impl FnOnce(&mut Machine, &mut Boot, &mut Files)) -> String {
         let mut machine = Machine::example(1, 1024, 2);
         let mut boot = Boot { medium: Medium::Cd("/i.iso".into()), firmware: Firmware::Bios };
-        let mut files =
-            Files { dir: "/d".into(), uefi: None, qmp_fd: 3, serial_fd: 4, qmp_socket: None, forwards: Vec::new() };
+        let mut files = files();
         change(&mut machine, &mut boot, &mut files);
         let line = arguments(&machine, &boot, Accel::Tcg, &files);
         line.iter().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
@@ -311,9 +393,7 @@ mod tests {
     fn only_a_counted_guest_has_a_clock_of_instructions() {
         let machine = Machine::example(1, 512, 1);
         let boot = Boot { medium: Medium::Cd("/i.iso".into()), firmware: Firmware::Bios };
-        let files =
-            Files { dir: "/d".into(), uefi: None, qmp_fd: 3, serial_fd: 4, qmp_socket: None, forwards: Vec::new() };
-        let counts = |accel| arguments(&machine, &boot, accel, &files).contains(&"-icount".into());
+        let counts = |accel| arguments(&machine, &boot, accel, &files()).contains(&"-icount".into());
         assert_eq!([Accel::Counted, Accel::Tcg, Accel::Kvm].map(counts), [true, false, false]);
     }
 
@@ -332,9 +412,45 @@ mod tests {
     }
 
     #[test]
+    fn only_a_machine_with_a_bmc_has_one() {
+        let bmc = Bmc { firmware: (5, 10), guid: "6f9619ff-8b86-4c8e-b4ed-00c04fc964ff".into(), port: None };
+        let own = shown(|m, _, _| m.bmc = Some(bmc.clone()));
+        let device = "ipmi-bmc-sim,id=bmc0,fwrev1=5,fwrev2=16,guid=6f9619ff-8b86-4c8e-b4ed-00c04fc964ff -device isa-";
+        assert!(own.contains(device), "{own}");
+        let port = BmcPort { channel: 1, mac: [2; 6], ipv4: [10, 0, 0, 1].into() };
+        let ours = shown(|m, _, _| m.bmc = Some(Bmc { port: Some(port), ..bmc }));
+        assert!(ours.contains("path=/d/bmc.socket -device ipmi-bmc-extern,id=bmc0,chardev=bmc"), "{ours}");
+        assert!(!shown(|_, _, _| {}).contains("ipmi"));
+    }
+
+    #[test]
+    fn a_port_in_a_slot_and_one_with_an_open_wire() {
+        let line = shown(|m, _, f| {
+            m.nics[1].slot = Some(Slot { lanes: 8, speed_gts: 16 });
+            f.wire_fds.insert(0, 9);
+        });
+        for part in [
+            "user,id=lan0,net=10.0.2.0/24 -netdev socket,id=wire0,fd=9 ",
+            "hubport,id=net0,hubid=0 -device virtio-net-pci,id=nic0,netdev=net0,",
+            "-netdev user,id=net1,net=10.0.3.0/24 -device pcie-root-port,id=slot1,chassis=2,slot=2,x-width=8,x-speed=16 ",
+            ",bus=slot1",
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+    }
+
+    #[test]
+    fn secure_boot_is_the_firmware_s_own() {
+        let line = shown(|_, b, _| b.firmware = Firmware::SecureBoot);
+        assert!(line.contains("-machine q35,smm=on -global driver=cfi.pflash01,property=secure,value=on"), "{line}");
+        assert!(!shown(|_, b, _| b.firmware = Firmware::Uefi).contains("secure"));
+    }
+
+    #[test]
     fn every_slot_and_disk_has_its_file() {
         let line = shown(|_, _, _| {});
-        for part in ["/d/array.smbios", "/d/slot0.smbios", "/d/slot1.smbios", "/d/disk0.raw", "/d/disk1.raw"] {
+        for part in ["/d/array.smbios", "/d/slot0.smbios", "/d/slot1.smbios", "/d/disk0.raw,log.", "=/d/disk1.written"]
+        {
             assert!(line.contains(part), "{part} in {line}");
         }
     }
