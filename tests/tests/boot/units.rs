@@ -30,6 +30,9 @@ const ENDING: [&str; 2] = ["ext", "gems"];
 /// shell with other processes beside it gets a quarter more.
 const PSS_KIB: u64 = 15 * 1024;
 
+/// Seconds within which the page is whole again; without a reason it is painted anew each minute.
+const REPAINT_S: u64 = 15;
+
 /// Kernel module that a pushed list names: a driver that every image has, for hardware that QEMU's machine has not.
 const MODULE: &str = "igb";
 
@@ -222,6 +225,15 @@ fn has_its_consoles(shell: &Shell, units: &Units) {
     assert!(tty2.starts_with("/dev/tty2") && tty2.contains("sh -l"), "{tty2}");
     let tty1 = shell.run("cat /dev/vcs1");
     assert!(tty1.contains("node1"), "{tty1}");
+    // What is written over the page while another terminal is in front is gone when it comes back.
+    let seconds = || shell.run("cut -d. -f1 /proc/uptime").parse::<u64>().unwrap();
+    let spoilt = shell.run("chvt 2; for i in $(seq 40); do echo rubbish $i; done > /dev/tty1; cat /dev/vcs1");
+    assert!(spoilt.contains("rubbish 40"), "{spoilt}");
+    let begun = seconds();
+    shell.run("chvt 1");
+    while shell.run("cat /dev/vcs1").contains("rubbish") {
+        assert!(seconds() < begun + REPAINT_S, "the page is not painted anew");
+    }
 }
 
 fn print_costs(shell: &Shell) {

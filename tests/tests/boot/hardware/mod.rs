@@ -85,6 +85,8 @@ fn production_on_bios_with_a_tpm_and_a_service_processor_with_a_port() {
     boots_and_shows_its_hardware(&machine, Firmware::Bios, |guest| {
         let console = guest.console().text(0);
         assert!(!console.contains("login:") && !console.contains("# "), "the console offers a way in:\n{console}");
+        let (_, ours) = console.split_once("Razor Microkernel 0.").expect("it says what it is");
+        assert!(!ours.contains('\x1b'), "a serial console gets plain lines:\n{ours}");
     });
 }
 
