@@ -54,6 +54,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
         }
         before = now;
         thread::sleep(CONSOLE_PAUSE);
-        watch.wait(CONSOLE_TICK);
+        // Whoever comes to the page sees all of it, whatever was written over it while it was not in front.
+        if watch.wait(CONSOLE_TICK)
+            && let Some(screen) = &mut screen
+        {
+            screen.forget();
+        }
     }
 }

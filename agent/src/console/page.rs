@@ -30,8 +30,10 @@ pub(super) struct Line {
 const LABEL: usize = 10;
 /// What the page keeps free at its left.
 const MARGIN: &str = "  ";
-/// Fewest lines that are left for troubles however many ports there are.
+/// Fewest lines that are left for troubles however many ports there are, if there are so many of them.
 const TROUBLE_ROWS: usize = 5;
+/// Fewest lines that are left for ports however long the first trouble is: a heading, the port in use, how many more.
+const PORT_ROWS: usize = 3;
 
 /// The whole screen: `height` lines at most, none wider than `width`.
 pub(super) fn render(now: &Snapshot, width: usize, height: usize) -> Vec<Line> {
@@ -43,16 +45,10 @@ pub(super) fn render(now: &Snapshot, width: usize, height: usize) -> Vec<Line> {
     facts(&mut page, now);
     page.blank();
     let rest = height.saturating_sub(page.lines.len() + 1);
-    let all = troubles(now);
-    let kept = if all.is_empty() { 0 } else { TROUBLE_ROWS.min(rest / 2) };
-    ports(&mut page, now, rest - kept);
-    if !all.is_empty() {
-        page.blank();
-        for trouble in all {
-            page.wrapped(Style::Bad, "Problem", &trouble.cause);
-            page.wrapped(Style::Plain, "Next step", &trouble.remedy);
-        }
-    }
+    let (below, first) = problems(now, width);
+    let kept = TROUBLE_ROWS.min(rest / 2).max(first.min(rest.saturating_sub(PORT_ROWS)));
+    ports(&mut page, now, rest - kept.min(below.len()));
+    page.lines.extend(below);
     boot(&mut page, now, height);
     page.finish(height, footer(now))
 }
@@ -161,9 +157,28 @@ fn contact(now: &Snapshot) -> String {
     let ago = |at: f64| duration(now.uptime.saturating_sub(whole(at)));
     let last = checkin.last_contact_s.map(|at| format!("{} ago", ago(at)));
     let next = checkin.next_attempt_s.map(|at| whole(at).saturating_sub(now.uptime)).filter(|s| *s > 0);
-    let failed = (checkin.failures > 0).then(|| format!("{} failed attempts since", checkin.failures));
+    let since = if last.is_some() { " since" } else { "" };
+    let failed = match checkin.failures {
+        0 => None,
+        1 => Some(format!("1 failed attempt{since}")),
+        many => Some(format!("{many} failed attempts{since}")),
+    };
     let next = next.map(|s| format!("next in {}", duration(s)));
     [last, failed, next].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// All troubles with what to do, and how many of the lines are the first one's.
+fn problems(now: &Snapshot, width: usize) -> (Vec<Line>, usize) {
+    let (mut page, mut first) = (Page { lines: Vec::new(), width }, 0);
+    for trouble in troubles(now) {
+        if first == 0 {
+            page.blank();
+        }
+        page.wrapped(Style::Bad, "Problem", &trouble.cause);
+        page.wrapped(Style::Plain, "Next step", &trouble.remedy);
+        first = if first == 0 { page.lines.len() } else { first };
+    }
+    (page.lines, first)
 }
 
 fn ports(page: &mut Page, now: &Snapshot, rows: usize) {
@@ -177,7 +192,8 @@ fn ports(page: &mut Page, now: &Snapshot, rows: usize) {
     let mut order: Vec<&Port> = ports.iter().collect();
     // Ports that are in use come first where not all have room.
     order.sort_by_key(|p| (ports.len() > fits && p.addresses.is_empty(), ports.len() > fits && !p.up));
-    // Where it is plugged in has a line of its own, or else the column that says where the address is from.
+    // Further addresses have lines of their own, or else none; where the port is plugged in has one, or else the column
+    // that says where the address is from.
     let lines: usize = ports.iter().map(|p| p.addresses.len().max(1) + usize::from(p.plugged_into().is_some())).sum();
     for port in &order[..fits] {
         port_line(page, now, port, lines < rows);
@@ -202,7 +218,7 @@ fn port_line(page: &mut Page, now: &Snapshot, port: &Port, roomy: bool) {
         (false, true) => Style::Faint,
     };
     page.add(style, &format!("{MARGIN}{:6} {:17}  {link:10} {address:18}  {from}", port.name, port.mac));
-    for address in port.addresses.iter().skip(1) {
+    for address in port.addresses.iter().skip(1).filter(|_| roomy) {
         page.add(style, &format!("{MARGIN}{:6} {:17}  {:10} {address}", "", "", ""));
     }
     if let Some(place) = place.filter(|_| roomy) {
@@ -268,7 +284,9 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{cabled, checked_in, cut_off, held, many_cables, many_ports, no_address, starting};
+    use super::super::samples::{
+        cabled, checked_in, copied, cut_off, held, many_cables, many_ports, no_address, starting,
+    };
     use super::*;
     use proptest::prelude::*;
 
@@ -287,6 +305,7 @@ mod tests {
             ("many_ports", many_ports()),
             ("cabled", cabled()),
             ("many_cables", many_cables()),
+            ("copied", copied()),
         ];
         let found: String = pages.iter().map(|(name, now)| format!("=== {name}\n{}", text(now, 80, 25))).collect();
         assert_eq!(found, include_str!("golden/pages.txt"), "the pages are now:\n{found}");
@@ -315,7 +334,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_screen_holds_its_page(width in 0_usize..200, height in 0_usize..80) {
-            for now in [starting(), cabled(), held(), no_address(), many_ports(), many_cables()] {
+            for now in [starting(), cabled(), held(), copied(), no_address(), many_ports(), many_cables()] {
                 let lines = render(&now, width, height);
                 prop_assert!(lines.len() <= height);
                 prop_assert!(lines.iter().all(|l| l.text.chars().count() <= width));

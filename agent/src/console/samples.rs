@@ -34,7 +34,8 @@ fn port(number: u8, up: bool, addresses: &[&str]) -> Port {
 /// A few seconds after the kernel started.
 pub(super) fn starting() -> Snapshot {
     let net = Net { ports: vec![port(0, false, &[])], ..Net::default() };
-    let checkin = Checkin { stage: "waiting for an address".into(), ..Checkin::default() };
+    let stage = "waiting for an address".into();
+    let checkin = Checkin { stage, failures: 1, next_attempt_s: Some(5.2), ..Checkin::default() };
     Snapshot { machine: machine(), uptime: 4, net, checkin, ..Snapshot::default() }
 }
 
@@ -103,9 +104,23 @@ pub(super) fn held() -> Snapshot {
     now
 }
 
+/// It is held, what to do takes three lines, and each port has two addresses.
+pub(super) fn copied() -> Snapshot {
+    let mut now = held();
+    now.net.ports[1] = port(1, true, &["10.20.31.41/24", "fe80::baca:3aff:fe6d:1f01/64"]);
+    now.checkin.reason = Some(Problem::new(
+        "two_machines",
+        "two machines speak as node17 at the same time, with the same hardware values; one is a copy of the other",
+        "The one that came first stays node17. Give the copy values of its own and boot it again; if both are right, settle \
+         it with `mk-server conflicts resolve 3 different`, and each keeps what is its own.",
+    ));
+    now
+}
+
 /// Nobody answers DHCP, a driver lacks firmware, and a unit keeps falling over.
 pub(super) fn no_address() -> Snapshot {
     let mut now = starting();
+    (now.checkin.failures, now.checkin.next_attempt_s) = (0, None);
     now.uptime = 95;
     now.net.ports = vec![port(0, true, &[]), port(1, false, &[])];
     now.net.ports[0].error = Some("no DHCP answer on eth0 for 90 s".into());

@@ -111,8 +111,9 @@ fn difference(old: &[Line], new: &[Line]) -> String {
     for (row, line) in new.iter().enumerate() {
         if old.get(row) != Some(line) {
             let (colour, row) = (colour(line.style), row + 1);
-            // The rest of the line is cleared in the line's own colour, so that a title is a bar.
-            text.push_str(&format!("\x1b[{row};1H\x1b[{colour}m{}\x1b[K\x1b[0m", line.text));
+            // The line is cleared in its own colour, so that a title is a bar; and first, since behind a full line the
+            // cursor stands on its last letter.
+            text.push_str(&format!("\x1b[{row};1H\x1b[{colour}m\x1b[K{}\x1b[0m", line.text));
         }
     }
     text
@@ -140,7 +141,7 @@ mod tests {
     #[test]
     fn only_what_changed_is_written() {
         let (old, new) = ([line("a"), line("b")], [line("a"), line("c")]);
-        assert_eq!(difference(&old, &new), "\x1b[2;1H\x1b[0;37mc\x1b[K\x1b[0m");
+        assert_eq!(difference(&old, &new), "\x1b[2;1H\x1b[0;37m\x1b[Kc\x1b[0m");
         assert_eq!(difference(&old, &old), "");
         assert!(difference(&[], &new).starts_with(SETUP));
     }

@@ -1,5 +1,8 @@
-//! Waits until a unit publishes something, or until it is time to look anyway.
+//! Waits until a unit publishes something, until somebody switches to another virtual terminal, or until it is time to look
+//! anyway.
 
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::Duration;
@@ -8,9 +11,14 @@ use anyhow::Context as _;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-/// A watch over the folder of the state files.
+/// Names the virtual terminal in front, and wakes who waits for another one to be.
+const IN_FRONT: &str = "/sys/class/tty/tty0/active";
+
+/// A watch over the folder of the state files, and over the terminal in front.
 pub(super) struct Watch {
     inotify: Inotify,
+    /// Absent on a machine without virtual terminals.
+    in_front: Option<File>,
 }
 
 impl Watch {
@@ -24,17 +32,29 @@ impl Watch {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).with_context(failed)?;
         // State files are replaced by rename.
         inotify.add_watch(folder, AddWatchFlags::IN_MOVED_TO).with_context(failed)?;
-        Ok(Self { inotify })
+        Ok(Self { inotify, in_front: File::open(IN_FRONT).inspect(attend).ok() })
     }
 
-    /// Returns when something was published, or after `longest`.
-    pub(super) fn wait(&self, longest: Duration) {
-        let mut fds = [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
+    /// Returns when something was published, when another terminal came to the front, or after `longest`; says whether
+    /// it was the terminal.
+    pub(super) fn wait(&self, longest: Duration) -> bool {
+        let mut fds = vec![PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
+        fds.extend(self.in_front.iter().map(|file| PollFd::new(file.as_fd(), PollFlags::POLLPRI)));
         // An interrupted wait only means that we look once more.
         _ = poll(&mut fds, PollTimeout::try_from(longest).unwrap_or(PollTimeout::NONE));
+        let switched = fds.get(1).is_some_and(|fd| fd.any().unwrap_or_default());
         // Several changes are shown at once.
         while self.inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
+        self.in_front.iter().filter(|_| switched).for_each(attend);
+        switched
     }
+}
+
+/// Reads the file, without which the next change does not wake us.
+fn attend(mut file: &File) {
+    let mut name = String::new();
+    // What it names does not matter, nor why it cannot be read: then the page is painted anew after a while.
+    _ = file.rewind().and_then(|()| file.read_to_string(&mut name));
 }
 
 #[cfg(test)]

@@ -161,7 +161,12 @@ pub(super) mod tests {
     }
 
     pub(crate) fn module() -> Vec<u8> {
-        structure(17, 0x1100, &fields(0x1000, 0x7fff, 65_536), &["DIMM A1", "Bank 0", "ACME", "SN1", "PN1 "])
+        sized(0x7fff, 65_536)
+    }
+
+    /// A module with these fields for its size.
+    pub(crate) fn sized(size: u16, extended: u32) -> Vec<u8> {
+        structure(17, 0x1100, &fields(0x1000, size, extended), &["DIMM A1", "Bank 0", "ACME", "SN1", "PN1 "])
     }
 
     #[test]

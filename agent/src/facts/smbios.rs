@@ -209,6 +209,31 @@ pub(super) mod tests {
         assert_eq!((found.kind, found.serial.as_deref(), found.asset.as_deref()), (Some(23), Some("C1"), Some("A1")));
     }
 
+    #[test]
+    fn what_firmware_gets_wrong_costs_only_that() {
+        // A serial number in Latin-1; a version whose text is not there; as short as SMBIOS 2.0 has it, without uuid.
+        let mut bytes = vec![1, 8, 0, 1, 1, 2, 9, 3];
+        bytes.extend(b"ACME\0 Box\t\0S\xe9rie-7\0\0");
+        // An array that claims more slots than there can be, one module of the largest size twice, one of unknown size.
+        bytes.extend(structure(16, 0x1000, &[3, 3, 6, 0, 0, 0, 1, 0xfe, 0xff, 0xff, 0xff], &[]));
+        bytes.extend(dimm::tests::sized(0x7fff, u32::MAX).repeat(2));
+        bytes.extend(dimm::tests::sized(0xffff, 0));
+        // Shorter than its own header: what follows cannot be found any more.
+        bytes.extend([2, 3, 0, 2]);
+        bytes.extend(structure(3, 3, &[1, 0x17, 0, 0, 0], &["C1"]));
+        let table = Table::parse(ENTRY, bytes);
+        let system = table.system().unwrap();
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!((system.manufacturer, system.product), (some("ACME"), some("Box")));
+        assert_eq!((system.version, system.serial, system.uuid), (None, some("S\u{fffd}rie-7"), None));
+        let memory = dimm::memory(&table);
+        let sizes: Vec<_> = memory.dimms.iter().map(|module| module.size_bytes).collect();
+        let largest = u64::from(u32::MAX >> 1) << 20;
+        assert_eq!((memory.slots, sizes), (Some(3), vec![Some(largest), Some(largest), None]));
+        assert_eq!(memory.installed_bytes, Some(2 * largest));
+        assert_eq!((table.board(), table.chassis()), (None, None));
+    }
+
     /// Reads all that is read of any table.
     fn read_all(table: &Table) {
         table.system();

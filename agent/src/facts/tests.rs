@@ -1,5 +1,7 @@
 //! Collections in which a collector does not come to its end.
 
+mod deadlines;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;

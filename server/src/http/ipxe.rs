@@ -8,6 +8,8 @@ use wire::error::Problem;
 const TRIES: u32 = 60;
 /// Seconds before a script starts over, so that its message can be read.
 const READING_PAUSE_S: u32 = 10;
+/// Tells the microkernel by which port it came, in PXELINUX's form: iPXE puts in the port that it opened last.
+const BOOT_PORT: &str = "BOOTIF=01-${netX/mac:hexhyp}";
 /// Variable by which a script tells the bootstrap script that called it to ask again.
 const ASK_AGAIN: &str = "razor_ask_again";
 
@@ -32,7 +34,8 @@ pub struct Microkernel<'a> {
 #[must_use]
 pub fn microkernel(title: &str, kernel: &Microkernel<'_>) -> String {
     let Microkernel { files, checkin, image_args, kernel_args, debug_level, interval } = kernel;
-    let args = ["initrd=initrd", image_args, debug_level, &format!("razor.checkin={checkin}"), kernel_args];
+    let checkin = format!("razor.checkin={checkin}");
+    let args = ["initrd=initrd", image_args, debug_level, &checkin, BOOT_PORT, kernel_args];
     let args: Vec<&str> = args.into_iter().filter(|a| !a.is_empty()).collect();
     format!(
         "#!ipxe\necho {}\nkernel {files}/vmlinuz {} || goto failed\ninitrd {files}/initrd || goto failed\nboot || goto \
@@ -153,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_gets_its_initrd_name_and_check_in() {
+    fn the_kernel_gets_its_initrd_name_check_in_and_boot_port() {
         let kernel = Microkernel {
             files: "http://h/svc/repo/microkernel/1".into(),
             checkin: "http://h/svc/checkin/7".into(),
@@ -164,7 +167,7 @@ mod tests {
         };
         let script = microkernel("node7", &kernel);
         let line = "kernel http://h/svc/repo/microkernel/1/vmlinuz initrd=initrd rdinit=/sbin/mk-agent \
-                    razor.checkin=http://h/svc/checkin/7 console=ttyS0 || goto failed";
+                    razor.checkin=http://h/svc/checkin/7 BOOTIF=01-${netX/mac:hexhyp} console=ttyS0 || goto failed";
         assert!(script.lines().any(|l| l == line), "{script}");
         assert!(script.contains("--timeout 15000 "), "{script}");
     }

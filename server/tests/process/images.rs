@@ -65,7 +65,8 @@ async fn an_image_is_added_booted_and_served() {
     let (_, script) = server.text("/svc/boot?net0=00-11-22-33-44-aa").await;
     let kernel = script.lines().find(|l| l.starts_with("kernel ")).unwrap();
     let checkin = format!("razor.checkin={}/svc/checkin/1", server.url);
-    let words = ["initrd=initrd", "rdinit=/sbin/mk-agent", "loglevel=4", "quiet", &checkin, "console=ttyS0"];
+    let port = "BOOTIF=01-${netX/mac:hexhyp}";
+    let words = ["initrd=initrd", "rdinit=/sbin/mk-agent", "loglevel=4", "quiet", &checkin, port, "console=ttyS0"];
     assert!(words.iter().all(|w| kernel.split(' ').any(|k| k == *w)), "{kernel}");
     let errors: Vec<_> = server.log(1).await.iter().map(|e| e["error"].clone()).collect();
     assert_eq!(errors, [json!(null), json!("no_image")], "the log tells what was booted, newest first");

@@ -1,11 +1,12 @@
 //! QEMU's command line for a machine: a pure function of [`Machine`], what it boots, and where its files lie.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::accel::Accel;
-use super::spec::{Bus, Machine, NicModel};
+use super::spec::{Bmc, Bus, Machine, NicModel, Slot};
 
 /// What a guest boots.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,16 @@ pub enum Firmware {
     Bios,
     /// OVMF without Secure Boot.
     Uefi,
+    /// OVMF with Secure Boot on: it starts only what one of Microsoft's keys has signed.
+    SecureBoot,
+}
+
+impl Firmware {
+    /// Whether it is a form of UEFI.
+    #[must_use]
+    pub fn is_uefi(self) -> bool {
+        self != Self::Bios
+    }
 }
 
 /// Files and descriptors that a guest's QEMU is given.
@@ -67,6 +78,8 @@ pub struct Files {
     pub qmp_fd: i32,
     /// Inherited socket of the first serial port.
     pub serial_fd: i32,
+    /// Inherited sockets of wires, by the place of the port in [`Machine::nics`].
+    pub wire_fds: BTreeMap<usize, i32>,
     /// Socket for a second monitor that others may connect to.
     pub qmp_socket: Option<PathBuf>,
     /// Ways into the guest.
@@ -85,10 +98,22 @@ pub fn disk_file(dir: &Path, index: usize) -> PathBuf {
     dir.join(format!("disk{index}.raw"))
 }
 
+/// What was written to a disk.
+#[must_use]
+pub fn trap_file(dir: &Path, index: usize) -> PathBuf {
+    dir.join(format!("disk{index}.written"))
+}
+
 /// Socket of the emulated TPM.
 #[must_use]
 pub fn tpm_socket(dir: &Path) -> PathBuf {
     dir.join("tpm.socket")
+}
+
+/// Socket on which QEMU awaits a BMC that is not its own.
+#[must_use]
+pub fn bmc_socket(dir: &Path) -> PathBuf {
+    dir.join("bmc.socket")
 }
 
 /// QEMU's id of a network port, by its place in [`Machine::nics`].
@@ -104,7 +129,12 @@ pub fn arguments(machine: &Machine, boot: &Boot, accel: Accel, files: &Files) ->
     line.add("-nodefaults", "");
     line.add("-display", "none");
     line.add("-S", "");
-    line.add("-machine", "q35");
+    let secure = boot.firmware == Firmware::SecureBoot;
+    line.add("-machine", if secure { "q35,smm=on" } else { "q35" });
+    if secure {
+        // Only the firmware itself may change its variables.
+        line.add("-global", "driver=cfi.pflash01,property=secure,value=on");
+    }
     // One thread for all emulated processors: with one for each, QEMU before 8.1 is reported to run code that another
     // processor has just patched as it was before. A guest that died in its second second is laid to that.
     line.add("-accel", if accel == Accel::Kvm { "kvm" } else { "tcg,thread=single" });
@@ -126,6 +156,9 @@ pub fn arguments(machine: &Machine, boot: &Boot, accel: Accel, files: &Files) ->
         line.add_path("-chardev", "socket,id=tpm,path=", &tpm_socket(&files.dir));
         line.add("-tpmdev", "emulator,id=tpm0,chardev=tpm");
         line.add("-device", "tpm-tis,tpmdev=tpm0");
+    }
+    if let Some(bmc) = &machine.bmc {
+        service_processor(&mut line, bmc, files);
     }
     if let Some(clock) = &machine.clock {
         line.add("-rtc", &format!("base={}", escape(clock)));
@@ -221,6 +254,28 @@ fn medium(line: &mut Line, boot: &Boot) {
     }
 }
 
+fn service_processor(line: &mut Line, bmc: &Bmc, files: &Files) {
+    if bmc.port.is_some() {
+        // One that is there when QEMU makes the device lets QEMU 7.2 crash.
+        line.add_path("-chardev", "socket,id=bmc,server=on,wait=off,path=", &bmc_socket(&files.dir));
+        line.add("-device", "ipmi-bmc-extern,id=bmc0,chardev=bmc");
+    } else {
+        let (major, minor, guid) = (bmc.firmware.0, bmc.minor(), escape(&bmc.guid));
+        line.add("-device", &format!("ipmi-bmc-sim,id=bmc0,fwrev1={major},fwrev2={minor},guid={guid}"));
+    }
+    line.add("-device", "isa-ipmi-kcs,bmc=bmc0");
+}
+
+/// A drive that notes what is written to it.
+fn drive(line: &mut Line, index: usize, files: &Files) {
+    let begin = format!("if=none,id=disk{index},driver=blklogwrites,discard=unmap,file.driver=raw,file.file.filename=");
+    line.add_path("-drive", &begin, &disk_file(&files.dir, index));
+    if let Some(value) = line.0.last_mut() {
+        value.push(",log.driver=file,log.filename=");
+        value.push(escape(&trap_file(&files.dir, index).to_string_lossy()));
+    }
+}
+
 fn disks(line: &mut Line, machine: &Machine, files: &Files) {
     for (bus, controller) in
         [(Bus::Scsi, "megasas,id=raid"), (Bus::Sas, "mptsas1068,id=sas"), (Bus::Usb, "qemu-xhci,id=xhci")]
@@ -231,7 +286,7 @@ fn disks(line: &mut Line, machine: &Machine, files: &Files) {
     }
     let mut ports = 1..;
     for (index, disk) in machine.disks.iter().enumerate() {
-        line.add_path("-drive", &format!("if=none,id=disk{index},format=raw,file="), &disk_file(&files.dir, index));
+        drive(line, index, files);
         let serial = escape(&disk.serial);
         let wwn = disk.wwn.as_ref().map(|w| format!(",wwn=0x{w}")).unwrap_or_default();
         let device = match disk.bus {
@@ -278,117 +333,25 @@ fn nics(line: &mut Line, machine: &Machine, boot: &Boot, files: &Files) {
                 rom = ",bootindex=0";
             }
         }
+        if let Some(fd) = files.wire_fds.get(&index) {
+            // A hub with three plugs: the network, the wire's other end, the port.
+            line.add("-netdev", &network.replacen(&format!("id=net{index}"), &format!("id=lan{index}"), 1));
+            line.add("-netdev", &format!("socket,id=wire{index},fd={fd}"));
+            line.add("-netdev", &format!("hubport,id=hub{index}a,hubid={index},netdev=lan{index}"));
+            line.add("-netdev", &format!("hubport,id=hub{index}b,hubid={index},netdev=wire{index}"));
+            network = format!("hubport,id=net{index},hubid={index}");
+        }
         line.add("-netdev", &network);
-        line.add("-device", &format!("{model},id={id},netdev=net{index},mac={}{rom}", nic.mac));
+        let mut bus = String::new();
+        if let Some(Slot { lanes, speed_gts }) = nic.slot {
+            let number = index + 1;
+            let slot = format!("pcie-root-port,id=slot{index},chassis={number},slot={number}");
+            line.add("-device", &format!("{slot},x-width={lanes},x-speed={speed_gts}"));
+            bus = format!(",bus=slot{index}");
+        }
+        line.add("-device", &format!("{model},id={id},netdev=net{index},mac={}{rom}{bus}", nic.mac));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shown(change: impl FnOnce(&mut Machine, &mut Boot, &mut Files)) -> String {
-        let mut machine = Machine::example(1, 1024, 2);
-        let mut boot = Boot { medium: Medium::Cd("/i.iso".into()), firmware: Firmware::Bios };
-        let mut files =
-            Files { dir: "/d".into(), uefi: None, qmp_fd: 3, serial_fd: 4, qmp_socket: None, forwards: Vec::new() };
-        change(&mut machine, &mut boot, &mut files);
-        let line = arguments(&machine, &boot, Accel::Tcg, &files);
-        line.iter().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn commas_in_values_do_not_end_them() {
-        let line = shown(|m, b, _| {
-            m.system.manufacturer = Some("Example, Inc.".into());
-            b.medium = Medium::Cd("/a,b.iso".into());
-        });
-        assert!(line.contains("manufacturer=Example,, Inc.,product="), "{line}");
-        assert!(line.contains("file=/a,,b.iso"), "{line}");
-    }
-
-    #[test]
-    fn only_a_counted_guest_has_a_clock_of_instructions() {
-        let machine = Machine::example(1, 512, 1);
-        let boot = Boot { medium: Medium::Cd("/i.iso".into()), firmware: Firmware::Bios };
-        let files =
-            Files { dir: "/d".into(), uefi: None, qmp_fd: 3, serial_fd: 4, qmp_socket: None, forwards: Vec::new() };
-        let counts = |accel| arguments(&machine, &boot, accel, &files).contains(&"-icount".into());
-        assert_eq!([Accel::Counted, Accel::Tcg, Accel::Kvm].map(counts), [true, false, false]);
-    }
-
-    #[test]
-    fn only_a_physical_machine_hides_its_hypervisor() {
-        assert!(shown(|m, _, _| m.physical = true).contains("-cpu max,la57=off,hypervisor=off "));
-        assert!(shown(|_, _, _| {}).contains("-cpu max,la57=off -vga"));
-    }
-
-    #[test]
-    fn only_a_machine_with_a_tpm_has_one() {
-        let line = shown(|m, _, _| m.tpm = true);
-        let tpm = "-chardev socket,id=tpm,path=/d/tpm.socket -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-tis,";
-        assert!(line.contains(tpm), "{line}");
-        assert!(!shown(|_, _, _| {}).contains("tpm"));
-    }
-
-    #[test]
-    fn every_slot_and_disk_has_its_file() {
-        let line = shown(|_, _, _| {});
-        for part in ["/d/array.smbios", "/d/slot0.smbios", "/d/slot1.smbios", "/d/disk0.raw", "/d/disk1.raw"] {
-            assert!(line.contains(part), "{part} in {line}");
-        }
-    }
-
-    #[test]
-    fn wwn_is_given_as_each_bus_names_it() {
-        let line = shown(|m, _, _| {
-            let template = m.disks[0].clone();
-            m.disks = [Bus::Nvme, Bus::Scsi, Bus::Sata, Bus::Sata, Bus::Sas]
-                .map(|bus| super::super::spec::Disk { bus, ..template.clone() })
-                .into();
-        });
-        assert!(line.contains("nvme-ns,bus=nvme0,drive=disk0,eui64=0x0025385000000001"), "{line}");
-        assert!(line.contains("scsi-hd,bus=raid.0,drive=disk1,serial=NVME000001,wwn=0x0025385000000001"), "{line}");
-        assert!(line.contains("ide-hd,bus=ide.1,drive=disk2"), "{line}");
-        assert!(line.contains("ide-hd,bus=ide.2,drive=disk3"), "{line}");
-        assert!(line.contains("-device mptsas1068,id=sas "), "{line}");
-        assert!(line.contains("scsi-hd,bus=sas.0,drive=disk4,serial=NVME000001,wwn=0x0025385000000001"), "{line}");
-    }
-
-    #[test]
-    fn numa_nodes_share_processors_and_memory() {
-        let line = shown(|m, _, _| {
-            m.cpus = 4;
-            m.sockets = 2;
-            m.numa_nodes = 2;
-        });
-        assert!(line.contains("cpus=4,sockets=2,cores=2,threads=1"), "{line}");
-        assert!(line.contains("id=ram1,size=512M"), "{line}");
-        assert!(line.contains("node,nodeid=1,cpus=2-3,memdev=ram1"), "{line}");
-    }
-
-    #[test]
-    fn usb_medium_and_uefi() {
-        let line = shown(|_, b, f| {
-            b.medium = Medium::Usb("/i.iso".into());
-            f.uefi = Some(("/code".into(), "/vars".into()));
-            f.qmp_socket = Some("/q".into());
-        });
-        assert!(line.contains("file=/i.iso -device qemu-xhci -device usb-storage,id=stick,drive=medium"), "{line}");
-        assert!(line.contains("if=pflash,unit=1,format=raw,file=/vars"), "{line}");
-        assert!(line.contains("-qmp unix:/q,server=on,wait=off"), "{line}");
-        assert!(!line.contains("ide-cd"), "{line}");
-    }
-
-    #[test]
-    fn only_the_first_port_boots_and_leads_into_the_guest() {
-        let line = shown(|_, b, f| {
-            b.medium = Medium::Network("http://10.0.2.2:1/a,b".into());
-            f.forwards = vec![Forward { here: 2222, guest: 22 }];
-        });
-        let first = "net=10.0.2.0/24,hostfwd=tcp:127.0.0.1:2222-:22,bootfile=http://10.0.2.2:1/a,,b -device";
-        assert!(line.contains(first), "{line}");
-        assert_eq!(line.matches(",bootindex=0").count(), 1, "{line}");
-        assert_eq!(line.matches(",romfile=").count(), 1, "{line}");
-    }
-}
+mod tests;

@@ -3,9 +3,11 @@
 //! QEMU dies with the thread that started it (`PR_SET_PDEATHSIG`), so start guests from a thread that outlives them; and
 //! with the [`Guest`].
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::{Mutex, PoisonError};
@@ -19,7 +21,8 @@ use super::command::{self, Boot, Files, Firmware, Forward, Medium};
 use super::console::{self, Console};
 use super::qmp::Qmp;
 use super::spec::Machine;
-use super::{Accel, smbios};
+use super::trap::{self, Trapped};
+use super::{Accel, bmc, smbios};
 use crate::limits;
 use crate::process::die_with_parent;
 use crate::tpm::{Channel, Emulator};
@@ -33,6 +36,12 @@ const OVMF: [(&str, &str); 4] = [
     ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
     ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
     ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
+];
+
+/// The same with Secure Boot, and variables that hold Microsoft's keys.
+const SECURE_OVMF: [(&str, &str); 2] = [
+    ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"),
+    ("/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd", "/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd"),
 ];
 
 /// What to start, and where its output goes.
@@ -64,6 +73,10 @@ pub struct Guest {
     qmp: Mutex<Qmp>,
     /// Held for as long as the guest runs.
     _tpm: Option<Emulator>,
+    /// Other ends of the ports' open wires, by the place of the port.
+    wires: Wires,
+    /// How many it has.
+    disks: usize,
     dir: TempDir,
 }
 
@@ -86,11 +99,13 @@ impl Guest {
         let tpm = machine.tpm.then(|| tpm(dir.path())).transpose().context("cannot give the guest a TPM")?;
         let (qmp, qmp_guest) = UnixStream::pair().context("cannot make a socket for QEMU's monitor")?;
         let (serial, serial_guest) = UnixStream::pair().context("cannot make a socket for the serial port")?;
+        let (wires, wire_guests) = open_wires(machine).context("cannot make the wires of the guest's ports")?;
         let files = Files {
             dir: dir.path().to_owned(),
-            uefi: (boot.firmware == Firmware::Uefi).then(|| ovmf(dir.path())).transpose()?,
+            uefi: boot.firmware.is_uefi().then(|| ovmf(dir.path(), boot.firmware)).transpose()?,
             qmp_fd: qmp_guest.as_raw_fd(),
             serial_fd: serial_guest.as_raw_fd(),
+            wire_fds: wire_guests.iter().map(|(index, wire)| (*index, wire.as_raw_fd())).collect(),
             qmp_socket: options.qmp_socket.clone(),
             forwards: options.forwards.clone(),
         };
@@ -99,16 +114,19 @@ impl Guest {
             arguments.push("-no-reboot".into());
         }
         let console = Console::new(serial, options.serial_log.as_deref(), options.echo)?;
-        let process = spawn(arguments, dir.path(), vec![qmp_guest.into(), serial_guest.into()])?;
+        let sockets = [qmp_guest, serial_guest].into_iter().map(OwnedFd::from);
+        let sockets = sockets.chain(wire_guests.into_values().map(OwnedFd::from)).collect();
+        let process = spawn(arguments, dir.path(), sockets)?;
         let said = |error: anyhow::Error| {
             error.context(format!("QEMU did not start: {}", console::last_lines(&stderr(dir.path()))))
         };
         let mut qmp = Qmp::new(qmp).map_err(said)?;
+        service_processor(machine, dir.path()).context("cannot give the guest a BMC")?;
         for (index, _) in machine.nics.iter().enumerate().filter(|(_, nic)| !nic.plugged) {
             qmp.execute("set_link", json!({"name": command::nic_id(index), "up": false}))?;
         }
         qmp.execute("cont", json!({}))?;
-        Ok(Self { process, console, qmp: Mutex::new(qmp), _tpm: tpm, dir })
+        Ok(Self { process, console, qmp: Mutex::new(qmp), _tpm: tpm, wires, disks: machine.disks.len(), dir })
     }
 
     /// The serial port.
@@ -121,6 +139,30 @@ impl Guest {
     #[must_use]
     pub fn disk(&self, number: usize) -> PathBuf {
         command::disk_file(self.dir.path(), number)
+    }
+
+    /// What was done to the disks since the guest was started, with each disk's place in the machine's list.
+    ///
+    /// # Errors
+    /// When QEMU's log of it cannot be read.
+    pub fn trapped(&self) -> anyhow::Result<Vec<(usize, Trapped)>> {
+        let mut all = Vec::new();
+        for disk in 0..self.disks {
+            let file = command::trap_file(self.dir.path(), disk);
+            let log = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            all.extend(trap::entries(&log).into_iter().map(|entry| (disk, entry)));
+        }
+        Ok(all)
+    }
+
+    /// Puts an Ethernet frame on a port's wire, as its switch does.
+    ///
+    /// # Errors
+    /// When the port has no open wire, or QEMU is gone.
+    pub fn put_on_wire(&self, port: usize, frame: &[u8]) -> anyhow::Result<()> {
+        let wire = self.wires.get(&port).with_context(|| format!("port {port} has no open wire"))?;
+        wire.send(frame).with_context(|| format!("cannot put a frame on the wire of port {port}"))?;
+        Ok(())
     }
 
     /// Executes a monitor command.
@@ -195,6 +237,7 @@ fn lay_files(machine: &Machine, dir: &Path) -> anyhow::Result<()> {
             fs::copy(content, &file).with_context(|| format!("cannot copy {} to a disk", content.display()))?;
         }
         File::options().create(true).append(true).open(&file)?.set_len(disk.size_bytes)?;
+        File::create(command::trap_file(dir, index))?;
     }
     Ok(())
 }
@@ -206,11 +249,36 @@ fn tpm(dir: &Path) -> anyhow::Result<Emulator> {
     Emulator::start(&state, &Channel::Control(command::tpm_socket(dir)))
 }
 
+/// Gives QEMU, which waits for it, a BMC that is not its own.
+fn service_processor(machine: &Machine, dir: &Path) -> anyhow::Result<()> {
+    match machine.bmc.clone().filter(|bmc| bmc.port.is_some()) {
+        Some(bmc) => bmc::serve(bmc, UnixStream::connect(command::bmc_socket(dir))?),
+        None => Ok(()),
+    }
+}
+
+/// By the place of the port.
+type Wires = BTreeMap<usize, UnixDatagram>;
+
+/// Our ends of the open wires, and QEMU's.
+fn open_wires(machine: &Machine) -> anyhow::Result<(Wires, Wires)> {
+    let (mut ours, mut guests) = (Wires::new(), Wires::new());
+    for (index, _) in machine.nics.iter().enumerate().filter(|(_, nic)| nic.open_wire) {
+        let (our, guest) = UnixDatagram::pair()?;
+        // Nobody reads what the guest sends: QEMU shall not keep it.
+        our.shutdown(Shutdown::Read)?;
+        ours.insert(index, our);
+        guests.insert(index, guest);
+    }
+    Ok((ours, guests))
+}
+
 /// OVMF's code, and this guest's copy of its variables.
-fn ovmf(dir: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
-    let found = OVMF.iter().find(|(code, variables)| Path::new(code).is_file() && Path::new(variables).is_file());
+fn ovmf(dir: &Path, firmware: Firmware) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let known = if firmware == Firmware::SecureBoot { SECURE_OVMF.as_slice() } else { OVMF.as_slice() };
+    let found = known.iter().find(|(code, variables)| Path::new(code).is_file() && Path::new(variables).is_file());
     let Some((code, variables)) = found else {
-        bail!("UEFI firmware for QEMU is missing ({} is not there); install the package ovmf", OVMF[0].0);
+        bail!("UEFI firmware for QEMU is missing ({} is not there); install the package ovmf", known[0].0);
     };
     let copy = dir.join("uefi-variables.fd");
     fs::copy(variables, &copy).with_context(|| format!("cannot copy {variables} to {}", copy.display()))?;

@@ -1,8 +1,8 @@
 //! QEMU guests: what machine they are ([`Machine`]), what they boot ([`Boot`]), and a running one ([`Guest`]).
 //!
 //! Pure: [`spec`], [`smbios`], [`command`] (machine in, QEMU arguments and table bytes out), [`sector`] (a disk that
-//! speaks). With effects: [`accel`] (is KVM sound here), [`guest`] (the process), [`console`] (its serial port),
-//! [`qmp`] (its monitor).
+//! speaks), [`trap`] (what was written to a disk). With effects: [`accel`] (is KVM sound here), [`guest`] (the process),
+//! [`console`] (its serial port), [`qmp`] (its monitor), `bmc` (its service processor).
 
 pub mod accel;
 pub mod command;
@@ -12,7 +12,9 @@ pub mod qmp;
 pub mod sector;
 pub mod smbios;
 pub mod spec;
+pub mod trap;
 
+mod bmc;
 mod probe;
 
 pub use accel::Accel;

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
@@ -52,6 +53,9 @@ pub struct Machine {
     /// A TPM 2.0, emulated by swtpm: another chip each time that the guest is started.
     #[serde(default)]
     pub tpm: bool,
+    /// A service processor, asked by KCS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bmc: Option<Bmc>,
     /// What the clock says when the machine is switched on, as `1999-12-31T23:59:00`. None: the time of this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<String>,
@@ -122,6 +126,39 @@ pub struct Dimm {
     pub asset: String,
 }
 
+/// Service processor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bmc {
+    /// Revision of its firmware: the major number below 128, the minor one below 100.
+    pub firmware: (u8, u8),
+    /// GUID, in the usual form.
+    pub guid: String,
+    /// Its network port. None: the BMC is QEMU's own, which has no port and says nothing of any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<BmcPort>,
+}
+
+impl Bmc {
+    /// The minor number of its firmware as it goes over the wire: in binary coded decimal.
+    pub(crate) fn minor(&self) -> u8 {
+        let minor = self.firmware.1;
+        ((minor / 10) << 4) | (minor % 10)
+    }
+}
+
+/// Network port of a service processor, with an address by DHCP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BmcPort {
+    /// Channel number, from 1 to 11.
+    pub channel: u8,
+    /// MAC.
+    pub mac: [u8; 6],
+    /// IPv4 address.
+    pub ipv4: Ipv4Addr,
+}
+
 /// Disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -169,6 +206,30 @@ pub struct Nic {
     /// False: no cable, for as long as the guest runs.
     #[serde(default = "yes")]
     pub plugged: bool,
+    /// Whoever started the guest may put frames on this port's wire.
+    #[serde(default)]
+    pub open_wire: bool,
+    /// The slot that it is plugged in. None: the port is part of the board.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Slot>,
+}
+
+impl Nic {
+    /// A port of the board, with a cable.
+    #[must_use]
+    pub fn new(model: NicModel, mac: String) -> Self {
+        Self { model, mac, plugged: true, open_wire: false, slot: None }
+    }
+}
+
+/// PCI Express slot behind a root port of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slot {
+    /// Lanes: 1, 2, 4, 8, 16 or 32.
+    pub lanes: u32,
+    /// Speed in GT/s: 2 (for 2.5), 5, 8 or 16.
+    pub speed_gts: u32,
 }
 
 fn yes() -> bool {
@@ -249,12 +310,10 @@ impl Machine {
             },
             dimms: vec![module(1), module(2)],
             disks: example_disks(&tag, seed),
-            nics: vec![
-                Nic { model: NicModel::Virtio, mac: mac(seed, 0), plugged: true },
-                Nic { model: NicModel::E1000e, mac: mac(seed, 1), plugged: true },
-            ],
+            nics: vec![Nic::new(NicModel::Virtio, mac(seed, 0)), Nic::new(NicModel::E1000e, mac(seed, 1))],
             physical: false,
             tpm: false,
+            bmc: None,
             clock: None,
         }
     }
@@ -320,6 +379,9 @@ impl Machine {
                     "disk {serial}: wwn {wwn:?} is not 16 hex digits"
                 );
             }
+        }
+        if let Some(Bmc { firmware: (major, minor), .. }) = self.bmc {
+            ensure!(major < 128 && minor < 100, "a BMC's firmware cannot be {major}.{minor}");
         }
         if self.disks.iter().filter(|d| d.bus == Bus::Sata).count() > 5 {
             bail!("more than 5 sata disks: the controller has 6 ports and the medium takes one");

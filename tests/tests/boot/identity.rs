@@ -51,7 +51,7 @@ fn machine(seed: u32) -> Machine {
 
 /// A port with the MAC of a manufacturer.
 fn port(last: u8) -> Nic {
-    Nic { model: NicModel::Virtio, mac: format!("3c:ec:ef:00:00:{last:02x}"), plugged: true }
+    Nic::new(NicModel::Virtio, format!("3c:ec:ef:00:00:{last:02x}"))
 }
 
 /// As the server writes a port's MAC.

@@ -19,6 +19,18 @@ use wire::inventory::Stable;
 /// Seconds between check-ins, so that tests need not wait for long.
 const INTERVAL_S: u32 = 2;
 
+/// QEMU's counters of what changes a drive, failed and impossible tries included. Flushes are not among them: firmware
+/// flushes disks to which nobody has written.
+const COUNTERS: [&str; 7] = [
+    "wr_bytes",
+    "wr_operations",
+    "failed_wr_operations",
+    "invalid_wr_operations",
+    "unmap_operations",
+    "failed_unmap_operations",
+    "invalid_unmap_operations",
+];
+
 /// A place for one test.
 pub(crate) struct Lab {
     dir: TempDir,
@@ -213,16 +225,22 @@ pub(crate) fn wait<T>(what: &str, timeout: Duration, guest: &Guest, mut ask: imp
     }
 }
 
-/// Bytes that the guest has written, or has tried to write, to all its drives.
+/// What the guest has done, or has tried to do, to its drives by QEMU's counters, and to its disks by the trap below
+/// them: bytes, and operations that write, give back, or flush what was written.
 pub(crate) fn written(guest: &Guest) -> u64 {
     let drives = guest.qmp("query-blockstats", json!({})).unwrap();
     let drives = drives.as_array().unwrap().clone();
     // The firmware's variables are a drive too, and its own to write.
-    let disks: Vec<_> = drives.iter().filter(|d| d["qdev"].as_str().is_some_and(|name| !name.is_empty())).collect();
-    assert!(!disks.is_empty(), "drives are missing: {drives:?}");
-    let count = |drive: &Value, what: &str| drive["stats"][what].as_u64().unwrap();
-    let counts = ["wr_bytes", "failed_wr_operations", "invalid_wr_operations"];
-    disks.iter().flat_map(|drive| counts.map(|what| count(drive, what))).sum()
+    let drives: Vec<_> = drives.iter().filter(|d| d["qdev"].as_str().is_some_and(|name| !name.is_empty())).collect();
+    assert!(!drives.is_empty(), "drives are missing");
+    let counts = drives.iter().flat_map(|drive| COUNTERS.map(|what| (drive["qdev"].to_string(), what, drive)));
+    let counted = counts.map(|(name, what, drive)| (name, what, drive["stats"][what].as_u64().unwrap()));
+    let counted: Vec<_> = counted.filter(|(_, _, count)| *count > 0).collect();
+    let trapped = guest.trapped().unwrap();
+    if !counted.is_empty() || !trapped.is_empty() {
+        println!("counted by QEMU: {counted:?}; trapped below the disks: {trapped:?}");
+    }
+    counted.iter().map(|(_, _, count)| count).sum::<u64>() + trapped.len() as u64
 }
 
 /// Records the traffic of a guest's first network port from now on; gives the recording's path.

@@ -106,6 +106,9 @@ fn boots_from_the_network_and_then_its_disk(
     assert_eq!(node["name"], "node1");
     let mode = if firmware == Firmware::Uefi { "efi" } else { "pcbios" };
     assert_eq!(node["hw_info"]["fact_boot_type"], mode, "what iPXE said is kept: {}", node["hw_info"]);
+    let boot = stable(&node).boot.unwrap();
+    assert_eq!(boot.interface.as_deref(), Some(&*machine.nics[0].mac), "the port that it was booted from is known");
+    assert_eq!(boot.secure_boot, firmware.is_uefi().then_some(false));
     let from = guest.console().wait_for("node1: booting from its own disk", from, limits::CHECK_IN).unwrap();
     let from = guest.console().wait_for(OWN_DISK, from, limits::CHECK_IN).unwrap();
     assert!(server.node().is_some(), "it is still one node");

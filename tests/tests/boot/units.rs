@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 
 use duct::cmd;
 use mk_tests::limits;
+use mk_tests::vm::trap::{Deed, Trapped};
 use mk_tests::vm::{Firmware, Guest, Machine, Medium, Options};
 use serde_json::Value;
+use wire::inventory::Lldp;
 
-use super::lab::{Lab, Server, options, wait};
+use super::lab::{Lab, Server, options, stable, wait, written};
 use super::shell::Shell;
 
 /// Unit of the shell that this test types into: its end would take the test's own answers with it.
@@ -27,6 +29,9 @@ const ENDING: [&str; 2] = ["ext", "gems"];
 /// Sum of PSS of the agent's processes that an image may have, in KiB: the goal is 12 MiB, and a test under a debug
 /// shell with other processes beside it gets a quarter more.
 const PSS_KIB: u64 = 15 * 1024;
+
+/// Seconds within which the page is whole again; without a reason it is painted anew each minute.
+const REPAINT_S: u64 = 15;
 
 /// Kernel module that a pushed list names: a driver that every image has, for hardware that QEMU's machine has not.
 const MODULE: &str = "igb";
@@ -71,6 +76,7 @@ fn each_killed_unit_comes_back_and_the_node_goes_on_checking_in() {
     print_costs(&shell);
     loads_from_the_image(&shell);
     loads_from_a_mirror(&lab, &server, &guest, &shell, "node1");
+    what_is_written_to_a_disk_is_trapped(&guest, &shell);
     let victims = units.0.iter().filter(|(name, _)| *name != OURS && !ENDING.contains(&name.as_str()));
     for (name, (pid, restarts)) in victims.clone() {
         shell.run(&format!("kill -9 {pid}"));
@@ -87,9 +93,30 @@ fn each_killed_unit_comes_back_and_the_node_goes_on_checking_in() {
         let told = reported.iter().filter(|u| u["restarts"].as_u64().unwrap_or_default() > 0).count();
         (told == victims.clone().count()).then_some(())
     });
+    wait("ports that hear no switch say so", limits::REACTION, &guest, || {
+        let nics = stable(&server.node()?).nics;
+        let is_silent = |lldp: Lldp| lldp.neighbours.is_empty() && lldp.silent_s > Some(0);
+        (nics.len() == machine.nics.len() && nics.into_iter().all(|nic| nic.lldp.is_some_and(is_silent))).then_some(())
+    });
     takes_up_a_pushed_interval(&server, &guest, &shell);
     sends_its_logs_and_examines_itself(&lab, &server, &guest);
     switches_itself_off_when_told(&server, &guest);
+}
+
+/// The other tests say that nothing was written; here something is, by three ways, and each is told.
+fn what_is_written_to_a_disk_is_trapped(guest: &Guest, shell: &Shell) {
+    assert_eq!(written(guest), 0, "something was written to the disks");
+    for (command, deed, place) in [
+        ("dd if=/dev/zero of=/dev/vda bs=4096 seek=16 count=1 conv=fsync", Deed::Write, (128, 8)),
+        ("blkdiscard -o 1048576 -l 65536 /dev/vda", Deed::Discard, (2048, 128)),
+        ("dd if=/dev/zero of=/dev/nvme0n1 bs=512 seek=3 count=1 oflag=direct", Deed::Write, (3, 1)),
+    ] {
+        let said = shell.run(&format!("{command} 2>&1"));
+        let trapped = guest.trapped().unwrap();
+        let is_it = |(_, t): &(usize, Trapped)| t.deed == deed && (t.sector, t.sectors) == place;
+        assert!(trapped.iter().any(is_it), "{command}: {said}\n{trapped:?}");
+    }
+    assert!(written(guest) > 0);
 }
 
 /// One command of the operator changes how often a running machine checks in.
@@ -198,6 +225,15 @@ fn has_its_consoles(shell: &Shell, units: &Units) {
     assert!(tty2.starts_with("/dev/tty2") && tty2.contains("sh -l"), "{tty2}");
     let tty1 = shell.run("cat /dev/vcs1");
     assert!(tty1.contains("node1"), "{tty1}");
+    // What is written over the page while another terminal is in front is gone when it comes back.
+    let seconds = || shell.run("cut -d. -f1 /proc/uptime").parse::<u64>().unwrap();
+    let spoilt = shell.run("chvt 2; for i in $(seq 40); do echo rubbish $i; done > /dev/tty1; cat /dev/vcs1");
+    assert!(spoilt.contains("rubbish 40"), "{spoilt}");
+    let begun = seconds();
+    shell.run("chvt 1");
+    while shell.run("cat /dev/vcs1").contains("rubbish") {
+        assert!(seconds() < begun + REPAINT_S, "the page is not painted anew");
+    }
 }
 
 fn print_costs(shell: &Shell) {

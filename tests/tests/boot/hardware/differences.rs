@@ -1,122 +1,27 @@
-//! The hardware that QEMU was given is the hardware that the server shows, part by part; no disk was written to, and the
-//! production image offers no way in.
+//! What QEMU was told of a machine against what the server shows of it, value by value. Pure.
 
-use std::time::Instant;
+use mk_tests::vm::spec::{Bus, NicModel};
+use mk_tests::vm::{Firmware, Machine};
+use wire::inventory::{Bmc, Stable};
 
-use duct::cmd;
-use mk_tests::limits;
-use mk_tests::tpm::Emulator;
-use mk_tests::vm::spec::{Bus, Dimm, Disk, Nic, NicModel};
-use mk_tests::vm::{Firmware, Guest, Machine};
-use wire::inventory::Stable;
-
-use super::card;
-use super::faults::says;
-use super::lab::{Lab, stable, wait, written};
-
-/// A machine with something of everything that QEMU can be.
-fn server(seed: u32) -> Machine {
-    let mut machine = Machine::example(seed, 1024, 4);
-    let dimm = |slot: &str, size_mib, serial: &str| Dimm {
-        slot: slot.into(),
-        bank: "P0".into(),
-        size_mib,
-        speed_mts: 2933,
-        manufacturer: "Samsung".into(),
-        part: "M393A8G40AB2-CVF".into(),
-        serial: serial.into(),
-        asset: String::new(),
-    };
-    let empty =
-        |slot: &str| Dimm { speed_mts: 0, manufacturer: String::new(), part: String::new(), ..dimm(slot, 0, "") };
-    machine.sockets = 2;
-    machine.numa_nodes = 2;
-    // Both forms of the size field, and slots that are empty.
-    machine.dimms = vec![dimm("A1", 16 << 10, "4A01"), empty("A2"), dimm("B1", 64 << 10, "4B01"), empty("B2")];
-    let disk = |bus, size_bytes, serial: &str, wwn: Option<&str>| Disk {
-        bus,
-        size_bytes,
-        serial: serial.into(),
-        wwn: wwn.map(str::to_owned),
-        content: None,
-    };
-    machine.disks = vec![
-        disk(Bus::Nvme, 3_200_631_791_616, "S4YNNE0N800123", Some("0025385881b3a7c1")),
-        disk(Bus::Virtio, 64 << 30, "VDA-77", None),
-        disk(Bus::Scsi, 1_200_243_695_616, "WFK0ABCD", Some("5000c500a1b2c3d7")),
-        disk(Bus::Sata, 480_103_981_056, "PHYG1234480", Some("55cd2e4150123456")),
-        disk(Bus::Sas, 600_127_266_816, "S0M1ABCD", Some("5000c5008b2c3d47")),
-        disk(Bus::Usb, 15_502_147_584, "AA00000000000489", None),
-    ];
-    let mut port = |model, number: u32| {
-        machine.nics.push(Nic { model, mac: format!("52:54:01:00:{number:02x}:{seed:02x}"), plugged: true });
-    };
-    port(NicModel::Vmxnet3, 0);
-    // This machine's QEMU may be older than it.
-    if cmd!("qemu-system-x86_64", "-device", "help").read().unwrap().contains("name \"igb\"") {
-        port(NicModel::Igb, 1);
-    } else {
-        mk_tests::skip_even_there("QEMU is older than 8.0 and has no igb, so that the machine goes without that port");
-    }
-    machine
-}
-
-#[test]
-fn production_on_bios_with_a_tpm() {
-    let machine = Machine { tpm: Emulator::is_installed(), ..server(0x11) };
-    if !machine.tpm {
-        mk_tests::skip("there is no emulated TPM (apt-get install swtpm), so the guest has none");
-    }
-    boots_and_shows_its_hardware(&machine, Firmware::Bios, |guest| {
-        let console = guest.console().text(0);
-        assert!(!console.contains("login:") && !console.contains("# "), "the console offers a way in:\n{console}");
-    });
-}
-
-#[test]
-fn production_on_uefi_with_a_clock_in_the_future() {
-    let mut machine = server(0x22);
-    machine.clock = Some("2040-02-29T12:00:00".to_owned());
-    boots_and_shows_its_hardware(&machine, Firmware::Uefi, |guest| {
-        says(guest, "years ahead of the server's", 0);
-    });
-}
-
-fn boots_and_shows_its_hardware(machine: &Machine, firmware: Firmware, and: impl FnOnce(&Guest)) {
-    let lab = Lab::new();
-    let server = lab.serve(0);
-    let (image, started) = (lab.image("production", server.port), Instant::now());
-    let guest = lab.boot(machine, &image, firmware);
-    server.await_node(&guest);
-    let mut wrong = Vec::new();
-    wait("the inventory is complete", limits::INVENTORY, &guest, || {
-        let node = server.node()?;
-        let found = differences(machine, firmware, &stable(&node));
-        if found != wrong {
-            wrong = found;
-            println!("still to come: {wrong:#?}");
-        }
-        wrong.is_empty().then_some(())
-    });
-    card::is_told(&server, &guest, started);
-    assert_eq!(written(&guest), 0, "bytes were written to the machine's disks");
-    and(&guest);
-    guest.quit().unwrap();
-}
+/// What every guest has: host bridge, ISA bridge, AHCI, SMBus, screen, random numbers.
+const CHIPSET: [&str; 6] = ["8086:29c0", "8086:2918", "8086:2922", "8086:2930", "1234:1111", "1af4:1005"];
+/// The port to a slot.
+const ROOT_PORT: &str = "1b36:000c";
 
 /// What the server shows otherwise than QEMU was told.
-fn differences(machine: &Machine, firmware: Firmware, shown: &Stable) -> Vec<String> {
+pub(super) fn differences(machine: &Machine, firmware: Firmware, shown: &Stable) -> Vec<String> {
     let mut wrong = Differences::default();
     wrong.firmware(machine, shown);
-    let mode = if firmware == Firmware::Uefi { "uefi" } else { "bios" };
-    let boot = shown.boot.clone().unwrap_or_default();
-    wrong.check("boot mode", Some(mode), boot.mode.as_deref());
+    wrong.boot(firmware, shown);
     wrong.check("virtual", Some(true), shown.virtualization.as_ref().map(|v| v.is_virtual));
     wrong.processors(machine, shown);
     wrong.memory(machine, shown);
     wrong.disks(machine, shown);
     wrong.nics(machine, shown);
     wrong.tpm(machine, shown);
+    wrong.bmc(machine, shown);
+    wrong.buses(machine, shown);
     wrong.0
 }
 
@@ -158,6 +63,15 @@ impl Differences {
         ] {
             self.check(what, given.clone(), shown);
         }
+    }
+
+    fn boot(&mut self, firmware: Firmware, shown: &Stable) {
+        let mode = if firmware.is_uefi() { "uefi" } else { "bios" };
+        let boot = shown.boot.clone().unwrap_or_default();
+        self.check("boot mode", Some(mode), boot.mode.as_deref());
+        let secure = firmware.is_uefi().then_some(firmware == Firmware::SecureBoot);
+        self.check("Secure Boot", secure, boot.secure_boot);
+        self.check("boot interface of a machine that booted from a medium", None, boot.interface);
     }
 
     fn processors(&mut self, machine: &Machine, shown: &Stable) {
@@ -233,5 +147,56 @@ impl Differences {
         let key = tpm.and_then(|t| t.ek_sha256.as_ref());
         let is_digest = |key: &String| key.len() == 64 && key.bytes().all(|b| b.is_ascii_hexdigit());
         self.check("whether the TPM's key is known", machine.tpm, key.is_some_and(is_digest));
+    }
+
+    fn bmc(&mut self, machine: &Machine, shown: &Stable) {
+        let given = machine.bmc.as_ref().map(|bmc| {
+            let (major, minor) = bmc.firmware;
+            let port = bmc.port.as_ref();
+            Bmc {
+                mac: port.map(|port| port.mac.map(|byte| format!("{byte:02x}")).join(":")),
+                ipv4: port.map(|port| port.ipv4.to_string()),
+                ipv6: Vec::new(),
+                source: port.map(|_| "dhcp".to_owned()),
+                firmware: Some(format!("{major}.{minor:02}")),
+                guid: Some(bmc.guid.clone()),
+            }
+        });
+        self.check("BMC", given, shown.bmc.clone());
+    }
+
+    /// Functions on PCI, the root port of a slot and its link, and devices on USB.
+    fn buses(&mut self, machine: &Machine, shown: &Stable) {
+        let mut given = CHIPSET.to_vec();
+        given.extend(machine.nics.iter().map(|nic| match nic.model {
+            NicModel::E1000 => "8086:100e",
+            NicModel::E1000e => "8086:10d3",
+            NicModel::Igb => "8086:10c9",
+            NicModel::Virtio => "1af4:1000",
+            NicModel::Vmxnet3 => "15ad:07b0",
+        }));
+        given.extend(machine.disks.iter().filter_map(|disk| match disk.bus {
+            Bus::Nvme => Some("1b36:0010"),
+            Bus::Virtio => Some("1af4:1001"),
+            Bus::Scsi => Some("1000:0060"),
+            Bus::Sas => Some("1000:0054"),
+            Bus::Usb => Some("1b36:000d"),
+            Bus::Sata => None,
+        }));
+        let slots: Vec<_> = machine.nics.iter().filter_map(|nic| nic.slot).collect();
+        given.extend(slots.iter().map(|_| ROOT_PORT));
+        given.sort_unstable();
+        let mut ids: Vec<&str> = shown.pci.iter().map(|device| device.id.as_str()).collect();
+        ids.sort_unstable();
+        self.check("PCI functions", given, ids);
+        // The card has one lane, whatever the slot has.
+        let given: Vec<_> = slots.iter().map(|slot| (Some(slot.lanes), Some(slot.speed_gts * 1000), Some(1))).collect();
+        let ports = shown.pci.iter().filter(|device| device.id == ROOT_PORT);
+        let links: Vec<_> = ports.map(|port| (port.max_link_width, port.max_link_mts, port.link_width)).collect();
+        self.check("lanes and speed of slots, lanes in use", given, links);
+        let sticks = machine.disks.iter().filter(|disk| disk.bus == Bus::Usb);
+        let given: Vec<_> = sticks.map(|stick| ("46f4:0001", Some(stick.serial.as_str()))).collect();
+        let devices: Vec<_> = shown.usb.iter().map(|d| (d.id.as_str(), d.serial.as_deref())).collect();
+        self.check("USB devices", given, devices);
     }
 }
