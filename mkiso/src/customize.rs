@@ -25,6 +25,10 @@ pub struct Args {
     /// OpenSSH public key that may log in; development and debug images only.
     #[arg(long)]
     pub ssh_key: Option<PathBuf>,
+    /// Kernel argument of ours for all machines that boot the image, such as razor.vlan=5; repeat it for several. All
+    /// that the image had are replaced.
+    #[arg(long = "arg", value_name = "razor.KEY=VALUE")]
+    pub args: Vec<String>,
     /// Where to write the result [default: change the image itself].
     #[arg(long)]
     pub out: Option<PathBuf>,
@@ -43,12 +47,16 @@ struct Slot {
 /// What failed, on what, and what to do. All checks come before the first byte is written.
 pub fn run(args: &Args) -> Result<()> {
     ensure!(
-        args.server.is_some() || args.ssh_key.is_some(),
-        "nothing to do: say what is to be set, with --server URL or --ssh-key FILE"
+        args.server.is_some() || args.ssh_key.is_some() || !args.args.is_empty(),
+        "nothing to do: say what is to be set, with --server URL, --arg razor.KEY=VALUE or --ssh-key FILE"
     );
     let (embed, mut slot) = open(&args.iso)?;
     if let Some(server) = &args.server {
         slot.content.site.server = Some(input::server_url(server)?);
+    }
+    if !args.args.is_empty() {
+        args.args.iter().try_for_each(|arg| input::kernel_argument(arg))?;
+        slot.content.site.args.clone_from(&args.args);
     }
     if let Some(path) = &args.ssh_key {
         ensure!(

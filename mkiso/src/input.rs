@@ -1,4 +1,4 @@
-//! What an operator hands in: files and a server's address.
+//! What an operator hands in: files, a server's address, kernel arguments.
 
 use std::fs::File;
 use std::io::Read;
@@ -58,6 +58,25 @@ pub fn server_url(text: &str) -> Result<String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
+/// Whether this can stand on a machine's kernel line as an argument of ours. What it means, the agent judges.
+///
+/// # Errors
+/// It cannot; says why.
+pub fn kernel_argument(text: &str) -> Result<()> {
+    let key = text.split('=').next().unwrap_or_default();
+    let name = key.strip_prefix("razor.").unwrap_or_default();
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    ensure!(
+        !name.is_empty() && name.chars().all(allowed),
+        "{text:?} is no kernel argument of ours; write it such as razor.vlan=5"
+    );
+    ensure!(
+        !text.contains(|c: char| c == '"' || c.is_whitespace() || c.is_control()),
+        "{text:?} has a blank or a quote in it; write --arg once for each argument, without either"
+    );
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +89,18 @@ mod tests {
             ["https://x", "10.0.0.1", "ftp://x", "http://", "http:///", "http://a b", "http://a/svc", "http://u@h"]
         {
             assert!(server_url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn kernel_arguments() {
+        for text in ["razor.vlan=eth0,5", "razor.bond=802.3ad,eth0,eth1", "razor.fact.rack=a=b", "razor.log"] {
+            assert!(kernel_argument(text).is_ok(), "{text}");
+        }
+        for text in
+            ["", "quiet", "razor.", "razor.=5", "vlan=5", "razor.vlan=5 razor.log=debug", "razor.a=\"b\"", "razor.a=\n"]
+        {
+            assert!(kernel_argument(text).is_err(), "{text:?}");
         }
     }
 

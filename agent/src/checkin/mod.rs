@@ -9,9 +9,12 @@ mod beside;
 mod bundle;
 mod clock;
 mod compose;
+#[cfg(test)]
+mod day;
 mod doctor;
 mod former;
 mod gather;
+mod idle;
 mod jobs;
 mod key;
 mod names;

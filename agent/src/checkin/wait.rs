@@ -9,6 +9,7 @@ use wire::checkin::CheckinReply;
 use wire::limits::MAX_WAIT_S;
 use wire::routes::WAIT;
 
+use super::idle::Idle;
 use super::pace;
 use super::transport::Transport;
 use super::verdict::{self, Failure};
@@ -23,6 +24,7 @@ const UNKNOWN: [&str; 3] = ["no_such_path", "wrong_method", "http_status"];
 #[derive(Debug, Default)]
 pub(super) struct Wait {
     target: Option<Target>,
+    idle: Idle,
     /// Nobody is asked before.
     not_before: Option<Instant>,
     /// Failures in a row.
@@ -69,6 +71,7 @@ impl Wait {
         });
         if self.target.as_ref().map(|t| &t.server) != target.as_ref().map(|t| &t.server) {
             (self.not_before, self.failures) = (None, 0);
+            self.idle.forget();
         }
         self.target = target;
     }
@@ -76,6 +79,7 @@ impl Wait {
     /// No server answered: there is nobody to wait at.
     pub(super) fn unanswered(&mut self) {
         self.target = None;
+        self.idle.forget();
     }
 
     /// The next question, if one is worth its while before `end`. Its number is `least`, which is higher than those of an
@@ -84,7 +88,8 @@ impl Wait {
         let Target { server, id, config } = self.target.as_ref()?;
         let begin = self.not_before.unwrap_or(now).max(now);
         let time = end.checked_duration_since(begin).filter(|time| *time >= WAIT_SHORTEST)?;
-        let seconds = time.as_secs().min(MAX_WAIT_S);
+        let seconds = self.idle.of(time.as_secs().min(MAX_WAIT_S));
+        self.idle.asked(begin, seconds);
         // A server that answers at once must not make this a busy loop.
         self.not_before = Some(begin + CHECKIN_GAP);
         self.asked = Some(begin);
@@ -112,6 +117,10 @@ impl Wait {
                     self.not_before = Some(now + CHECKIN_RETRY_MAX);
                 }
                 *due
+            }
+            Err(failure) if self.idle.is_cut(failure, now) => {
+                (self.failures, self.not_before) = (0, Some(now + CHECKIN_GAP));
+                false
             }
             Err(failure) => {
                 self.failures = self.failures.saturating_add(1);

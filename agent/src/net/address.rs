@@ -49,6 +49,8 @@ pub(super) struct Address {
     own_mtu: Option<u16>,
     /// When something was put back last.
     mended: Option<Instant>,
+    /// When it is looked at again, if that was too short a while ago.
+    look_at: Option<Instant>,
     events: UnboundedSender<Event>,
 }
 
@@ -78,6 +80,7 @@ impl Address {
             error: None,
             own_mtu: None,
             mended: None,
+            look_at: None,
             events,
         }
     }
@@ -136,9 +139,9 @@ impl Address {
         }
     }
 
-    /// When time must go by with [`dhcp::Event::Tick`].
+    /// When it is to be looked at again, with a [`dhcp::Event::Tick`].
     pub(super) fn due(&self) -> Option<Instant> {
-        self.dhcp.as_ref().and_then(|d| d.client.due())
+        self.dhcp.as_ref().and_then(|d| d.client.due()).into_iter().chain(self.look_at).min()
     }
 
     /// Hands an event to the DHCP client, if there is one.
@@ -239,9 +242,8 @@ impl Address {
             (None, Some(applied)) => Some(((applied.address, applied.prefix), applied.routes())),
             (None, None) => None,
         };
-        let Some((local, routes)) = in_force.filter(|_| self.mended.is_none_or(|at| at + PORT_RETRY <= now)) else {
-            return;
-        };
+        self.look_at = self.mended.map(|at| at + PORT_RETRY).filter(|at| in_force.is_some() && *at > now);
+        let Some((local, routes)) = in_force.filter(|_| self.look_at.is_none()) else { return };
         let (name, address) = (&self.name, format!("{}/{}", local.0, local.1));
         let has_address = self.has(local);
         let lost: Vec<String> = match has_address {

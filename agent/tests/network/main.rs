@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 #![allow(clippy::disallowed_methods, reason = "tests start programs where the agent may not")]
 
+mod away;
 mod checkin;
 mod commands;
 mod dhcp;
@@ -11,9 +12,11 @@ mod gems;
 mod layers;
 mod lies;
 mod lldp;
+mod lost;
 mod names;
 mod original;
 mod port;
+mod proxy;
 mod sandbox;
 mod server;
 mod site;

@@ -184,7 +184,8 @@ fn customize_changes_the_slot_and_nothing_else() {
     let iso = bench.build("base.iso", "debug", "out", &["--ssh-key", "key.pub"]).ok();
     let before = fs::read(&iso).unwrap();
     let iso = iso.to_str().unwrap();
-    customize(&bench, &[iso, "--server", "http://10.0.0.1:8150/", "--out", "copy.iso"]).ok();
+    let site = ["--server", "http://10.0.0.1:8150/", "--arg", "razor.vlan=5", "--arg", "razor.bond=802.3ad,eth0,eth1"];
+    customize(&bench, &[&[iso][..], &site, &["--out", "copy.iso"]].concat()).ok();
     assert!(fs::read(iso).unwrap() == before, "with --out the image itself stays");
     let copy = fs::read(bench.path("copy.iso")).unwrap();
     let slot = Iso::open(&bench.path("copy.iso")).unwrap().extent("boot/site.img").unwrap().unwrap();
@@ -192,7 +193,9 @@ fn customize_changes_the_slot_and_nothing_else() {
     assert!(copy[..slot.start] == before[..slot.start] && copy[slot.end..] == before[slot.end..]);
     let content = mkiso::slot::Content::from_slot(&copy[slot]).unwrap();
     assert_eq!(content.site.server.as_deref(), Some("http://10.0.0.1:8150"));
+    assert_eq!(content.site.args, ["razor.vlan=5", "razor.bond=802.3ad,eth0,eth1"]);
     assert_eq!(content.authorized_keys, synthetic::KEY, "what was there before stays");
+    customize(&bench, &[iso, "--arg", "razor.vlan=5", "--arg", "razor.bond=802.3ad,eth0,eth1"]).ok();
     customize(&bench, &[iso, "--server", "http://10.0.0.1:8150"]).ok();
     assert!(fs::read(iso).unwrap() == copy, "in place the same");
 }
@@ -208,6 +211,7 @@ fn customize_refuses_what_an_image_cannot_honour() {
     for (args, words) in [
         (vec![iso, "--ssh-key", "key.pub"], "production image without sshd"),
         (vec![iso, "--server", "10.0.0.1"], "no server URL"),
+        (vec![iso, "--arg", "quiet"], "no kernel argument of ours"),
         (vec![iso], "nothing to do"),
         (vec!["base.iso", "--server", "http://a"], "mk/embed.json"),
         (vec!["agent", "--server", "http://a"], "is no ISO image"),
