@@ -60,14 +60,17 @@ pub(super) fn role_of_port(line: &KernelLine, port: Named<'_>, all: &[Named<'_>]
     }
 }
 
-/// The role of what is made on top of ports.
-pub(super) fn role_of_top(line: &KernelLine, name: &str) -> Role {
-    let on_bond = |vlan: &&Vlan| {
-        let (bond, wanted) = (line.bond.as_ref(), vlan.port.as_ref());
-        wanted.is_none_or(|w| *w == PortName::Name(BOND.to_owned()) || bond.is_some_and(|b| b.ports.contains(w)))
-    };
-    let vlan = line.vlan.as_ref().filter(|_| name == BOND).filter(on_bond);
+/// The role of what is made on top of ports, `all` of which are these.
+pub(super) fn role_of_top(line: &KernelLine, name: &str, all: &[Named<'_>]) -> Role {
+    let is_bond = |wanted: &PortName| *wanted == PortName::Name(BOND.to_owned()) || is_bonded(line, wanted, all);
+    let vlan = line.vlan.as_ref().filter(|vlan| name == BOND && vlan.port.as_ref().is_none_or(is_bond));
     Role { bond: None, vlan: vlan.map(|vlan| vlan.id) }
+}
+
+/// Whether the operator means a part of the bond, by the same name or by another one.
+fn is_bonded(line: &KernelLine, wanted: &PortName, all: &[Named<'_>]) -> bool {
+    let bonded = |port: Named<'_>| line.bond.iter().flat_map(|b| &b.ports).any(|w| is_meant(port, w));
+    all.iter().any(|port| is_meant(*port, wanted) && bonded(*port))
 }
 
 /// The static address of the kernel line; IPv6 is reported by [`problems`].
@@ -93,7 +96,7 @@ pub(super) fn problems(line: &KernelLine, ports: &[Named<'_>], settled: bool) ->
     }
     let bonded = line.bond.iter().flat_map(|bond| &bond.ports);
     if let Some(Vlan { port: Some(wanted), id }) = line.vlan.as_ref()
-        && bonded.clone().any(|port| port == wanted)
+        && is_bonded(line, wanted, ports)
     {
         let (PortName::Name(name) | PortName::Mac(name)) = wanted;
         let text = format!("razor.vlan names {name}, which razor.bond makes part of {BOND}: the VLAN is on {BOND}");
@@ -136,7 +139,7 @@ mod tests {
             format!("{bond}/{}", vlan.map(|id| id.to_string()).unwrap_or_default())
         };
         let ports = all.iter().map(|port| short(role_of_port(&line, *port, &all)));
-        ports.chain([short(role_of_top(&line, BOND))]).collect::<Vec<_>>().join(" ")
+        ports.chain([short(role_of_top(&line, BOND, &all))]).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -152,11 +155,12 @@ mod tests {
             ("razor.bond=balance-rr,eth0,eth1 razor.vlan=5", "balance-rr@0/5 balance-rr@0/5 / /5"),
             ("razor.bond=balance-rr,eth0,eth1 razor.vlan=bond0,5", "balance-rr@0/ balance-rr@0/ / /5"),
             ("razor.bond=balance-rr,eth0,eth1 razor.vlan=eth0,5", "balance-rr@0/5 balance-rr@0/ / /5"),
+            ("razor.bond=balance-rr,eth0,eth1 razor.vlan=02:00:00:00:00:01,5", "balance-rr@0/ balance-rr@0/5 / /5"),
             ("razor.bond=balance-rr,eth0,eth1 razor.vlan=eth2,5", "balance-rr@0/ balance-rr@0/ /5 /"),
         ] {
             assert_eq!(roles(text), expected, "{text}");
         }
-        assert_eq!(role_of_top(&line("razor.vlan=5"), "eth0.5"), Role::default(), "no VLAN on a VLAN");
+        assert_eq!(role_of_top(&line("razor.vlan=5"), "eth0.5", &[ETH0]), Role::default(), "no VLAN on a VLAN");
     }
 
     #[test]

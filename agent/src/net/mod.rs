@@ -211,7 +211,7 @@ impl Unit {
             let nic = nic::Port { key: name.clone(), name };
             let Some((nic, index, mac)) = self.numbered(&tree, nic) else { continue };
             self.ports.entry(index).or_insert_with(|| {
-                let role = layers::role_of_top(&self.line, &nic.name);
+                let role = layers::role_of_top(&self.line, &nic.name, &all);
                 Port::new(nic, index, mac, role, lldp::Hearing::default(), self.events.clone())
             });
             seen.push(index);
