@@ -9,8 +9,6 @@ mod beside;
 mod bundle;
 mod clock;
 mod compose;
-#[cfg(test)]
-mod day;
 mod doctor;
 mod former;
 mod gather;
@@ -474,3 +472,6 @@ impl Unit {
         self.published = Some(self.state.clone());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,6 +116,16 @@ pub(super) fn problems(line: &KernelLine, ports: &[Named<'_>], settled: bool) ->
     problems
 }
 
+/// A bond that has no link although these ports of it have one.
+pub(super) fn idle_bond(mode: &str, ports: &[&str]) -> Problem {
+    let ports = ports.join(" and ");
+    Problem::new(
+        "bond_idle",
+        format!("{BOND} has no link although {ports} has one: the kernel uses no port of it in mode {mode}"),
+        "Take active-backup where ports tell no speed, as those of many virtual machines; see the kernel's log.",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,7 +32,7 @@ use wire::inventory::Lldp;
 use crate::cmdline::KernelLine;
 use crate::facts::permanent_address;
 use crate::init::client;
-use crate::limits::{DNS_RETRY, PORT_RESCAN};
+use crate::limits::{BOND_IDLE, DNS_RETRY, PORT_RESCAN};
 use crate::nic;
 use crate::settings::Settings;
 use crate::state::{Devices, Net, Published as _};
@@ -93,6 +93,8 @@ struct Unit {
     asking: Option<AbortHandle>,
     /// When DNS is asked again.
     ask_at: Option<Instant>,
+    /// Since when the bond has no link although ports of it have one.
+    idle_since: Option<Instant>,
     published: Option<Net>,
     /// What ports heard before this unit was started again, by key.
     former: BTreeMap<String, Lldp>,
@@ -108,6 +110,7 @@ impl Unit {
             found: Vec::new(),
             asking: None,
             ask_at: None,
+            idle_since: None,
             published: None,
             former: BTreeMap::new(),
         }
@@ -184,7 +187,10 @@ impl Unit {
         described.sort_by(|a, b| (&a.key, &a.name).cmp(&(&b.key, &b.name)));
         lldp::bound(described.iter_mut().filter_map(|port| port.lldp.as_mut()));
         self.resolve(now);
-        self.publish(described);
+        let is_idle = !self.linked_ports_of_dead_bond().is_empty();
+        self.idle_since = is_idle.then(|| self.idle_since.unwrap_or(now));
+        let problems = self.problems(now);
+        self.publish(described, problems);
     }
 
     /// Takes new ports, and what was made on top of them, into care and forgets those that are gone.
@@ -290,22 +296,33 @@ impl Unit {
         self.asking = Some(task.abort_handle());
     }
 
+    /// Ports with a link of a bond that has none, for a moment as a link comes or for ever.
+    fn linked_ports_of_dead_bond(&self) -> Vec<&str> {
+        let is_dead = self.ports.values().any(|port| port.nic.name == BOND && port.is_up() && !port.carrier);
+        let parts = self.ports.values().filter(|port| is_dead && port.carrier && port.top.as_deref() == Some(BOND));
+        parts.map(|port| port.nic.name.as_str()).collect()
+    }
+
     /// What the kernel line asks for and is not done.
-    fn problems(&self) -> Vec<Problem> {
+    fn problems(&self, now: Instant) -> Vec<Problem> {
         let all: Vec<_> = self.ports.values().map(Port::named).collect();
         let is_settled = Devices::read().is_some_and(|devices| devices.settled);
         let mut problems = layers::problems(&self.line, &all, is_settled);
         problems.extend(self.ports.values().flat_map(|port| port.refused.iter().cloned()));
+        let is_idle = self.idle_since.is_some_and(|since| since + BOND_IDLE <= now);
+        if let Some(bond) = self.line.bond.as_ref().filter(|_| is_idle) {
+            problems.push(layers::idle_bond(bond.mode, &self.linked_ports_of_dead_bond()));
+        }
         problems
     }
 
-    fn publish(&mut self, ports: Vec<crate::state::Port>) {
+    fn publish(&mut self, ports: Vec<crate::state::Port>, problems: Vec<Problem>) {
         let mut leases: Vec<&Port> = self.ports.values().collect();
         leases.sort_by_key(|p| (!p.carrier, p.index));
         let leases: Vec<(&str, &dhcp::Lease)> =
             leases.into_iter().filter_map(|p| Some((p.nic.name.as_str(), p.address.lease.as_ref()?))).collect();
         let net = Net {
-            problems: self.problems(),
+            problems,
             ports,
             dns: self.resolvers.servers.iter().map(IpAddr::to_string).collect(),
             search: self.resolvers.search.clone(),

@@ -1,5 +1,5 @@
 //! A server that is away: no busy loop, no reboot, and soon after it is back all is well. A whole day of it is simulated
-//! (`agent/src/checkin/day.rs`).
+//! (`agent/src/checkin/tests.rs`).
 
 use std::net::TcpListener;
 use std::thread;

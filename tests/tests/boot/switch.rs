@@ -71,10 +71,10 @@ impl Switch {
         });
         for (port, stream) in from_guest.into_iter().enumerate() {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || each_frame(stream, |frame| shared.from_guest(port, frame)));
+            thread::spawn(move || each_frame(stream, |frame| shared.guest_says(port, frame)));
         }
         let here = Arc::clone(&shared);
-        thread::spawn(move || each_frame(from_network.remove(0), |frame| here.from_network(&frame)));
+        thread::spawn(move || each_frame(from_network.remove(0), |frame| here.network_says(&frame)));
         Self { shared }
     }
 
@@ -95,7 +95,7 @@ impl Switch {
 }
 
 impl Shared {
-    fn from_guest(&self, port: usize, mut frame: Vec<u8>) {
+    fn guest_says(&self, port: usize, mut frame: Vec<u8>) {
         let tag = [TAG, self.vlan.to_be_bytes()].concat();
         if frame.get(MACS..MACS + tag.len()) != Some(&tag[..]) {
             self.untagged.fetch_add(1, Ordering::Relaxed);
@@ -107,7 +107,7 @@ impl Shared {
         send(&self.network, &frame);
     }
 
-    fn from_network(&self, frame: &[u8]) {
+    fn network_says(&self, frame: &[u8]) {
         let tag = [TAG, self.vlan.to_be_bytes()].concat();
         let (macs, rest) = frame.split_at(MACS.min(frame.len()));
         send(&self.ports[self.learned.load(Ordering::Relaxed)], &[macs, &tag, rest].concat());
