@@ -14,7 +14,7 @@ use wire::limits::MAX_FACT_NAME;
 
 use crate::log::Level;
 
-pub(crate) use values::{Bond, PortName, StaticIp, Vlan};
+pub(crate) use values::{BOND_MODES, Bond, PortName, StaticIp, Vlan};
 
 /// Where an argument stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,9 +71,9 @@ pub(crate) struct KernelLine {
     pub(crate) gw: Option<IpAddr>,
     /// Name servers, before those of DHCP.
     pub(crate) dns: Vec<IpAddr>,
-    /// VLAN for it.
+    /// VLAN that is made.
     pub(crate) vlan: Option<Vlan>,
-    /// Bond for it.
+    /// Bond that is made.
     pub(crate) bond: Option<Bond>,
     /// Facts by name.
     pub(crate) facts: BTreeMap<String, String>,

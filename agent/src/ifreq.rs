@@ -1,4 +1,4 @@
-//! The kernel's `ifreq`, by which ports are asked and changed, and the one change that several need: to bring one up.
+//! The kernel's `ifreq`, by which ports are asked and changed, and the changes that several need: to bring one up or down.
 
 use std::ffi::{c_char, c_int, c_short};
 use std::net::{Ipv4Addr, UdpSocket};
@@ -42,6 +42,20 @@ pub(crate) fn socket() -> anyhow::Result<UdpSocket> {
 /// # Errors
 /// Names the port and the kernel's reason.
 pub(crate) fn up(name: &str) -> anyhow::Result<()> {
+    switch(name, |flags| flags | libc::IFF_UP)?
+        .with_context(|| format!("cannot bring {name} up: its driver may miss its firmware"))
+}
+
+/// Takes a port down, as it must be to become part of a bond.
+///
+/// # Errors
+/// Names the port and the kernel's reason.
+pub(crate) fn down(name: &str) -> anyhow::Result<()> {
+    switch(name, |flags| flags & !libc::IFF_UP)?.with_context(|| format!("cannot take {name} down"))
+}
+
+/// Changes a port's flags; the inner result is that of the change.
+fn switch(name: &str, change: impl Fn(c_int) -> c_int) -> anyhow::Result<nix::Result<()>> {
     let socket = socket()?;
     let mut request = request(name)?;
     // SAFETY: `request` is a whole `ifreq` with a terminated name; the kernel fills in the flags.
@@ -49,14 +63,26 @@ pub(crate) fn up(name: &str) -> anyhow::Result<()> {
         .with_context(|| format!("cannot look at {name}"))?;
     // SAFETY: the kernel has just filled in this field of the union.
     let flags = c_int::from(unsafe { request.ifr_ifru.ifru_flags });
-    if flags & libc::IFF_UP != 0 {
-        return Ok(());
+    if change(flags) == flags {
+        return Ok(Ok(()));
     }
-    request.ifr_ifru.ifru_flags = c_short::try_from(flags | libc::IFF_UP)?;
+    // The kernel's flags have sixteen bits here, of which the highest is no sign.
+    request.ifr_ifru.ifru_flags = c_short::from_ne_bytes(low_half(change(flags)));
     // SAFETY: as above; the kernel only reads.
-    unsafe { raw::set_flags(socket.as_raw_fd(), &raw const request) }
-        .map(drop)
-        .with_context(|| format!("cannot bring {name} up: its driver may miss its firmware"))
+    Ok(unsafe { raw::set_flags(socket.as_raw_fd(), &raw const request) }.map(drop))
+}
+
+fn low_half(flags: c_int) -> [u8; 2] {
+    let [low, high, ..] = flags.to_le_bytes();
+    u16::from_le_bytes([low, high]).to_ne_bytes()
+}
+
+/// A port's number.
+///
+/// # Errors
+/// Names the port and the kernel's reason.
+pub(crate) fn index(name: &str) -> anyhow::Result<u32> {
+    nix::net::if_::if_nametoindex(name).with_context(|| format!("there is no {name}"))
 }
 
 #[cfg(test)]

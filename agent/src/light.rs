@@ -80,7 +80,7 @@ pub(crate) fn identify(seconds: u32) -> anyhow::Result<String> {
 
 /// The first light that blinks when it is asked to: the BMC's, then those of the ports, first of all of one in use.
 fn find(ports: &[Port], blink: &mut dyn FnMut(&Light) -> anyhow::Result<bool>) -> anyhow::Result<Light> {
-    let mut ports: Vec<&Port> = ports.iter().collect();
+    let mut ports: Vec<&Port> = ports.iter().filter(|port| port.over.is_empty()).collect();
     ports.sort_by_key(|port| (!port.up, port.addresses.is_empty()));
     let lights = std::iter::once(Light::Bmc).chain(ports.into_iter().map(|port| Light::Port(port.name.clone())));
     let mut reasons = Vec::new();

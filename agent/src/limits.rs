@@ -164,6 +164,8 @@ pub(crate) const DHCP_SILENCE: u32 = 4;
 pub(crate) const PORT_RETRY: Duration = Duration::from_secs(5);
 /// All ports are looked at this often even if the kernel reports nothing.
 pub(crate) const PORT_RESCAN: Duration = Duration::from_secs(10);
+/// A bond that has no link for so long although ports of it have one is said to be idle: LACP takes some seconds.
+pub(crate) const BOND_IDLE: Duration = Duration::from_secs(10);
 /// A port that heard no LLDP for this time says so: twice the 30 s after which most switches speak again, and a little.
 pub(crate) const LLDP_SILENCE: Duration = Duration::from_secs(65);
 /// A neighbour that does not say how long it holds is held so long: four times 30 s, as the standard has it.

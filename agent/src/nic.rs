@@ -8,7 +8,8 @@ use std::path::{Component, Path};
 
 use crate::tree::Tree;
 
-const CLASS_NET: &str = "/sys/class/net";
+/// Folder of all network interfaces.
+pub(crate) const CLASS_NET: &str = "/sys/class/net";
 /// `ARPHRD_ETHER` in the file `type`.
 const ETHERNET: u64 = 1;
 

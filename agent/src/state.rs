@@ -158,7 +158,7 @@ impl Published for Extensions {
 /// Written by `net`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Net {
-    /// Physical ports, in order of key.
+    /// Physical ports and what is made on top of them, in order of key.
     pub(crate) ports: Vec<Port>,
     /// Name servers in order.
     pub(crate) dns: Vec<String>,
@@ -166,7 +166,7 @@ pub(crate) struct Net {
     pub(crate) search: Vec<String>,
     /// Places where a server may be, best first.
     pub(crate) servers: Vec<ServerHint>,
-    /// What was asked for and is not done, such as a VLAN.
+    /// What was asked for and is not done, such as a VLAN that the kernel refuses.
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -179,7 +179,7 @@ impl Published for Net {
 pub(crate) struct Port {
     /// Kernel name.
     pub(crate) name: String,
-    /// Key as in the inventory.
+    /// Key as in the inventory; the name of a bond or VLAN, which is not in it.
     pub(crate) key: String,
     /// MAC, lower case with colons.
     pub(crate) mac: String,
@@ -201,6 +201,9 @@ pub(crate) struct Port {
     /// From then to its first lease.
     #[serde(default)]
     pub(crate) leasing: Option<Span>,
+    /// Names of the ports that a bond or VLAN is made on top of; none for a port of the machine.
+    #[serde(default)]
+    pub(crate) over: Vec<String>,
 }
 
 impl Port {

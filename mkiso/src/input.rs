@@ -1,4 +1,4 @@
-//! What an operator hands in: files and a server's address.
+//! What an operator hands in: files, a server's address, CA certificates.
 
 use std::fs::File;
 use std::io::Read;

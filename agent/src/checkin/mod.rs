@@ -13,6 +13,7 @@ mod compose;
 mod doctor;
 mod former;
 mod gather;
+mod idle;
 mod jobs;
 mod key;
 mod names;
@@ -522,3 +523,6 @@ impl Unit {
         self.published = Some(self.state.clone());
     }
 }
+
+#[cfg(test)]
+mod tests;

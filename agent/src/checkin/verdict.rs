@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wire::checkin::{CheckinReply, Hello, WaitReply};
 use wire::error::Problem;
+use wire::limits::MAX_CHECKIN_BODY;
 use wire::routes::JSON;
 
 use crate::text::cut;
@@ -136,7 +137,11 @@ fn json_body(url: &str, answer: &Answer) -> Result<(), Failure> {
         300..400 => {
             let to = answer.location.as_deref().map_or("nowhere", |l| l);
             let text = format!("{url} redirects to {} (HTTP {status}), and redirects are not followed", quote(to));
-            Failure::new("redirected", text, "Give the URL at which the server itself answers.")
+            Failure::new(
+                "redirected",
+                text,
+                "Give the URL at which the server itself answers. If this is the network's log-in page, let this machine pass it.",
+            )
         }
         _ => refusal(url, answer),
     };
@@ -156,7 +161,13 @@ fn refusal(url: &str, answer: &Answer) -> Failure {
         return Failure { final_word: status < 500, ..failure };
     }
     let said = if answer.body.is_empty() { "without a word".to_owned() } else { start_of(&answer.body) };
+    let too_large =
+        format!("A proxy on the way limits what may be sent: let {} MiB pass.", MAX_CHECKIN_BODY / 1024 / 1024);
     let remedy = match status {
+        407 => "A proxy on the way wants a log-in: let this machine pass it, or name the server by a way around it.",
+        413 => &too_large,
+        511 => "The network wants a log-in: let this machine pass its portal, by its MAC for instance.",
+        502 | 504 => "A proxy answers for a server that it does not reach: see whether the server behind it runs.",
         404 => "Correct the server's URL, or let the server discover this machine anew.",
         400..500 => "See the server's log for the reason.",
         503 => "The server is overloaded or is being started; the check-in is repeated. See its log if that lasts.",

@@ -10,10 +10,13 @@ use wire::checkin::CheckinReply;
 use wire::limits::MAX_WAIT_S;
 use wire::routes::WAIT;
 
+use super::idle::Idle;
 use super::pace::{self, Bucket};
 use super::transport::Transport;
 use super::verdict::{self, Failure};
-use crate::limits::{CHECKIN_HURRIES, CHECKIN_RETRY_MAX, WAIT_MARGIN, WAIT_PROMPT, WAIT_SHORTEST, WAIT_UNKNOWN};
+use crate::limits::{
+    CHECKIN_GAP, CHECKIN_HURRIES, CHECKIN_RETRY_MAX, WAIT_MARGIN, WAIT_PROMPT, WAIT_SHORTEST, WAIT_UNKNOWN,
+};
 
 /// Codes of the refusals of a server that knows no such questions: an earlier one of ours, and others.
 const UNKNOWN: [&str; 3] = ["no_such_path", "wrong_method", "http_status"];
@@ -23,6 +26,7 @@ const UNKNOWN: [&str; 3] = ["no_such_path", "wrong_method", "http_status"];
 pub(super) struct Wait {
     target: Option<Target>,
     bucket: Bucket,
+    idle: Idle,
     /// Nobody is asked before.
     not_before: Option<Instant>,
     /// In a row, failures and answers of nothing before their time.
@@ -69,6 +73,7 @@ impl Wait {
         });
         if self.target.as_ref().map(|t| &t.server) != target.as_ref().map(|t| &t.server) {
             (self.bucket, self.not_before, self.failures) = (Bucket::default(), None, 0);
+            self.idle.forget();
         }
         self.target = target;
     }
@@ -81,6 +86,7 @@ impl Wait {
     /// No server answered: there is nobody to wait at.
     pub(super) fn unanswered(&mut self) {
         self.target = None;
+        self.idle.forget();
     }
 
     /// The next question, if one is worth its while before `end`. Its number is `least`, which is higher than those of an
@@ -90,7 +96,8 @@ impl Wait {
         let (mut bucket, begin) = (self.bucket, self.not_before.unwrap_or(now).max(now));
         let begin = begin + bucket.take(begin);
         let time = end.checked_duration_since(begin).filter(|time| *time >= WAIT_SHORTEST)?;
-        let seconds = time.as_secs().min(MAX_WAIT_S);
+        let seconds = self.idle.of(time.as_secs().min(MAX_WAIT_S));
+        self.idle.asked(begin, seconds);
         self.bucket = bucket;
         self.asked = Some((begin, Duration::from_secs(seconds)));
         self.number = least.max(self.number + 1);
@@ -126,6 +133,10 @@ impl Wait {
                 self.not_before = (self.failures > 0).then(|| now + pace::after_failure(self.failures, None, random));
                 false
             }
+            Err(failure) if self.idle.is_cut(failure, now) => {
+                (self.failures, self.not_before) = (0, Some(now + CHECKIN_GAP));
+                false
+            }
             Err(failure) => {
                 self.failures = self.failures.saturating_add(1);
                 let pause = match UNKNOWN.contains(&failure.problem.code.as_str()) && failure.answered() {
@@ -158,7 +169,7 @@ pub(super) async fn ask(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{CHECKIN_BURST, CHECKIN_GAP, CHECKIN_RETRY};
+    use crate::limits::{CHECKIN_BURST, CHECKIN_RETRY};
 
     fn reply(json: &str) -> CheckinReply {
         serde_json::from_str(json).unwrap()

@@ -132,13 +132,14 @@ impl Snapshot {
     fn problems(&self) -> Vec<String> {
         let settings = self.units.problems.iter().map(ToString::to_string);
         let checkin = self.checkin.error.iter().chain(&self.checkin.warning).map(Problem::to_string);
+        let net = self.net.problems.iter().map(Problem::to_string);
         let ports = self.net.ports.iter().filter_map(|p| Some(format!("{}: {}", p.name, p.error.as_ref()?)));
         let modules = self.devices.failed.iter().map(|(name, why)| format!("module {name} did not load: {why}"));
         let findings = self.devices.findings.iter().map(|f| format!("{}: {}", f.component, f.text));
         let extensions = self.extensions.extensions.iter();
         let extensions = extensions.filter_map(|e| Some(format!("{} is not loaded: {}", e.name, e.error.as_ref()?)));
         let units = self.units.units.iter().filter(|u| is_bad(u)).map(|u| self.bad_unit(u));
-        let all = settings.chain(checkin).chain(ports).chain(modules).chain(findings).chain(extensions);
+        let all = settings.chain(checkin).chain(net).chain(ports).chain(modules).chain(findings).chain(extensions);
         all.map(|text| plain(&text)).chain(units).collect()
     }
 

@@ -9,8 +9,8 @@ use crate::log::Level;
 
 /// Longest interface name that the kernel takes, in bytes.
 const MAX_PORT_NAME: usize = 15;
-/// Bonding modes by the kernel's names.
-const BOND_MODES: [&str; 7] =
+/// Bonding modes by the kernel's names, in the order of its numbers.
+pub(crate) const BOND_MODES: [&str; 7] =
     ["balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb"];
 
 /// A port, by whatever the operator knows of it.
@@ -33,7 +33,7 @@ pub(crate) struct StaticIp {
     pub(crate) prefix: u8,
 }
 
-/// VLAN: `[PORT,]ID`.
+/// VLAN: `[PORT,]ID`. Without a port, on the bond or else on every port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Vlan {
     /// The port.
@@ -46,8 +46,8 @@ pub(crate) struct Vlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bond {
     /// Mode by the kernel's name.
-    pub(crate) mode: String,
-    /// Its ports.
+    pub(crate) mode: &'static str,
+    /// Its ports, each once.
     pub(crate) ports: Vec<PortName>,
 }
 
@@ -126,8 +126,16 @@ pub(super) fn vlan(value: &str) -> Read<Vlan> {
 pub(super) fn bond(value: &str) -> Read<Bond> {
     let read = || {
         let (mode, ports) = value.split_once(',')?;
-        let ports = ports.split(',').map(port).collect::<Option<Vec<_>>>()?;
-        BOND_MODES.contains(&mode).then(|| Bond { mode: mode.to_owned(), ports })
+        let mut ports = ports.split(',').map(port).collect::<Option<Vec<_>>>()?;
+        let mut seen = Vec::new();
+        ports.retain(|port| {
+            !seen.contains(port) && {
+                seen.push(port.clone());
+                true
+            }
+        });
+        let mode = BOND_MODES.into_iter().find(|known| *known == mode)?;
+        Some(Bond { mode, ports })
     };
     let want = || format!("write razor.bond=MODE,PORT,PORT with MODE one of {}", BOND_MODES.join(", "));
     read().ok_or_else(want)

@@ -83,6 +83,7 @@ pub(super) fn troubles(now: &Snapshot) -> Vec<Trouble> {
     all.extend(now.checkin.reason.as_ref().map(Trouble::from));
     all.extend(now.checkin.error.as_ref().map(Trouble::from));
     all.extend(now.checkin.warning.as_ref().map(Trouble::from));
+    all.extend(now.net.problems.iter().map(Trouble::from));
     if now.checkin.node_id.is_none() && now.uptime >= PATIENCE_S {
         all.extend(network(now));
     }

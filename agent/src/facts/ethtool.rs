@@ -146,6 +146,11 @@ impl Ethtool {
     }
 }
 
+/// The address that a port's hardware was made with, lower case with colons: in a bond it speaks from another one.
+pub(crate) fn permanent_address(interface: &str) -> Option<String> {
+    Ethtool::open().ok()?.permanent_mac(interface)
+}
+
 /// Has the light of a port blink, and returns after so many seconds. False where the driver has no light.
 ///
 /// # Errors

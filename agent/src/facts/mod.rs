@@ -53,7 +53,7 @@ use crate::tree::Tree;
 
 pub(crate) use bmc::light as bmc_light;
 use collector::{Collector, Found};
-pub(crate) use ethtool::light as port_light;
+pub(crate) use ethtool::{light as port_light, permanent_address};
 use kept::Kept;
 pub(crate) use record::record;
 pub(crate) use site::{Asker, Told};

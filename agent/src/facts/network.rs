@@ -12,7 +12,7 @@ use super::collector::Found;
 use super::ethtool::{Ethtool, FirmwareLldp};
 use super::pci;
 use crate::nic::{Port, is_pci_address, ports};
-use crate::state::{Net, Published as _};
+use crate::state::{self, Net, Published as _};
 use crate::tree::Tree;
 
 const NET: &str = "/sys/class/net";
@@ -21,17 +21,17 @@ pub(super) fn collect(tree: &Tree) -> anyhow::Result<Found> {
     let ports = ports(tree);
     let ethtool = if tree.is_live() { Ethtool::open().ok() } else { None };
     let mut nics: Vec<Nic> = ports.iter().map(|port| read(tree, port, ethtool.as_ref())).collect();
-    let mut deaf = Vec::new();
+    let (mut deaf, mut addresses) = (Vec::new(), BTreeMap::new());
     if tree.is_live() {
         let net = Net::read().unwrap_or_default();
         for (nic, port) in nics.iter_mut().zip(&ports) {
             nic.lldp = net.ports.iter().find(|p| p.key == port.key).and_then(|p| p.lldp.clone());
             deaf.extend(deafness(nic, || ethtool.as_ref()?.lldp_agent(&port.name)));
         }
+        addresses = addresses_of(&ports, &net);
     }
     let names: BTreeMap<String, String> = ports.iter().map(|p| (p.key.clone(), p.name.clone())).collect();
     let links: BTreeMap<String, Link> = ports.iter().map(|p| (p.key.clone(), link(tree, &p.name))).collect();
-    let addresses = if tree.is_live() { addresses(&ports) } else { BTreeMap::new() };
     Ok(Found::new(|stable, volatile| {
         stable.nics = nics;
         stable.findings.extend(deaf);
@@ -117,24 +117,41 @@ fn link(tree: &Tree, name: &str) -> Link {
     }
 }
 
-/// Addresses with prefix length by key of the port, IPv4 first, then IPv6 with link-local ones last.
-fn addresses(ports: &[Port]) -> BTreeMap<String, Vec<String>> {
+/// Addresses with prefix length by key of the port, IPv4 first, then IPv6 with link-local ones last. Those of a bond or a
+/// VLAN are those of the ports that it is made on top of.
+fn addresses_of(ports: &[Port], net: &Net) -> BTreeMap<String, Vec<String>> {
     let mut found: BTreeMap<String, Vec<(u8, String)>> = BTreeMap::new();
     for entry in getifaddrs().into_iter().flatten() {
-        let Some(port) = ports.iter().find(|p| p.name == entry.interface_name) else { continue };
         let (Some(address), Some(mask)) = (entry.address.and_then(ip), entry.netmask.and_then(ip)) else { continue };
         let order = match address {
             IpAddr::V4(_) => 0,
             IpAddr::V6(v6) if v6.is_unicast_link_local() => 2,
             IpAddr::V6(_) => 1,
         };
-        found.entry(port.key.clone()).or_default().push((order, format!("{address}/{}", prefix(mask))));
+        let carriers = carriers(&net.ports, &entry.interface_name);
+        for port in ports.iter().filter(|port| carriers.contains(&port.name)) {
+            found.entry(port.key.clone()).or_default().push((order, format!("{address}/{}", prefix(mask))));
+        }
     }
     let in_order = |mut list: Vec<(u8, String)>| {
         list.sort();
         list.into_iter().map(|(_, address)| address).collect()
     };
     found.into_iter().map(|(key, list)| (key, in_order(list))).collect()
+}
+
+/// The interface of this name, and all that it is made on top of.
+fn carriers(all: &[state::Port], name: &str) -> Vec<String> {
+    let mut carriers = vec![name.to_owned()];
+    let mut looked_at = 0;
+    while let Some(name) = carriers.get(looked_at) {
+        let below = all.iter().find(|port| port.name == *name).map_or(&[][..], |port| &port.over);
+        // Whatever the state's file says, it ends.
+        let new: Vec<String> = below.iter().filter(|port| !carriers.contains(port)).cloned().collect();
+        carriers.extend(new);
+        looked_at += 1;
+    }
+    carriers
 }
 
 fn ip(address: SockaddrStorage) -> Option<IpAddr> {
@@ -174,6 +191,19 @@ mod tests {
         assert_eq!(deafness(&nic(Some(65)), || None), None);
         assert_eq!(deafness(&nic(None), || agent(true)), None);
         assert_eq!(deafness(&Nic::default(), || agent(true)), None);
+    }
+
+    #[test]
+    fn an_address_on_top_is_that_of_the_ports_below() {
+        let port = |name: &str, over: &[&str]| state::Port {
+            name: name.to_owned(),
+            over: over.iter().map(|&p| p.to_owned()).collect(),
+            ..state::Port::default()
+        };
+        let all = [port("eth0", &[]), port("eth1", &[]), port("bond0", &["eth0", "eth1"]), port("bond0.5", &["bond0"])];
+        assert_eq!(carriers(&all, "bond0.5"), ["bond0.5", "bond0", "eth0", "eth1"]);
+        assert_eq!(carriers(&all, "eth1"), ["eth1"]);
+        assert_eq!(carriers(&[port("a", &["b"]), port("b", &["a"])], "a"), ["a", "b"]);
     }
 
     #[test]

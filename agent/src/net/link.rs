@@ -14,16 +14,28 @@ use crate::ifreq::{request, socket};
 
 /// Routes of the port with index N have the metric 100 + N, so that the default routes of several ports coexist.
 const METRIC_BASE: u32 = 100;
+/// The kernel's table of IPv4 routes.
+const ROUTES: &str = "/proc/net/route";
 /// `AF_INET` in the width that the address structures have.
 const INET: libc::sa_family_t = 2;
 
 mod raw {
     use nix::libc;
 
+    nix::ioctl_readwrite_bad!(get_mtu, libc::SIOCGIFMTU, libc::ifreq);
     nix::ioctl_write_ptr_bad!(set_mtu, libc::SIOCSIFMTU, libc::ifreq);
     nix::ioctl_write_ptr_bad!(set_address, libc::SIOCSIFADDR, libc::ifreq);
     nix::ioctl_write_ptr_bad!(set_netmask, libc::SIOCSIFNETMASK, libc::ifreq);
     nix::ioctl_write_ptr_bad!(add_route, libc::SIOCADDRT, libc::rtentry);
+}
+
+/// The largest packet of a port, if the kernel tells it.
+pub(crate) fn mtu(name: &str) -> Option<u16> {
+    let mut request = request(name).ok()?;
+    // SAFETY: `request` is a whole `ifreq` with a terminated name; the kernel fills in the size.
+    unsafe { raw::get_mtu(socket().ok()?.as_raw_fd(), &raw mut request) }.ok()?;
+    // SAFETY: the kernel has just filled in this field of the union.
+    u16::try_from(unsafe { request.ifr_ifru.ifru_mtu }).ok()
 }
 
 /// Sets the largest packet of a port.
@@ -109,6 +121,22 @@ fn add_one_route(name: &str, index: u32, route: &Route) -> anyhow::Result<()> {
     }
 }
 
+/// Those of these routes that a port does not have; none where the kernel does not tell.
+pub(crate) fn lacking<'a>(name: &str, routes: &'a [Route]) -> Vec<&'a Route> {
+    let Ok(table) = std::fs::read_to_string(ROUTES) else { return Vec::new() };
+    routes.iter().filter(|route| !table.lines().any(|line| is_route(line, name, route))).collect()
+}
+
+/// Whether this line of the kernel's table is this route. Addresses are numbers there, in the machine's order of bytes.
+fn is_route(line: &str, name: &str, route: &Route) -> bool {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let is = |field: usize, address: Ipv4Addr| {
+        let number = fields.get(field).and_then(|text| u32::from_str_radix(text, 16).ok());
+        number.is_some_and(|number| number.to_ne_bytes() == address.octets())
+    };
+    fields.first() == Some(&name) && is(1, route.network) && is(2, route.gateway) && is(7, mask(route.prefix))
+}
+
 /// Addresses of a port with their prefix length, link-local ones left out: nobody can be reached by them.
 pub(crate) fn addresses(name: &str) -> Vec<String> {
     let Ok(all) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
@@ -158,6 +186,20 @@ mod tests {
     fn masks() {
         for (prefix, expected) in [(0, [0, 0, 0, 0]), (1, [128, 0, 0, 0]), (23, [255, 255, 254, 0]), (32, [255; 4])] {
             assert_eq!(mask(prefix), Ipv4Addr::from(expected));
+        }
+    }
+
+    #[test]
+    fn routes_are_found_in_the_kernels_table() {
+        let line = "eth0\t00000000\t0100090A\t0003\t0\t0\t102\t00000000\t0\t0\t0";
+        let route = Route::default_by(Ipv4Addr::new(10, 9, 0, 1));
+        let wanted = |name, route: &Route| is_route(line, name, route);
+        // The table is in the order of bytes of the machine that wrote it.
+        assert_eq!(wanted("eth0", &route), cfg!(target_endian = "little"));
+        assert!(!wanted("eth1", &route) && !wanted("eth0", &Route { prefix: 8, ..route }));
+        assert!(!wanted("eth0", &Route::default_by(Ipv4Addr::new(10, 9, 0, 2))));
+        for line in ["", "eth0", "eth0 x y z 0 0 0 q", "Iface\tDestination\tGateway"] {
+            assert!(!is_route(line, "eth0", &route), "{line}");
         }
     }
 

@@ -1,20 +1,24 @@
-//! Unit `net`: brings all ports of the machine up as they appear, gets addresses on all of them side by side, writes
-//! `/etc/resolv.conf` and looks for a server; and listens on each which switch it is plugged into. What it found is in
-//! [`crate::state::Net`].
+//! Unit `net`: brings all ports of the machine up as they appear, makes a bond or VLANs of them where the kernel line asks for
+//! that, gets addresses on all of them side by side, writes `/etc/resolv.conf` and looks for a server; and listens on each
+//! port which switch it is plugged into. What it found is in [`crate::state::Net`].
 //!
 //! One task owns all state and looks at the whole of it at each event, so that events may be lost or come twice.
 
+mod address;
 mod dhcp;
 mod dns;
+mod layers;
 mod link;
 mod lldp;
 mod names;
+mod netlink;
 mod port;
+mod raise;
 mod resolv;
 mod servers;
 mod socket;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Instant;
@@ -24,16 +28,21 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 use wire::error::Problem;
 
-use crate::cmdline::{KernelLine, PortName};
+use crate::cmdline::KernelLine;
+use crate::facts::permanent_address;
 use crate::init::client;
-use crate::limits::{DNS_RETRY, PORT_RESCAN};
+use crate::limits::{BOND_IDLE, DNS_RETRY, PORT_RESCAN};
 use crate::nic;
 use crate::settings::Settings;
-use crate::state::{self, Net, Published as _};
+use crate::state::{self, Devices, Net, Published as _};
 use crate::tree::Tree;
 
+use address::Addressing;
+use dhcp::Mac;
 use dns::Found;
-use port::{Addressing, Port, Static};
+use layers::BOND;
+use port::Port;
+use raise::Raised;
 use resolv::Resolvers;
 
 /// Dead links keep no route, and a dead port's default route does not shadow a living one's.
@@ -48,7 +57,7 @@ enum Event {
     /// Somebody spoke LLDP to the port with this index.
     Heard(u32, Box<lldp::Heard>),
     /// The port with this index was brought up, or not.
-    Raised(u32, anyhow::Result<()>),
+    Raised(u32, anyhow::Result<Raised>),
     /// What DNS knows of our server.
     Found(Vec<Found>),
 }
@@ -86,6 +95,8 @@ struct Unit {
     asking: Option<AbortHandle>,
     /// When DNS is asked again.
     ask_at: Option<Instant>,
+    /// Since when the bond has no link although ports of it have one.
+    idle_since: Option<Instant>,
     published: Option<Net>,
     /// Ports as they were before this unit was started again, by key.
     former: BTreeMap<String, state::Port>,
@@ -102,6 +113,7 @@ impl Unit {
             found: Vec::new(),
             asking: None,
             ask_at: None,
+            idle_since: None,
             published: None,
             former: BTreeMap::new(),
         }
@@ -134,7 +146,7 @@ impl Unit {
             Event::Changed => {}
             Event::Packet(index, packet) => {
                 if let Some(port) = self.ports.get_mut(&index) {
-                    port.packet(&packet, now);
+                    port.address.packet(&packet, now);
                 }
             }
             Event::Heard(index, heard) => {
@@ -159,44 +171,63 @@ impl Unit {
     fn update(&mut self, now: Instant) {
         self.scan(now);
         let holder = self.static_holder();
-        let wanted = static_address(&self.line);
-        let addressing = |port: &Port| match &wanted {
-            None => Addressing::Dhcp,
-            Some(wanted) if holder == Some(port.index) => Addressing::Static(wanted.clone()),
-            Some(_) => Addressing::None,
+        let wanted = layers::static_address(&self.line);
+        let addressing = |port: &Port| match (&port.top, &wanted) {
+            (Some(top), _) => Addressing::Part(top.clone()),
+            (None, None) => Addressing::Dhcp,
+            (None, Some(wanted)) if holder == Some(port.index) => Addressing::Static(wanted.clone()),
+            (None, Some(_)) => Addressing::None,
         };
         for port in self.ports.values_mut() {
             port.tick(now);
             port.address_by(&addressing(port), now);
         }
-        let mut described: Vec<_> = self.ports.values().map(|p| p.describe(&addressing(p))).collect();
+        let over = |top: &Port| {
+            let below = self.ports.values().filter(|port| port.top.as_ref() == Some(&top.nic.name));
+            below.map(|port| port.nic.name.clone()).collect()
+        };
+        let mut described: Vec<_> = self.ports.values().map(|p| p.describe(&addressing(p), over(p))).collect();
         described.sort_by(|a, b| (&a.key, &a.name).cmp(&(&b.key, &b.name)));
         lldp::bound(described.iter_mut().filter_map(|port| port.lldp.as_mut()));
         self.resolve(now);
-        self.publish(described);
+        let is_idle = !self.linked_ports_of_dead_bond().is_empty();
+        self.idle_since = is_idle.then(|| self.idle_since.unwrap_or(now));
+        let problems = self.problems(now);
+        self.publish(described, problems);
     }
 
-    /// Takes new ports into care and forgets those that are gone.
+    /// Takes new ports, and what was made on top of them, into care and forgets those that are gone.
     fn scan(&mut self, now: Instant) {
         let tree = Tree::live();
         let mut seen = Vec::new();
-        for nic in nic::ports(&tree) {
-            let dir = Path::new("/sys/class/net").join(&nic.name);
-            // A port that belongs to another one, as behind Hyper-V's, is brought up and addressed by that one.
-            if tree.path(dir.join("master")).exists() {
-                continue;
-            }
-            let index = tree.number(dir.join("ifindex")).and_then(|n| u32::try_from(n).ok());
-            let mac = tree.text(dir.join("address")).and_then(|t| port::mac_of(&t));
-            let (Some(index), Some(mac)) = (index, mac) else { continue };
-            seen.push(index);
-            let (events, former) = (self.events.clone(), &mut self.former);
-            let port = self.ports.entry(index).or_insert_with(|| {
+        let master = |nic: &nic::Port| tree.link_name(Path::new(nic::CLASS_NET).join(&nic.name).join("master"));
+        // A port that belongs to another one, as behind Hyper-V's, is brought up and addressed by that one.
+        let is_ours = |nic: &nic::Port| master(nic).is_none_or(|master| self.line.bond.is_some() && master == BOND);
+        let nics: Vec<nic::Port> = nic::ports(&tree).into_iter().filter(is_ours).collect();
+        let nics: Vec<(nic::Port, u32, Mac)> = nics.into_iter().filter_map(|nic| self.numbered(&tree, nic)).collect();
+        let all: Vec<(&str, Mac)> = nics.iter().map(|(nic, _, mac)| (nic.name.as_str(), *mac)).collect();
+        for (nic, index, mac) in &nics {
+            let role = || layers::role_of_port(&self.line, (&nic.name, *mac), &all);
+            let former = &mut self.former;
+            self.ports.entry(*index).or_insert_with(|| {
                 let former = former.remove(&nic.key).unwrap_or_default();
-                Port::new(nic, index, mac, former, events)
+                Port::new(nic.clone(), *index, *mac, role(), former, self.events.clone())
             });
-            port.set_carrier(tree.number(dir.join("carrier")) == Some(1), now);
+            seen.push(*index);
         }
+        let tops: BTreeSet<String> = self.ports.values().filter_map(|port| port.top.clone()).collect();
+        for name in tops {
+            let nic = nic::Port { key: name.clone(), name };
+            let Some((nic, index, mac)) = self.numbered(&tree, nic) else { continue };
+            let former = &mut self.former;
+            self.ports.entry(index).or_insert_with(|| {
+                let role = layers::role_of_top(&self.line, &nic.name, &all);
+                let former = former.remove(&nic.key).unwrap_or_default();
+                Port::new(nic, index, mac, role, former, self.events.clone())
+            });
+            seen.push(index);
+        }
+        self.ports.values_mut().for_each(|port| port.look(&tree, now));
         self.ports.retain(|index, port| {
             let stays = seen.contains(index);
             if !stays {
@@ -206,12 +237,29 @@ impl Unit {
         });
     }
 
-    /// The port that has the static address, if there is to be one: the named one, or the first with a link.
+    /// An interface with its number and MAC. That of a port is the hardware's own: in a bond it speaks from another one.
+    fn numbered(&self, tree: &Tree, nic: nic::Port) -> Option<(nic::Port, u32, Mac)> {
+        let dir = Path::new(nic::CLASS_NET).join(&nic.name);
+        let index = tree.number(dir.join("ifindex")).and_then(|n| u32::try_from(n).ok())?;
+        let known = self.ports.get(&index).map(|port| port.mac);
+        let permanent = || port::mac_of(&permanent_address(&nic.name)?);
+        let current = || tree.text(dir.join("address")).and_then(|t| port::mac_of(&t));
+        let mac = known.or_else(permanent).or_else(current)?;
+        Some((nic, index, mac))
+    }
+
+    /// The port that has the static address, if there is to be one: the named one, or the first with a link; or what was
+    /// made on top of it.
     fn static_holder(&self) -> Option<u32> {
         let ip = self.line.ip.as_ref()?;
         let mut ports: Vec<&Port> = self.ports.values().collect();
-        ports.sort_by(|a, b| a.nic.key.cmp(&b.nic.key));
-        ports.into_iter().find(|p| ip.port.as_ref().map_or(p.carrier, |wanted| is_port(p, wanted))).map(|p| p.index)
+        ports.sort_by(|a, b| (!a.is_physical(), &a.nic.key).cmp(&(!b.is_physical(), &b.nic.key)));
+        let is_meant = |p: &&&Port| ip.port.as_ref().map_or(p.carrier, |wanted| layers::is_meant(p.named(), wanted));
+        let mut port = *ports.iter().find(is_meant)?;
+        while let Some(top) = &port.top {
+            port = *ports.iter().find(|p| p.nic.name == *top && !p.is_physical())?;
+        }
+        Some(port.index)
     }
 
     /// Name servers of the kernel line, then those of the leases, ports with a link first.
@@ -221,7 +269,7 @@ impl Unit {
         let mut ports: Vec<&Port> = self.ports.values().collect();
         ports.sort_by_key(|p| (!p.carrier, p.index));
         for port in ports {
-            resolvers.add(port.dns(), port.lease.as_ref().map_or(&[], |l| &l.search));
+            resolvers.add(port.address.dns(), port.address.lease.as_ref().map_or(&[], |l| &l.search));
         }
         let changed = resolvers != self.resolvers;
         if changed {
@@ -253,21 +301,43 @@ impl Unit {
         self.asking = Some(task.abort_handle());
     }
 
-    fn publish(&mut self, ports: Vec<state::Port>) {
+    /// Ports with a link of a bond that has none, for a moment as a link comes or for ever.
+    fn linked_ports_of_dead_bond(&self) -> Vec<&str> {
+        let is_dead = self.ports.values().any(|port| port.nic.name == BOND && port.is_up() && !port.carrier);
+        let parts = self.ports.values().filter(|port| is_dead && port.carrier && port.top.as_deref() == Some(BOND));
+        parts.map(|port| port.nic.name.as_str()).collect()
+    }
+
+    /// What the kernel line asks for and is not done.
+    fn problems(&self, now: Instant) -> Vec<Problem> {
+        let all: Vec<_> = self.ports.values().map(Port::named).collect();
+        let is_settled = Devices::read().is_some_and(|devices| devices.settled);
+        let mut problems = layers::problems(&self.line, &all, is_settled);
+        problems.extend(self.ports.values().flat_map(|port| port.refused.iter().cloned()));
+        let is_idle = self.idle_since.is_some_and(|since| since + BOND_IDLE <= now);
+        if let Some(bond) = self.line.bond.as_ref().filter(|_| is_idle) {
+            problems.push(layers::idle_bond(bond.mode, &self.linked_ports_of_dead_bond()));
+        }
+        problems
+    }
+
+    fn publish(&mut self, ports: Vec<state::Port>, problems: Vec<Problem>) {
         let mut leases: Vec<&Port> = self.ports.values().collect();
         leases.sort_by_key(|p| (!p.carrier, p.index));
         let leases: Vec<(&str, &dhcp::Lease)> =
-            leases.into_iter().filter_map(|p| Some((p.nic.name.as_str(), p.lease.as_ref()?))).collect();
+            leases.into_iter().filter_map(|p| Some((p.nic.name.as_str(), p.address.lease.as_ref()?))).collect();
         let net = Net {
+            problems,
             ports,
             dns: self.resolvers.servers.iter().map(IpAddr::to_string).collect(),
             search: self.resolvers.search.clone(),
             servers: servers::hints(&self.line, &leases, &self.found, self.is_pinned),
-            problems: problems(&self.line, |wanted| self.ports.values().any(|p| is_port(p, wanted))),
         };
         if self.published.as_ref() == Some(&net) {
             return;
         }
+        let former = self.published.as_ref().map_or(&[][..], |former| &former.problems);
+        net.problems.iter().filter(|problem| !former.contains(problem)).for_each(|problem| tracing::warn!("{problem}"));
         match net.publish() {
             Ok(()) if self.published.is_none() => client::ready(),
             Ok(()) => {}
@@ -275,49 +345,4 @@ impl Unit {
         }
         self.published = Some(net);
     }
-}
-
-/// The static address of the kernel line; IPv6 is reported by [`problems`].
-fn static_address(line: &KernelLine) -> Option<Static> {
-    let v4 = |address| if let IpAddr::V4(address) = address { Some(address) } else { None };
-    let ip = line.ip.as_ref()?;
-    Some(Static { address: v4(ip.address)?, prefix: ip.prefix, gateway: line.gw.and_then(v4) })
-}
-
-fn is_port(port: &Port, wanted: &PortName) -> bool {
-    match wanted {
-        PortName::Name(name) => port.nic.name == *name,
-        PortName::Mac(mac) => port::mac_text(port.mac) == *mac,
-    }
-}
-
-/// What the kernel line asks for and this version does not do.
-fn problems(line: &KernelLine, exists: impl Fn(&PortName) -> bool) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut not_yet = |what: &str, instead: &str| {
-        let remedy = format!("Take it off the kernel line; {instead}");
-        problems.push(Problem::new("not_supported", format!("{what} is not supported yet and is ignored"), remedy));
-    };
-    if line.vlan.is_some() {
-        not_yet("razor.vlan", "make the switch port untagged for discovery.");
-    }
-    if line.bond.is_some() {
-        not_yet("razor.bond", "all ports are tried one by one.");
-    }
-    if line.ip.as_ref().is_some_and(|ip| ip.address.is_ipv6()) {
-        not_yet("an IPv6 address in razor.ip", "router advertisements give one.");
-    }
-    if line.gw.is_some_and(|gw| gw.is_ipv6()) {
-        not_yet("an IPv6 address in razor.gw", "router advertisements give one.");
-    }
-    if let Some(wanted) = line.ip.as_ref().and_then(|ip| ip.port.as_ref()).filter(|p| !exists(p)) {
-        let (PortName::Name(wanted) | PortName::Mac(wanted)) = wanted;
-        let text = format!("razor.ip names {wanted}, and this machine has no such port");
-        problems.push(Problem::new(
-            "no_such_port",
-            text,
-            "Name a port that `mk-agent status` shows, by its MAC at best.",
-        ));
-    }
-    problems
 }

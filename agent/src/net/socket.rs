@@ -19,8 +19,8 @@ use super::dhcp::{CLIENT_PORT, Mac, wrap};
 
 /// Largest packet that is taken.
 const LARGEST_PACKET: usize = 2048;
-/// Groups of the kernel's route messages: links, IPv4 addresses, IPv6 addresses.
-const GROUPS: u32 = 0x1 | 0x10 | 0x100;
+/// Groups of the kernel's route messages: links, IPv4 addresses, IPv4 routes, IPv6 addresses.
+const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100;
 
 /// DHCP packets over one port, whether it has an address or not.
 pub(crate) struct PacketSocket {
@@ -160,7 +160,7 @@ pub(super) fn link_address(index: u32, protocol: c_int, mac: Mac) -> anyhow::Res
     unsafe { LinkAddr::from_raw((&raw const address).cast(), None) }.context("a link address is not understood")
 }
 
-/// The kernel's word that a link or an address changed. What changed is looked up where it is needed, so that a lost
+/// The kernel's word that a link, an address or a route changed. What changed is looked up where it is needed, so that a lost
 /// message does no harm.
 pub(crate) struct Changes {
     fd: AsyncFd<OwnedFd>,

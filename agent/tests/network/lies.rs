@@ -43,7 +43,7 @@ const JSON: &str = "200 OK\r\nContent-Type: application/json";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
 const DRIP: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n";
 
-const LIES: [Lie; 14] = [
+const LIES: [Lie; 20] = [
     Lie {
         name: "captive portal",
         answer: |s| write(s, "200 OK\r\nContent-Type: text/html", "<html><title>Guest network: log in</title>"),
@@ -122,6 +122,42 @@ const LIES: [Lie; 14] = [
         answer: |s| write(s, "302 Found\r\nLocation: http://login.example/?to=x", ""),
         code: "redirected",
         words: ["http://login.example/", "at which the server itself answers"],
+    },
+    Lie {
+        name: "network wants a log-in",
+        answer: |s| write(s, "511 Network Authentication Required\r\nContent-Type: text/html", "<html>Log in"),
+        code: "http_status",
+        words: ["HTTP 511: `<html>Log in`", "let this machine pass its portal"],
+    },
+    Lie {
+        name: "proxy wants a log-in",
+        answer: |s| write(s, "407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=x", ""),
+        code: "http_status",
+        words: ["HTTP 407: without a word", "let this machine pass it"],
+    },
+    Lie {
+        name: "proxy without its server",
+        answer: |s| write(s, "502 Bad Gateway\r\nVia: 1.1 proxy", "no upstream"),
+        code: "http_status",
+        words: ["HTTP 502: `no upstream`", "see whether the server behind it runs"],
+    },
+    Lie {
+        name: "proxy with a small limit",
+        answer: |s| write(s, "413 Content Too Large\r\nContent-Type: text/html", "too big"),
+        code: "http_status",
+        words: ["HTTP 413: `too big`", "let 4 MiB pass"],
+    },
+    Lie {
+        name: "cut answer",
+        answer: |mut s| drop(write!(s, "HTTP/1.1 {JSON}\r\nContent-Length: 1000\r\n\r\n{{\"action\"")),
+        code: "broken",
+        words: ["the connection broke", "server's log"],
+    },
+    Lie {
+        name: "cut chunks",
+        answer: |mut s| drop(write!(s, "{CHUNKED}9\r\n{{\"action\"\r\n")),
+        code: "broken",
+        words: ["the connection broke", "server's log"],
     },
 ];
 

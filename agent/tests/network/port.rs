@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::dhcp::short_leases;
+use super::dhcp::Server as Dhcp;
 use super::{RANGE, address, port};
 use crate::sandbox::{Cable, Place, eventually, must, possible};
 
@@ -43,9 +43,9 @@ fn no_socket_is_left_open_after_a_lease_was_extended() {
     }
     let cable = Cable::new("r");
     let place = Place::with_ports("", &[&cable]);
-    let extensions = short_leases(&cable);
+    let dhcp = Dhcp::at(&cable);
     let _unit = place.start("net");
-    eventually("extension of the lease", || (extensions.load(Ordering::Relaxed) >= 2).then_some(()));
+    eventually("extension of the lease", || (dhcp.extensions.load(Ordering::Relaxed) >= 2).then_some(()));
     let sockets = must(&format!("ip netns exec {} cat /proc/net/udp", cable.node));
     assert_eq!(sockets.lines().count(), 1, "nothing on the machine may listen: {sockets}");
 }

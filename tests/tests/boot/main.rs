@@ -17,5 +17,7 @@ mod rubbish;
 mod ruby;
 mod shell;
 mod ssh;
+mod switch;
 mod tinycore;
+mod trunk;
 mod units;

@@ -118,10 +118,8 @@ impl Client {
             },
             (State::Take(offer), ReplyKind::Nak) if server == Some(offer.server) => self.start_again(now, random),
             (State::Take(offer), ReplyKind::Ack) if server == Some(offer.server) => self.bind(reply, now),
-            (State::Verify | State::Renew | State::Rebind, ReplyKind::Ack) => {
-                let same = self.lease.as_ref().is_some_and(|(l, _)| l.address == reply.address);
-                if same { self.bind(reply, now) } else { Vec::new() }
-            }
+            // Some servers extend by granting another address: the former one is theirs again.
+            (State::Verify | State::Renew | State::Rebind, ReplyKind::Ack) => self.bind(reply, now),
             (State::Verify | State::Renew | State::Rebind, ReplyKind::Nak) => {
                 self.lease = None;
                 let why = Dropped::Refused { server, text: reply.text_option(code::TEXT) };
@@ -351,6 +349,19 @@ mod tests {
         };
         assert_eq!(slept, 160_000);
         assert!(matches!(&lost[..], [Action::Drop(Dropped::Expired), Action::Send(r)] if r.ask == Ask::Discover));
+    }
+
+    #[test]
+    fn an_extension_may_come_with_another_address() {
+        let mut bench = Bench::bound(160);
+        bench.sleep();
+        let other = Ipv4Addr::new(10, 0, 2, 77);
+        let options = [(code::SERVER, &SERVER[..]), (code::LEASE_TIME, &[0, 0, 0, 100])];
+        let bytes = answer(bench.last.as_ref().unwrap(), ACK, other, &options);
+        let actions = bench.handle(&Event::Reply(&Reply::decode(&bytes).unwrap()));
+        assert!(matches!(&actions[..], [Action::Use(l)] if l.address == other), "{actions:?}");
+        assert_eq!(bench.sleep().0, 50_000);
+        assert!(matches!(bench.asks(), Ask::Extend { address, .. } if *address == other));
     }
 
     #[test]

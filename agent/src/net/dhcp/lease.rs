@@ -1,5 +1,6 @@
 //! What a DHCP server granted, taken out of its acknowledgement. Pure; nonsense in an option makes that option absent.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -59,6 +60,15 @@ pub(crate) struct Route {
     pub(crate) prefix: u8,
     /// Next hop; unspecified for a destination on the link itself.
     pub(crate) gateway: Ipv4Addr,
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.prefix {
+            0 => write!(f, "default route by {}", self.gateway),
+            prefix => write!(f, "route to {}/{prefix} by {}", self.network, self.gateway),
+        }
+    }
 }
 
 impl Route {
