@@ -9,8 +9,11 @@ use wire::error::Problem;
 
 use crate::{checkin, console, control, devices, ext, gems, mirror, net};
 
-/// Where unit files are.
-pub(crate) const UNIT_DIR: &str = "/etc/razor-mk/units.d";
+/// The image's unit files.
+const IMAGE_DIR: &str = "/etc/razor-mk/units.d";
+
+/// The unit files that the server has pushed: written by `checkin`, read here after the image's.
+const PUSHED_DIR: &str = "/run/razor-mk/units.d";
 
 /// A unit whose code is in this program.
 pub(crate) struct BuiltIn {
@@ -76,8 +79,18 @@ pub(crate) fn built_in(name: &str) -> Option<&'static BuiltIn> {
     BUILT_IN.iter().find(|u| u.name == name)
 }
 
-/// All units of this machine; `exe` is this program. What is wrong with a unit file is reported and the file skipped.
-pub(crate) fn all(exe: &str, dir: &Path) -> (Vec<Unit>, Vec<Problem>) {
+/// What the units of this machine are to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Definitions {
+    /// In order of start; no two have one name.
+    pub(crate) units: Vec<Unit>,
+    /// Unit files that are skipped, and why.
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// All units of this machine as its files say now; `exe` is this program. What is wrong with a unit file is reported and
+/// the file skipped.
+pub(crate) fn read(exe: &str) -> Definitions {
     let own = |u: &BuiltIn| Unit {
         name: u.name.to_owned(),
         command: vec![exe.to_owned(), "run".to_owned(), u.name.to_owned()],
@@ -88,6 +101,8 @@ pub(crate) fn all(exe: &str, dir: &Path) -> (Vec<Unit>, Vec<Problem>) {
         notifies: u.notifies,
     };
     let mut units: Vec<Unit> = BUILT_IN.iter().map(own).collect();
-    let problems = file::add(&mut units, dir);
-    (units, problems)
+    let mut problems = file::add(&mut units, Path::new(IMAGE_DIR), "Correct the file in the image and build it again");
+    let remedy = "Correct the unit in the configuration that the server pushes";
+    problems.extend(file::add(&mut units, Path::new(PUSHED_DIR), remedy));
+    Definitions { units, problems }
 }

@@ -5,6 +5,7 @@
 //! harm. A unit that ended is started again for ever: the time between starts doubles up to half a minute, and a unit
 //! that ends again and again is shown as failed meanwhile.
 
+mod reload;
 mod requests;
 mod shutdown;
 
@@ -20,7 +21,7 @@ use crate::limits::{
 };
 use crate::log::Level;
 use crate::state::Units;
-use crate::units::{Restart, Unit};
+use crate::units::{Definitions, Restart, Unit};
 
 use shutdown::Shutdown;
 
@@ -32,14 +33,23 @@ pub(super) struct State {
     /// Processes stuck in the kernel, by process id, with the names of their units.
     abandoned: BTreeMap<i32, String>,
     shutdown: Option<Shutdown>,
+    /// What is wrong with settings.
     problems: Vec<Problem>,
+    /// What is wrong with unit files.
+    skipped: Vec<Problem>,
+    /// Number of the next unit.
+    next_number: usize,
     /// Makes the jitter differ between machines.
     seed: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
+    /// Given once: places in the list change when unit files do.
+    number: usize,
     unit: Unit,
+    /// Its file is gone: once it has stopped, so is it.
+    leaves: bool,
     phase: Phase,
     /// Was ready at least once.
     was_ready: bool,
@@ -83,27 +93,34 @@ pub(super) fn decide(state: &State, event: &Event, now: Duration) -> (State, Vec
         turn.settle(index);
     }
     turn.settle_shutdown(event);
+    turn.state.entries.retain(|e| !(e.leaves && e.is_over()));
     (turn.state, turn.actions)
 }
 
 impl State {
     /// Before anything was started.
-    pub(super) fn new(mode: Mode, units: Vec<Unit>, problems: Vec<Problem>, seed: u64) -> Self {
-        let entry = |unit| Entry {
-            unit,
-            phase: Phase::Waiting { since: Duration::ZERO },
-            was_ready: false,
-            restarts: 0,
-            streak: 0,
-            last_exit: None,
-        };
-        let entries = units.into_iter().map(entry).collect();
-        Self { mode, entries, abandoned: BTreeMap::new(), shutdown: None, problems, seed }
+    pub(super) fn new(mode: Mode, found: Definitions, problems: Vec<Problem>, seed: u64) -> Self {
+        let Definitions { units, problems: skipped } = found;
+        let abandoned = BTreeMap::new();
+        let mut state =
+            Self { mode, entries: Vec::new(), abandoned, shutdown: None, problems, skipped, next_number: 0, seed };
+        for unit in units {
+            let entry = state.entry(unit, Duration::ZERO);
+            state.entries.push(entry);
+        }
+        state
     }
 
     /// The unit that [`Action::Spawn`] names.
-    pub(super) fn unit(&self, index: usize) -> Option<&Unit> {
-        self.entries.get(index).map(|e| &e.unit)
+    pub(super) fn unit(&self, number: usize) -> Option<&Unit> {
+        self.entries.iter().find(|e| e.number == number).map(|e| &e.unit)
+    }
+
+    fn entry(&mut self, unit: Unit, now: Duration) -> Entry {
+        let number = self.next_number;
+        self.next_number += 1;
+        let phase = Phase::Waiting { since: now };
+        Entry { number, unit, leaves: false, phase, was_ready: false, restarts: 0, streak: 0, last_exit: None }
     }
 
     /// When the state must be looked at again, if nothing happens before.
@@ -114,7 +131,8 @@ impl State {
     /// For the state file.
     pub(super) fn published(&self) -> Units {
         let pids = self.entries.iter().filter_map(|e| Some((e.unit.name.clone(), e.pid()?))).collect();
-        Units { units: self.entries.iter().map(Entry::published).collect(), pids, problems: self.problems.clone() }
+        let problems = self.skipped.iter().chain(&self.problems).cloned().collect();
+        Units { units: self.entries.iter().map(Entry::published).collect(), pids, problems }
     }
 }
 
@@ -144,7 +162,11 @@ impl Entry {
 
     /// Those that come after it need not wait for it.
     fn lets_others_start(&self) -> bool {
-        self.was_ready || self.crash_loops() || matches!(self.phase, Phase::Done | Phase::Failed)
+        self.was_ready || self.crash_loops() || self.is_over()
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Done | Phase::Failed)
     }
 
     fn published(&self) -> wire::checkin::Unit {
@@ -177,9 +199,10 @@ struct Turn {
 impl Turn {
     fn take(&mut self, event: &Event) {
         match event {
-            Event::Started { unit, pid } => self.started(*unit, pid),
+            Event::Started { unit, step, pid } => self.started(*unit, *step, pid),
             Event::Exited { pid, exit } => self.exited(*pid, *exit),
             Event::Asked { ticket, sender, request } => self.asked(*ticket, *sender, request),
+            Event::UnitsRead { ticket, found } => self.units_read(*ticket, found),
             Event::Shutdown(goal) => self.shut_down(*goal, "a signal asks for it"),
             Event::ShutdownFailed(why) => self.shutdown_failed(why),
             Event::Tick | Event::Childless | Event::Synced => {}
@@ -237,17 +260,19 @@ impl Turn {
     }
 
     fn step(&mut self, index: usize, step: usize) {
-        self.state.entries[index].phase = Phase::Starting { step, pid: None, since: self.now };
-        self.actions.push(Action::Spawn { unit: index, step });
+        let entry = &mut self.state.entries[index];
+        entry.phase = Phase::Starting { step, pid: None, since: self.now };
+        self.actions.push(Action::Spawn { unit: entry.number, step });
     }
 
-    fn started(&mut self, index: usize, result: &Result<i32, String>) {
-        let Some(entry) = self.state.entries.get_mut(index) else { return };
-        let Phase::Starting { step, pid: None, since } = entry.phase else {
+    fn started(&mut self, number: usize, step: usize, result: &Result<i32, String>) {
+        let asked = |e: &Entry| matches!(e.phase, Phase::Starting { step: s, pid: None, .. } if s == step);
+        let Some(index) = self.state.entries.iter().position(|e| e.number == number && asked(e)) else {
             // It was told to stop before it came up.
             let late = result.iter().map(|pid| Action::Signal { pid: *pid, signal: Signal::SIGKILL });
             return self.actions.extend(late);
         };
+        let (entry, since) = (&mut self.state.entries[index], self.now);
         match result {
             Ok(pid) if step == entry.unit.pre.len() && !entry.unit.notifies => {
                 entry.was_ready = true;
@@ -316,8 +341,10 @@ impl Turn {
         match then {
             Then::Backoff => self.ended(index, how, false, now),
             Then::Start if self.state.shutdown.is_none() => {
-                self.state.entries[index].last_exit = Some(how.to_owned());
-                self.start(index);
+                let entry = &mut self.state.entries[index];
+                entry.last_exit = Some(how.to_owned());
+                entry.phase = Phase::Waiting { since: now };
+                self.settle(index);
             }
             Then::Start | Then::Stay => {
                 let entry = &mut self.state.entries[index];

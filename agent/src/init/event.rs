@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::client::{Reply, Request};
 use crate::log::Level;
+use crate::units::Definitions;
 
 /// Which supervisor this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +64,10 @@ pub(super) enum Event {
     Tick,
     /// Answer to [`Action::Spawn`]: process id, or why there is none.
     Started {
-        /// Index of the unit.
+        /// Number of the unit.
         unit: usize,
+        /// The command that it was.
+        step: usize,
         /// Process id or error.
         pid: Result<i32, String>,
     },
@@ -86,6 +89,13 @@ pub(super) enum Event {
         /// What is asked for.
         request: Request,
     },
+    /// Answer to [`Action::ReadUnits`].
+    UnitsRead {
+        /// Goes into the reply.
+        ticket: u64,
+        /// What the units are to be from now on.
+        found: Definitions,
+    },
     /// A signal asks for this.
     Shutdown(Goal),
     /// Answer to [`Action::Sync`].
@@ -99,7 +109,7 @@ pub(super) enum Event {
 pub(super) enum Action {
     /// Start a command of a unit; [`Event::Started`] answers.
     Spawn {
-        /// Index of the unit.
+        /// Number of the unit.
         unit: usize,
         /// Index of its preparatory command, or their number for the unit's own command.
         step: usize,
@@ -130,6 +140,11 @@ pub(super) enum Action {
         ticket: u64,
         /// Name of the unit.
         unit: String,
+    },
+    /// Read the unit files; [`Event::UnitsRead`] answers.
+    ReadUnits {
+        /// From [`Event::Asked`].
+        ticket: u64,
     },
     /// Write a line of the supervisor's own.
     Log(Level, String),

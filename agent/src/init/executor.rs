@@ -15,14 +15,16 @@ use super::client::{Reply, Request};
 use super::decide::State;
 use super::event::{Action, Event, Exit, Goal, Mode};
 use super::output::Tails;
-use crate::exec;
 use crate::limits::SMALL_STACK;
 use crate::log::Level;
 use crate::state::{Published as _, Units};
+use crate::{exec, units};
 
 /// The supervisor's hands.
 pub(super) struct Executor {
     mode: Mode,
+    /// This program.
+    exe: String,
     inbox: Sender<Message>,
     tails: Tails,
     /// Who waits for a reply, by ticket.
@@ -32,9 +34,9 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    pub(super) fn new(mode: Mode, inbox: Sender<Message>) -> Self {
+    pub(super) fn new(mode: Mode, exe: String, inbox: Sender<Message>) -> Self {
         let (tails, askers) = (Tails::default(), BTreeMap::new());
-        Self { mode, inbox, tails, askers, last_ticket: 0, published: None }
+        Self { mode, exe, inbox, tails, askers, last_ticket: 0, published: None }
     }
 
     /// Takes down who asks, so that [`Action::Reply`] finds them.
@@ -49,7 +51,7 @@ impl Executor {
         match action {
             Action::Spawn { unit, step } => {
                 let pid = self.spawn(state, unit, step).map_err(|e| format!("{e:#}"));
-                return Some(Event::Started { unit, pid });
+                return Some(Event::Started { unit, step, pid });
             }
             // A process that is gone already needs no signal.
             Action::Signal { pid, signal } => drop(killpg(Pid::from_raw(pid), signal)),
@@ -61,6 +63,7 @@ impl Executor {
             Action::Finish(goal) => self.finish(goal),
             Action::Reply { ticket, reply } => self.reply(ticket, reply),
             Action::ReplyLines { ticket, unit } => self.reply(ticket, Reply::Lines(self.tails.of(&unit))),
+            Action::ReadUnits { ticket } => return Some(Event::UnitsRead { ticket, found: units::read(&self.exe) }),
             Action::Log(level, text) => log(level, &text),
         }
         None
@@ -72,6 +75,7 @@ impl Executor {
         if self.published.as_ref() == Some(&units) {
             return;
         }
+        self.tails.keep(&units.units);
         if let Err(error) = units.publish() {
             tracing::warn!("{error:#}");
         }

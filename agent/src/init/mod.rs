@@ -97,10 +97,9 @@ pub(crate) fn as_daemon(foreground: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn supervise(mode: Mode, settings: &Settings) -> anyhow::Result<()> {
-    let exe = std::env::current_exe().unwrap_or_else(|_| PathBuf::from(AGENT));
-    let (units, mut problems) = units::all(&exe.to_string_lossy(), Path::new(units::UNIT_DIR));
-    problems.extend(settings.problems.iter().cloned());
-    for problem in &problems {
+    let exe = std::env::current_exe().unwrap_or_else(|_| PathBuf::from(AGENT)).to_string_lossy().into_owned();
+    let found = units::read(&exe);
+    for problem in found.problems.iter().chain(&settings.problems) {
         tracing::warn!("{problem}");
     }
     let (outbox, inbox) = channel();
@@ -108,8 +107,8 @@ fn supervise(mode: Mode, settings: &Settings) -> anyhow::Result<()> {
     if let Err(error) = socket::listen(Path::new(client::SOCKET), outbox.clone()) {
         tracing::error!("{error:#}: this node can be neither asked nor told anything locally");
     }
-    let state = decide::State::new(mode, units, problems, seed());
-    supervisor::Supervisor::new(state, executor::Executor::new(mode, outbox), inbox).run();
+    let state = decide::State::new(mode, found, settings.problems.clone(), seed());
+    supervisor::Supervisor::new(state, executor::Executor::new(mode, exe, outbox), inbox).run();
     Ok(())
 }
 

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use wire::checkin::Unit;
+
 use crate::limits::{LOG_LINE, SMALL_STACK, TAIL_LINES};
 use crate::log;
 use crate::text::plain;
@@ -37,6 +39,12 @@ impl Tails {
     pub(super) fn of(&self, unit: &str) -> Vec<String> {
         let tails = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tails.get(unit).map(|lines| lines.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Forgets those that are no unit's any more.
+    pub(super) fn keep(&self, units: &[Unit]) {
+        let mut tails = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tails.retain(|name, _| units.iter().any(|u| u.name == *name));
     }
 
     fn push(&self, unit: &str, text: &str) {
@@ -99,6 +107,8 @@ mod tests {
         let kept = tails.of("net");
         assert_eq!((kept.len(), kept[0].as_str()), (TAIL_LINES, "5"));
         assert!(tails.of("other").is_empty());
+        tails.keep(&[]);
+        assert!(tails.of("net").is_empty(), "it is no unit any more");
     }
 
     proptest! {

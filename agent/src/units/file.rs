@@ -1,4 +1,5 @@
-//! Unit files: `/etc/razor-mk/units.d/NAME.toml`, one outside program each, in order of file name. Example:
+//! Unit files: `NAME.toml` in `/etc/razor-mk/units.d` of the image and in `/run/razor-mk/units.d`, where those are that the
+//! server has pushed; one outside program each, in order of file name. Example:
 //!
 //! ```toml
 //! name = "sshd"
@@ -12,12 +13,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use serde::Deserialize;
 use wire::error::Problem;
 
 use super::{Restart, Unit};
-use crate::limits::SETTINGS_FILE;
+use crate::limits::{SETTINGS_FILE, UNIT_FILES};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,28 +34,34 @@ struct UnitFile {
     after: Vec<String>,
 }
 
-/// Adds the units of all files in `dir`. A missing folder has no files.
-pub(super) fn add(units: &mut Vec<Unit>, dir: &Path) -> Vec<Problem> {
+/// Adds the units of all files of a folder, and gives those that are skipped; `remedy` says what to do about them. A missing
+/// folder has no files.
+pub(super) fn add(units: &mut Vec<Unit>, dir: &Path, remedy: &str) -> Vec<Problem> {
     let mut paths: Vec<PathBuf> = fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
     paths.retain(|p| p.extension().is_some_and(|e| e == "toml"));
     paths.sort();
     let mut problems = Vec::new();
-    for path in paths {
-        match load(&path, units) {
+    for (number, path) in paths.iter().enumerate() {
+        let unit =
+            if number < UNIT_FILES { load(path, units) } else { Err(anyhow!("its folder has {UNIT_FILES} before it")) };
+        match unit {
             Ok(unit) => units.push(unit),
-            Err(why) => problems.push(problem(&path, &why)),
+            Err(why) => problems.push(problem(path, remedy, &why)),
         }
     }
     problems
 }
 
-fn problem(path: &Path, why: &anyhow::Error) -> Problem {
-    let remedy = "Correct the file in the image and build it again; all other units run.";
-    Problem::new("bad_unit_file", format!("unit file {} is skipped: {why:#}", path.display()), remedy)
+fn problem(path: &Path, remedy: &str, why: &anyhow::Error) -> Problem {
+    let error = format!("unit file {} is skipped: {why:#}", path.display());
+    Problem::new("bad_unit_file", error, format!("{remedy}; all other units run."))
 }
 
 fn load(path: &Path, known: &[Unit]) -> anyhow::Result<Unit> {
-    let size = fs::metadata(path)?.len();
+    let about = fs::metadata(path)?;
+    // Reading anything else, such as a pipe, might never end.
+    ensure!(about.is_file(), "it is no file");
+    let size = about.len();
     ensure!(size <= SETTINGS_FILE, "it has {size} bytes, more than {SETTINGS_FILE}");
     parse(&fs::read_to_string(path)?, known)
 }
@@ -131,10 +138,25 @@ mod tests {
         fs::write(dir.path().join("10-bad.toml"), "name = ").unwrap();
         fs::write(dir.path().join("20-shell.toml"), SHELL).unwrap();
         fs::write(dir.path().join("README"), "no unit").unwrap();
+        nix::unistd::mkfifo(&dir.path().join("30-pipe.toml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let mut units = Vec::new();
-        let problems = add(&mut units, dir.path());
-        assert_eq!((units.len(), problems.len()), (1, 1));
+        let problems = add(&mut units, dir.path(), "Correct it");
+        assert_eq!((units.len(), problems.len()), (1, 2));
         assert!(problems[0].error.contains("10-bad.toml"), "{}", problems[0].error);
+        assert!(problems[1].error.contains("30-pipe.toml is skipped: it is no file"), "{}", problems[1].error);
+        assert!(problems[0].remedy.starts_with("Correct it;"), "{}", problems[0].remedy);
+    }
+
+    #[test]
+    fn a_folder_without_end_makes_no_units_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..UNIT_FILES + 2 {
+            let text = format!("name = \"u{number}\"\ncommand = [\"/bin/true\"]");
+            fs::write(dir.path().join(format!("{number:03}.toml")), text).unwrap();
+        }
+        let mut units = Vec::new();
+        let problems = add(&mut units, dir.path(), "Correct it");
+        assert_eq!((units.len(), problems.len()), (UNIT_FILES, 2));
     }
 
     proptest! {

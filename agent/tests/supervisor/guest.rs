@@ -113,6 +113,12 @@ impl Guest {
         units.iter().find(|u| u["name"] == name).unwrap_or_else(|| panic!("no unit {name} in {state}")).clone()
     }
 
+    /// All units there are.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let state = self.state().unwrap();
+        state["units"].as_array().unwrap().iter().map(|u| u["name"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// A unit's process id inside.
     pub(crate) fn pid(&self, name: &str) -> Option<i64> {
         self.state()?["pids"][name].as_i64()

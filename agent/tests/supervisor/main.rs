@@ -152,3 +152,52 @@ fn a_daemon_supervises_under_another_init() {
     eventually("the unit's end", || gone().then_some(()));
     assert_eq!(guest.shell("cat /proc/1/comm"), "sh", "the base's own init is left alone");
 }
+
+#[test]
+fn pushed_unit_files_are_taken_up() {
+    let greeter = |text: &str| {
+        format!("name = \"greeter\"\ncommand = [\"/bin/sh\", \"-c\", \"echo 'I say {text}'; exec sleep 1000\"]")
+    };
+    let Some(guest) = Guest::start(&[("sleeper", SLEEPER)]) else { return };
+    let [sleeper, mirror] = ["sleeper", "mirror"].map(|name| guest.successor(name, None));
+    let reload = |files: &[(&str, &str)]| {
+        guest.shell("rm -rf /run/razor-mk/units.d; mkdir -p /run/razor-mk/units.d");
+        for (name, text) in files {
+            guest.shell(&format!("cat > /run/razor-mk/units.d/{name}.toml <<'EOF'\n{text}\nEOF"));
+        }
+        guest.agent(&["unit", "reload"])
+    };
+    assert!(reload(&[("greeter", &greeter("hello"))]).status.success());
+    guest.logged("greeter: I say hello");
+    let first = guest.successor("greeter", None);
+
+    assert!(reload(&[("greeter", &greeter("goodbye"))]).status.success());
+    guest.logged("greeter: I say goodbye");
+    let second = guest.successor("greeter", Some(first));
+
+    let named = |name: &str| format!("name = \"{name}\"\ncommand = [\"/bin/true\"]");
+    let files = [named("net"), named("sleeper"), greeter("goodbye")];
+    let refused = reload(&[("1", &files[0]), ("2", &files[1]), ("3", &files[2])]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said.contains("there is a unit net already") && said.contains("there is a unit sleeper already"), "{said}");
+    assert!(said.contains("Correct the unit in the configuration that the server pushes"), "{said}");
+    assert_eq!(guest.successor("greeter", None), second, "one of the same definition is not touched");
+
+    assert!(reload(&[]).status.success());
+    eventually("the end of the unit", || (!guest.names().contains(&"greeter".to_owned())).then_some(()));
+    assert!(!guest.shell("ls /proc").lines().any(|name| name == second.to_string()));
+    assert_eq!(["sleeper", "mirror"].map(|name| guest.successor(name, None)), [sleeper, mirror], "not touched");
+}
+
+#[test]
+fn a_daemon_that_died_comes_back_with_pushed_units() {
+    let Some(guest) = Guest::start_daemon(&[]) else { return };
+    guest.shell("mkdir -p /run/razor-mk/units.d");
+    guest.shell(&format!("cat > /run/razor-mk/units.d/sleeper.toml <<'EOF'{SLEEPER}EOF"));
+    assert!(guest.agent(&["unit", "reload"]).status.success());
+    let pid = guest.successor("sleeper", None);
+    guest.shell("kill -KILL $(cat /run/mk-agent.pid); rm /run/razor-mk/units.json");
+    assert!(guest.agent(&["daemon"]).status.success());
+    guest.successor("sleeper", Some(pid));
+}

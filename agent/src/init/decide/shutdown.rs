@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::{Phase, Then, Turn};
+use super::{Entry, Then, Turn};
 use crate::init::event::{Action, Event, Goal, Mode};
 use crate::limits::{KILL_GRACE, REBOOT_RETRY, STRAY_GRACE, SYNC, TERM_GRACE};
 use crate::log::Level;
@@ -99,6 +99,6 @@ impl Turn {
     }
 
     fn all_stopped(&self) -> bool {
-        self.state.entries.iter().all(|e| matches!(e.phase, Phase::Done | Phase::Failed))
+        self.state.entries.iter().all(Entry::is_over)
     }
 }

@@ -1,6 +1,8 @@
 //! The decisions as tables: given these units and this history, these actions follow. The driver below is the
 //! executor's counterpart: it answers each spawn with a process id.
 
+mod reload;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -27,13 +29,17 @@ fn unit(name: &str) -> Unit {
     }
 }
 
+fn of(units: Vec<Unit>) -> Definitions {
+    Definitions { units, problems: Vec::new() }
+}
+
 impl Paper {
     fn new(units: Vec<Unit>) -> Self {
         Self::of(Mode::Init, units)
     }
 
     fn of(mode: Mode, units: Vec<Unit>) -> Self {
-        let state = State::new(mode, units, Vec::new(), 1);
+        let state = State::new(mode, of(units), Vec::new(), 1);
         let mut paper = Self { state, now: Duration::ZERO, next_pid: 100, done: Vec::new() };
         paper.hear(&Event::Tick);
         paper
@@ -46,9 +52,9 @@ impl Paper {
         let mut all = Vec::new();
         for action in actions {
             all.push(action.clone());
-            if let Action::Spawn { unit, .. } = action {
+            if let Action::Spawn { unit, step } = action {
                 self.next_pid += 1;
-                all.extend(self.hear(&Event::Started { unit, pid: Ok(self.next_pid) }));
+                all.extend(self.hear(&Event::Started { unit, step, pid: Ok(self.next_pid) }));
             }
         }
         self.done.extend(all.clone());
@@ -76,6 +82,11 @@ impl Paper {
         let reply =
             actions.into_iter().find_map(|a| if let Action::Reply { reply, .. } = a { Some(reply) } else { None });
         reply.expect("each request has a reply")
+    }
+
+    /// The unit files say this now.
+    fn reload(&mut self, units: Vec<Unit>) -> Vec<Action> {
+        self.hear(&Event::UnitsRead { ticket: 8, found: of(units) })
     }
 
     fn pid(&self, name: &str) -> i32 {
@@ -232,10 +243,11 @@ fn a_preparatory_command_that_hangs_is_killed() {
 
 #[test]
 fn a_program_that_cannot_be_started_is_tried_again() {
-    let state = State::new(Mode::Init, vec![unit("a")], Vec::new(), 1);
+    let state = State::new(Mode::Init, of(vec![unit("a")]), Vec::new(), 1);
     let (state, actions) = decide(&state, &Event::Tick, Duration::ZERO);
     assert_eq!(spawns(&actions), [(0, 0)]);
-    let (state, _) = decide(&state, &Event::Started { unit: 0, pid: Err("no such file".to_owned()) }, Duration::ZERO);
+    let (state, _) =
+        decide(&state, &Event::Started { unit: 0, step: 0, pid: Err("no such file".to_owned()) }, Duration::ZERO);
     assert_eq!(state.published().units[0].last_exit.as_deref(), Some("no such file"));
     let due = state.next_deadline().unwrap();
     assert_eq!(spawns(&decide(&state, &Event::Tick, due).1), [(0, 0)]);
@@ -243,7 +255,7 @@ fn a_program_that_cannot_be_started_is_tried_again() {
 
 #[test]
 fn a_start_that_was_lost_is_made_good() {
-    let state = State::new(Mode::Init, vec![unit("a")], Vec::new(), 1);
+    let state = State::new(Mode::Init, of(vec![unit("a")]), Vec::new(), 1);
     let (state, _) = decide(&state, &Event::Tick, Duration::ZERO);
     let due = state.next_deadline().unwrap();
     let (state, _) = decide(&state, &Event::Tick, due);
@@ -378,16 +390,16 @@ fn a_daemon_leaves_the_base_alone() {
 
 #[test]
 fn a_process_that_comes_up_too_late_is_killed() {
-    let state = State::new(Mode::Init, vec![unit("a")], Vec::new(), 1);
+    let state = State::new(Mode::Init, of(vec![unit("a")]), Vec::new(), 1);
     let (state, _) = decide(&state, &Event::Tick, Duration::ZERO);
     let (state, _) = decide(&state, &Event::Shutdown(Goal::Reboot), Duration::ZERO);
-    let (_, actions) = decide(&state, &Event::Started { unit: 0, pid: Ok(5) }, Duration::ZERO);
+    let (_, actions) = decide(&state, &Event::Started { unit: 0, step: 0, pid: Ok(5) }, Duration::ZERO);
     assert_eq!(signals(&actions), [Signal::SIGKILL]);
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
     let name = prop_oneof![Just("a".to_owned()), Just("b".to_owned()), Just("none".to_owned())];
-    let request = (name, 0..5).prop_map(|(name, kind)| match kind {
+    let request = (name, 0..6).prop_map(|(name, kind)| match kind {
         0 => Request::Start(name),
         1 => Request::Stop(name),
         2 => Request::Restart(name),
@@ -395,10 +407,18 @@ fn any_event() -> impl Strategy<Value = Event> {
         4 => Request::Want(name),
         _ => Request::Ready,
     });
+    let unit_a = Unit { notifies: true, ..unit("a") };
+    let other_b = Unit { command: vec!["/bin/other".to_owned()], after: vec!["a".to_owned()], ..unit("b") };
+    let files = prop_oneof![
+        Just(of(vec![unit_a.clone()])),
+        Just(of(vec![unit_a.clone(), other_b])),
+        Just(of(vec![unit_a, unit("c"), unit("b")])),
+    ];
     prop_oneof![
         4 => Just(Event::Tick),
         4 => (100..130, 0..2).prop_map(|(pid, status)| Event::Exited { pid, exit: Exit::Status(status) }),
         2 => (100..130, request).prop_map(|(sender, request)| Event::Asked { ticket: 1, sender, request }),
+        2 => files.prop_map(|found| Event::UnitsRead { ticket: 1, found }),
         1 => Just(Event::Childless),
         1 => Just(Event::Synced),
         1 => Just(Event::ShutdownFailed("no".to_owned())),
@@ -417,7 +437,9 @@ proptest! {
             paper.now += Duration::from_millis(pause);
             paper.hear(&event);
             let pids: Vec<i32> = paper.state.entries.iter().filter_map(Entry::pid).collect();
-            prop_assert!(pids.len() < 2 || pids[0] != pids[1]);
+            prop_assert!(pids.iter().enumerate().all(|(at, pid)| !pids[..at].contains(pid)), "{pids:?}");
+            let names: Vec<&str> = paper.state.entries.iter().map(|e| e.unit.name.as_str()).collect();
+            prop_assert!(names.iter().enumerate().all(|(at, name)| !names[..at].contains(name)), "{names:?}");
             for entry in &paper.state.entries {
                 let settled = matches!(entry.phase, Phase::Done | Phase::Failed);
                 prop_assert!(settled || entry.pid().is_some() || entry.deadline().is_some(), "{entry:?}");
