@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::client::{Reply, Request};
 use crate::log::Level;
-use crate::units::Definitions;
+use crate::units::{Definitions, size_for_people};
 
 /// Which supervisor this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,15 +44,22 @@ impl fmt::Display for Goal {
 pub(super) enum Exit {
     /// With this status.
     Status(i32),
-    /// By this signal.
-    Signal(Signal),
+    /// By this signal, which may be one without a name.
+    Signal(i32),
+    /// Killed by the kernel: it had used up its limit in bytes, or without one the machine's memory.
+    OutOfMemory(Option<u64>),
 }
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "exit status {status}"),
-            Self::Signal(signal) => write!(f, "killed by {signal}"),
+            Self::Signal(number) => match Signal::try_from(*number) {
+                Ok(signal) => write!(f, "killed by {signal}"),
+                Err(_) => write!(f, "killed by signal {number}"),
+            },
+            Self::OutOfMemory(Some(limit)) => write!(f, "out of memory: limit {}", size_for_people(*limit)),
+            Self::OutOfMemory(None) => f.write_str("out of memory: the machine has none left"),
         }
     }
 }
@@ -77,6 +84,11 @@ pub(super) enum Event {
         pid: i32,
         /// How.
         exit: Exit,
+    },
+    /// A unit's process has made the file by which it is ready.
+    Ready {
+        /// Its process id.
+        pid: i32,
     },
     /// There is no child left.
     Childless,
@@ -120,6 +132,11 @@ pub(super) enum Action {
         pid: i32,
         /// The signal.
         signal: Signal,
+    },
+    /// Kill a process, its group, and where its unit's kill mode says so all of its control group.
+    Kill {
+        /// Its process id.
+        pid: i32,
     },
     /// Signal every process but this one.
     SignalAll(Signal),

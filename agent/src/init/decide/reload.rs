@@ -30,6 +30,7 @@ impl Turn {
                 Some(at) => former.remove(at),
                 None => {
                     self.log(Level::Info, format!("{}: is added", unit.name));
+                    self.tell_lacking(unit);
                     self.state.entry(unit.clone(), self.now)
                 }
             };
@@ -58,6 +59,13 @@ impl Turn {
         }
         self.state.entries[index].unit = unit.clone();
         self.log(Level::Info, format!("{}: has another definition from now on", unit.name));
+        self.tell_lacking(unit);
+    }
+
+    fn tell_lacking(&mut self, unit: &Unit) {
+        if let Some(problem) = self.state.controllers.lacking(unit) {
+            self.log(Level::Warn, problem.to_string());
+        }
     }
 
     fn remove(&mut self, index: usize) {

@@ -11,7 +11,10 @@ pub(super) const STOPPING: &str = "the units are being stopped";
 impl Turn {
     pub(super) fn asked(&mut self, ticket: u64, sender: i32, request: &Request) {
         let reply = match request {
-            Request::Ready => self.ready(sender),
+            Request::Ready => {
+                self.ready(sender);
+                Reply::Accepted
+            }
             Request::Reboot { reason } => self.goal(Goal::Reboot, reason),
             Request::Poweroff { reason } => self.goal(Goal::Poweroff, reason),
             Request::Start(name) => self.change("start", name, Self::ask_start),
@@ -32,7 +35,7 @@ impl Turn {
         Reply::Accepted
     }
 
-    fn ready(&mut self, sender: i32) -> Reply {
+    pub(super) fn ready(&mut self, sender: i32) {
         for entry in &mut self.state.entries {
             if let Phase::Starting { pid: Some(pid), step, since } = entry.phase
                 && pid == sender
@@ -42,7 +45,6 @@ impl Turn {
                 entry.phase = Phase::Running { pid, since };
             }
         }
-        Reply::Accepted
     }
 
     fn change(&mut self, what: &str, name: &str, change: impl FnOnce(&mut Self, usize)) -> Reply {

@@ -1,6 +1,7 @@
 //! The decisions as tables: given these units and this history, these actions follow. The driver below is the
 //! executor's counterpart: it answers each spawn with a process id.
 
+mod keys;
 mod reload;
 
 use proptest::prelude::*;
@@ -8,6 +9,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::init::client::{Reply, Request};
 use crate::init::event::Goal;
+use crate::limits::{START_TIMEOUT, STOP_TIMEOUT};
+use crate::units::{KillMode, Limits};
 
 /// A machine on paper: its state, its clock, and what was done so far.
 struct Paper {
@@ -25,7 +28,11 @@ fn unit(name: &str) -> Unit {
         tty: None,
         restart: Restart::Always,
         after: Vec::new(),
-        notifies: false,
+        ready: Readiness::Running,
+        start_timeout: START_TIMEOUT,
+        stop_timeout: STOP_TIMEOUT,
+        kill_mode: KillMode::ControlGroup,
+        limits: Limits::default(),
     }
 }
 
@@ -39,7 +46,7 @@ impl Paper {
     }
 
     fn of(mode: Mode, units: Vec<Unit>) -> Self {
-        let state = State::new(mode, of(units), Vec::new(), 1);
+        let state = State::new(mode, of(units), Vec::new(), ALL, 1);
         let mut paper = Self { state, now: Duration::ZERO, next_pid: 100, done: Vec::new() };
         paper.hear(&Event::Tick);
         paper
@@ -99,7 +106,12 @@ impl Paper {
 }
 
 fn signals(actions: &[Action]) -> Vec<Signal> {
-    actions.iter().filter_map(|a| if let Action::Signal { signal, .. } = a { Some(*signal) } else { None }).collect()
+    let sent = |action: &Action| match action {
+        Action::Signal { signal, .. } => Some(*signal),
+        Action::Kill { .. } => Some(Signal::SIGKILL),
+        _ => None,
+    };
+    actions.iter().filter_map(sent).collect()
 }
 
 fn spawns(actions: &[Action]) -> Vec<(usize, usize)> {
@@ -109,7 +121,8 @@ fn spawns(actions: &[Action]) -> Vec<(usize, usize)> {
         .collect()
 }
 
-const CRASH: Exit = Exit::Signal(Signal::SIGSEGV);
+const ALL: Controllers = Controllers { memory: true, pids: true, cpu: true };
+const CRASH: Exit = Exit::Signal(libc::SIGSEGV);
 const LONG: Duration = Duration::from_secs(3600);
 
 #[test]
@@ -195,7 +208,7 @@ fn machines_differ_in_their_delays() {
 
 #[test]
 fn a_unit_waits_for_what_it_comes_after() {
-    let first = Unit { notifies: true, ..unit("first") };
+    let first = Unit { ready: Readiness::Told, ..unit("first") };
     let after = Unit { after: vec!["first".to_owned()], ..unit("after") };
     let mut paper = Paper::new(vec![first.clone(), after.clone()]);
     assert_eq!((paper.state("first").as_str(), paper.state("after").as_str()), ("starting", "waiting"));
@@ -236,14 +249,16 @@ fn preparatory_commands_come_first_and_must_succeed() {
 #[test]
 fn a_preparatory_command_that_hangs_is_killed() {
     let mut paper = Paper::new(vec![Unit { pre: vec![vec!["/bin/one".to_owned()]], ..unit("a") }]);
-    assert_eq!(signals(&paper.pass(PRE_COMMAND)), [Signal::SIGKILL]);
-    paper.exit("a", Exit::Signal(Signal::SIGKILL));
-    assert_eq!(paper.state("a"), "backoff");
+    assert_eq!(signals(&paper.pass(START_TIMEOUT)), [Signal::SIGKILL]);
+    paper.exit("a", Exit::Signal(libc::SIGKILL));
+    let unit = paper.state.published().units.remove(0);
+    let why = "`/bin/one` did not end within 60 s";
+    assert_eq!((unit.state.as_str(), unit.last_exit.as_deref()), ("backoff", Some(why)));
 }
 
 #[test]
 fn a_program_that_cannot_be_started_is_tried_again() {
-    let state = State::new(Mode::Init, of(vec![unit("a")]), Vec::new(), 1);
+    let state = State::new(Mode::Init, of(vec![unit("a")]), Vec::new(), ALL, 1);
     let (state, actions) = decide(&state, &Event::Tick, Duration::ZERO);
     assert_eq!(spawns(&actions), [(0, 0)]);
     let (state, _) =
@@ -255,7 +270,7 @@ fn a_program_that_cannot_be_started_is_tried_again() {
 
 #[test]
 fn a_start_that_was_lost_is_made_good() {
-    let state = State::new(Mode::Init, of(vec![unit("a")]), Vec::new(), 1);
+    let state = State::new(Mode::Init, of(vec![unit("a")]), Vec::new(), ALL, 1);
     let (state, _) = decide(&state, &Event::Tick, Duration::ZERO);
     let due = state.next_deadline().unwrap();
     let (state, _) = decide(&state, &Event::Tick, due);
@@ -268,11 +283,11 @@ fn stop_asks_then_kills_then_leaves_behind() {
     let pid = paper.pid("a");
     assert_eq!(paper.ask(Request::Restart("a".to_owned())), Reply::Accepted);
     assert_eq!((signals(&paper.done), paper.state("a").as_str()), (vec![Signal::SIGTERM], "stopping"));
-    assert_eq!(signals(&paper.pass(TERM_GRACE)), [Signal::SIGKILL]);
-    let actions = paper.pass(TERM_GRACE + KILL_GRACE);
+    assert_eq!(signals(&paper.pass(STOP_TIMEOUT)), [Signal::SIGKILL]);
+    let actions = paper.pass(STOP_TIMEOUT + KILL_GRACE);
     assert_eq!(spawns(&actions), [(0, 0)], "its successor starts");
     assert_ne!(paper.pid("a"), pid);
-    let actions = paper.hear(&Event::Exited { pid, exit: Exit::Signal(Signal::SIGKILL) });
+    let actions = paper.hear(&Event::Exited { pid, exit: Exit::Signal(libc::SIGKILL) });
     assert!(matches!(&actions[..], [Action::Log(Level::Info, _)]), "{actions:?}");
     assert_eq!(paper.state("a"), "running");
 }
@@ -311,7 +326,7 @@ fn a_unit_that_is_wanted_is_started_but_not_before_its_time() {
     want(&mut paper);
     assert_eq!(paper.state("a"), "running");
     for ends in 1..=CRASH_LOOP {
-        paper.exit("a", Exit::Signal(Signal::SIGKILL));
+        paper.exit("a", Exit::Signal(libc::SIGKILL));
         want(&mut paper);
         assert_eq!(paper.state("a"), if ends < CRASH_LOOP { "backoff" } else { "failed" }, "it waits, and is counted");
         if ends < CRASH_LOOP {
@@ -336,7 +351,7 @@ fn shutdown_is_a_sequence() {
     assert!(matches!(paper.ask(Request::Start("a".to_owned())), Reply::Refused(_)));
     paper.exit("a", Exit::Status(0));
     assert_eq!(paper.hear(&Event::Childless), [], "b still runs");
-    let actions = paper.exit("b", Exit::Signal(Signal::SIGTERM));
+    let actions = paper.exit("b", Exit::Signal(libc::SIGTERM));
     assert_eq!(actions.last(), Some(&Action::SignalAll(Signal::SIGTERM)));
     assert_eq!(paper.hear(&Event::Childless), [Action::Sync]);
     assert_eq!(paper.hear(&Event::Synced), [Action::Finish(Goal::Reboot)]);
@@ -351,7 +366,7 @@ fn shutdown_is_bounded_whatever_hangs() {
         let due = paper.state.next_deadline().unwrap();
         finished = paper.pass(due).contains(&Action::Finish(Goal::Poweroff)).then_some(due);
     }
-    let bound = TERM_GRACE + KILL_GRACE * 2 + Duration::from_secs(10);
+    let bound = STOP_TIMEOUT + KILL_GRACE * 2 + Duration::from_secs(10);
     assert!(finished.unwrap() <= bound, "{finished:?}");
     assert!(paper.done.contains(&Action::SignalAll(Signal::SIGKILL)));
 }
@@ -390,7 +405,7 @@ fn a_daemon_leaves_the_base_alone() {
 
 #[test]
 fn a_process_that_comes_up_too_late_is_killed() {
-    let state = State::new(Mode::Init, of(vec![unit("a")]), Vec::new(), 1);
+    let state = State::new(Mode::Init, of(vec![unit("a")]), Vec::new(), ALL, 1);
     let (state, _) = decide(&state, &Event::Tick, Duration::ZERO);
     let (state, _) = decide(&state, &Event::Shutdown(Goal::Reboot), Duration::ZERO);
     let (_, actions) = decide(&state, &Event::Started { unit: 0, step: 0, pid: Ok(5) }, Duration::ZERO);
@@ -407,7 +422,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         4 => Request::Want(name),
         _ => Request::Ready,
     });
-    let unit_a = Unit { notifies: true, ..unit("a") };
+    let unit_a = Unit { ready: Readiness::Told, ..unit("a") };
     let other_b = Unit { command: vec!["/bin/other".to_owned()], after: vec!["a".to_owned()], ..unit("b") };
     let files = prop_oneof![
         Just(of(vec![unit_a.clone()])),
@@ -432,7 +447,7 @@ proptest! {
     #[test]
     fn no_history_loses_a_unit(history in proptest::collection::vec((any_event(), 0_u64..9000), 0..60)) {
         let after = Unit { after: vec!["a".to_owned()], pre: vec![vec!["/bin/x".to_owned()]], ..unit("b") };
-        let mut paper = Paper::new(vec![Unit { notifies: true, ..unit("a") }, after]);
+        let mut paper = Paper::new(vec![Unit { ready: Readiness::Told, ..unit("a") }, after]);
         for (event, pause) in history {
             paper.now += Duration::from_millis(pause);
             paper.hear(&event);

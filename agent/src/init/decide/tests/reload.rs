@@ -40,12 +40,12 @@ fn unit_files_that_were_read_anew() {
 #[test]
 fn what_has_changed_or_is_gone_ends_first() {
     let other = Unit { command: vec!["/bin/other".to_owned()], after: vec!["c".to_owned()], ..unit("b") };
-    let late = Unit { notifies: true, ..unit("c") };
+    let late = Unit { ready: Readiness::Told, ..unit("c") };
     let mut paper = Paper::new(vec![unit("a"), unit("b")]);
     paper.reload(vec![late.clone(), other.clone()]);
     assert_eq!(paper.exit("a", Exit::Status(0)).len(), 1, "the rest of its group goes");
     assert!(paper.state.published().units.iter().all(|u| u.name != "a"));
-    assert_eq!(spawns(&paper.exit("b", Exit::Signal(Signal::SIGTERM))), [], "it comes after c now");
+    assert_eq!(spawns(&paper.exit("b", Exit::Signal(libc::SIGTERM))), [], "it comes after c now");
     let sender = paper.pid("c");
     let actions = paper.hear(&Event::Asked { ticket: 1, sender, request: Request::Ready });
     let [(number, 0)] = spawns(&actions)[..] else { panic!("{actions:?}") };
@@ -58,7 +58,7 @@ fn a_unit_that_comes_back_while_it_leaves_is_started_again() {
     paper.reload(vec![unit("a")]);
     assert!(matches!(paper.ask(Request::Start("b".to_owned())), Reply::Refused(_)), "it is no unit any more");
     paper.reload(vec![unit("a"), unit("b")]);
-    assert_eq!(spawns(&paper.exit("b", Exit::Signal(Signal::SIGTERM))).len(), 1);
+    assert_eq!(spawns(&paper.exit("b", Exit::Signal(libc::SIGTERM))).len(), 1);
     assert_eq!(paper.state("b"), "running");
 }
 
