@@ -51,8 +51,10 @@ pub(crate) const LOG_LINE: usize = 900;
 pub(crate) const LOG_BURST: u32 = 500;
 /// Lines a second afterwards: the longest ones take the time of a serial console then, and no more.
 pub(crate) const LOG_RATE: u32 = 10;
-/// Bytes a second that PID 1 reads of a process's output; one that writes more waits. It takes a hundredth of a processor.
+/// Bytes of a process's output that PID 1 reads in [`LOG_READ_TIME`]; one that writes more waits. It takes a hundredth of a
+/// processor.
 pub(crate) const LOG_READ: usize = 1 << 20;
+pub(crate) const LOG_READ_TIME: Duration = Duration::from_secs(1);
 /// Stack of PID 1's helper threads in bytes.
 pub(crate) const SMALL_STACK: usize = 128 * 1024;
 

@@ -42,7 +42,8 @@ pub(crate) const BUILT_IN: [BuiltIn; 8] = [
         kill_mode: KillMode::ProcessGroup,
         ..service("ext", ext::run)
     },
-    service("checkin", checkin::run),
+    // What the script of an extension that a command loads has started stays.
+    BuiltIn { kill_mode: KillMode::ProcessGroup, ..service("checkin", checkin::run) },
     service("mirror", mirror::run),
     BuiltIn { restart: Restart::OnFailure, after: &["ext"], ..service("gems", gems::run) },
     service("control", control::run),

@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use wire::checkin::Unit;
 
-use crate::limits::{LOG_BURST, LOG_LINE, LOG_RATE, LOG_READ, SMALL_STACK, TAIL_LINES};
+use crate::limits::{LOG_BURST, LOG_LINE, LOG_RATE, LOG_READ, LOG_READ_TIME, SMALL_STACK, TAIL_LINES};
 use crate::log::{self, Level};
 use crate::text::plain;
 
@@ -102,7 +102,7 @@ impl Allowance {
     }
 }
 
-/// Gives [`LOG_READ`] bytes a second at most.
+/// Gives [`LOG_READ`] bytes in [`LOG_READ_TIME`] at most.
 struct Paced<R> {
     from: R,
     left: usize,
@@ -117,11 +117,10 @@ impl<R> Paced<R> {
 
 impl<R: Read> Read for Paced<R> {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        let second = Duration::from_secs(1);
         if self.left == 0 {
-            std::thread::sleep(second.saturating_sub(self.since.elapsed()));
+            std::thread::sleep(LOG_READ_TIME.saturating_sub(self.since.elapsed()));
         }
-        if self.since.elapsed() >= second {
+        if self.since.elapsed() >= LOG_READ_TIME {
             (self.left, self.since) = (LOG_READ, Instant::now());
         }
         let end = into.len().min(self.left);
@@ -157,6 +156,8 @@ fn each_line(mut from: impl BufRead, mut take: impl FnMut(&str)) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
