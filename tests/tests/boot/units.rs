@@ -100,7 +100,7 @@ fn each_killed_unit_comes_back_and_the_node_goes_on_checking_in() {
 /// Unit files with limits are taken up: one is killed when it takes more memory than it may have, one gets no more processes,
 /// one goes with a child that is in a session of its own. The server is told why, and all is as before when they are gone.
 fn keeps_units_within_their_limits(server: &Server, guest: &Guest, shell: &Shell) {
-    let scores = shell.run("cat /proc/1/oom_score_adj /proc/$(pidof -s mk-agent)/oom_score_adj | tr '\\n' ' '");
+    let scores = shell.run("cat /proc/1/oom_score_adj /proc/self/oom_score_adj | tr '\\n' ' '");
     println!("standing of PID 1 and of a unit when memory runs out: {scores}");
     assert!(scores.starts_with("-1000 0"), "{scores}");
     let units = [
