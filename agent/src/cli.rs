@@ -80,6 +80,7 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
             UnitCommand::Start(name) => Request::Start(name),
             UnitCommand::Stop(name) => Request::Stop(name),
             UnitCommand::Restart(name) => Request::Restart(name),
+            UnitCommand::Reload => Request::Reload,
         })?,
         Command::Logs(unit) => ask(&Request::Logs(unit))?,
         Command::LoadExtension(name) => print(&format!("{}\n", ext::load_by_hand(&name)?))?,
@@ -115,12 +116,14 @@ fn die_of_faults() -> anyhow::Result<()> {
 }
 
 fn ask(request: &Request) -> anyhow::Result<()> {
-    if let Reply::Lines(lines) = client::request(request)? {
-        let mut text = lines.join("\n");
-        text.push('\n');
-        print(&text)?;
+    match client::request(request)? {
+        Reply::Lines(lines) => print(&format!("{}\n", lines.join("\n"))),
+        Reply::Skipped(problems) => {
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            anyhow::bail!("the other units are as their files say, but {}", problems.join("\nand "))
+        }
+        Reply::Accepted | Reply::Refused(_) => Ok(()),
     }
-    Ok(())
 }
 
 fn print(text: &str) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{PipeReader, PipeWriter, Read as _};
+use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -13,9 +14,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 use crate::limits::{COMMAND_DRAIN, COMMAND_OUTPUT};
@@ -31,12 +33,20 @@ pub(crate) struct Spawned {
     pub(crate) output: Option<PipeReader>,
 }
 
+/// The control group that a process is to be in from its start.
+pub(crate) struct Group {
+    /// Its `cgroup.procs`.
+    pub(crate) entrance: File,
+    /// Without it, the process must not run: it would be without its limits.
+    pub(crate) required: bool,
+}
+
 /// Starts a command in the background. On a terminal it becomes the leader of a session with that terminal; without
 /// one, standard input is empty and all output goes into one pipe.
 ///
 /// # Errors
 /// The terminal or the program cannot be opened; both are named.
-pub(crate) fn spawn(command: &[String], tty: Option<&str>) -> anyhow::Result<Spawned> {
+pub(crate) fn spawn(command: &[String], tty: Option<&str>, group: Option<&Group>) -> anyhow::Result<Spawned> {
     let (program, args) = command.split_first().context("the command is empty")?;
     #[expect(clippy::disallowed_methods, reason = "this is the place where processes are started")]
     let mut child = Command::new(program);
@@ -55,8 +65,9 @@ pub(crate) fn spawn(command: &[String], tty: Option<&str>) -> anyhow::Result<Spa
         }
     };
     let on_terminal = tty.is_some();
+    let entrance = group.map(|group| (group.entrance.as_raw_fd(), group.required));
     // SAFETY: the closure makes plain system calls only, which are safe between fork and exec.
-    unsafe { child.pre_exec(move || prepare_child(on_terminal)) };
+    unsafe { child.pre_exec(move || enter(entrance).and_then(|()| prepare_child(on_terminal))) };
     let child = child.spawn().with_context(|| format!("cannot start {program}"))?;
     Ok(Spawned { pid: i32::try_from(child.id())?, output })
 }
@@ -70,10 +81,25 @@ fn open_terminal(tty: &str) -> anyhow::Result<File> {
     Ok(terminal)
 }
 
-/// Runs in the child before the program: no signal blocked, since the supervisor blocks those that it waits for; a new
+/// Moves this process, which runs no program yet, into the group of that descriptor.
+fn enter(entrance: Option<(RawFd, bool)>) -> std::io::Result<()> {
+    let Some((descriptor, required)) = entrance else { return Ok(()) };
+    // SAFETY: the parent keeps it open until this process has begun its program or failed to.
+    let entrance = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    match nix::unistd::write(entrance, b"0") {
+        Err(error) if required => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Runs in the child before the program: no longer spared when memory runs out, and ended with the supervisor; no signal blocked, since the supervisor blocks those that it waits for; a new
 /// session with its terminal; no descriptor but the standard three.
 fn prepare_child(on_terminal: bool) -> std::io::Result<()> {
     SigSet::empty().thread_set_mask()?;
+    set_pdeathsig(Signal::SIGKILL)?;
+    if let Ok(score) = open(c"/proc/self/oom_score_adj", OFlag::O_WRONLY, Mode::empty()) {
+        let _: nix::Result<usize> = nix::unistd::write(&score, b"0");
+    }
     if on_terminal {
         nix::unistd::setsid()?;
         // SAFETY: standard input is an open terminal; the argument 1 takes it from any other session.

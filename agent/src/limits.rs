@@ -1,6 +1,7 @@
 //! Every time-out and size of the agent, in one place. Durations are wall times on a healthy machine times four: a
 //! loaded hypervisor or an emulated CPU must not look like a fault.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// A unit that ended is started again after this time at first; the time doubles with each further end.
@@ -13,12 +14,24 @@ pub(crate) const STABLE_AFTER: Duration = Duration::from_secs(60);
 pub(crate) const CRASH_LOOP: u32 = 5;
 /// A pushed configuration is begun so often; one that never came to its end is refused then.
 pub(crate) const CANDIDATE_STARTS: u32 = 2;
-/// From TERM to KILL.
-pub(crate) const TERM_GRACE: Duration = Duration::from_secs(5);
+/// From TERM to KILL, where the unit's file does not say otherwise.
+pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a unit's file may say, in seconds: a shutdown waits for the longest.
+pub(crate) const STOP_TIMEOUTS: RangeInclusive<i64> = 1..=60;
 /// From KILL until the process counts as stuck in the kernel and is abandoned.
 pub(crate) const KILL_GRACE: Duration = Duration::from_secs(2);
-/// Longest run of a unit's preparatory command.
-pub(crate) const PRE_COMMAND: Duration = Duration::from_secs(60);
+/// Longest run of a unit's preparatory command, and until it is ready, where its file does not say otherwise.
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// What a unit's file may say, in seconds.
+pub(crate) const START_TIMEOUTS: RangeInclusive<i64> = 1..=3600;
+/// The file by which a unit is ready is looked for this often.
+pub(crate) const READY_LOOK: Duration = Duration::from_millis(50);
+/// What a unit's file may say of memory, in bytes: with less no program starts.
+pub(crate) const MEMORY_MAX: RangeInclusive<u64> = 1 << 20..=1 << 40;
+/// What it may say of processes: up to the kernel's own default for the whole machine.
+pub(crate) const PIDS_MAX: RangeInclusive<i64> = 1..=32768;
+/// What it may say of processors: the kernel's own range.
+pub(crate) const CPU_WEIGHT: RangeInclusive<i64> = 1..=10000;
 /// A unit waits so long for those that it comes after; then it starts without them.
 pub(crate) const AFTER_WAIT: Duration = Duration::from_secs(60);
 /// Pause after a panic of PID 1's loop, so that one that repeats does not eat the machine.
@@ -34,6 +47,14 @@ pub(crate) const REBOOT_RETRY: Duration = Duration::from_secs(30);
 pub(crate) const TAIL_LINES: usize = 200;
 /// Longest line of a unit that is kept and sent to the kernel log, in bytes; the kernel's own limit is just below 1 KiB.
 pub(crate) const LOG_LINE: usize = 900;
+/// Lines that a process may write at once to the kernel's log: some fifth of what that keeps.
+pub(crate) const LOG_BURST: u32 = 500;
+/// Lines a second afterwards: the longest ones take the time of a serial console then, and no more.
+pub(crate) const LOG_RATE: u32 = 10;
+/// Bytes of a process's output that PID 1 reads in [`LOG_READ_TIME`]; one that writes more waits. It takes a hundredth of a
+/// processor.
+pub(crate) const LOG_READ: usize = 1 << 20;
+pub(crate) const LOG_READ_TIME: Duration = Duration::from_secs(1);
 /// Stack of PID 1's helper threads in bytes.
 pub(crate) const SMALL_STACK: usize = 128 * 1024;
 
@@ -44,6 +65,10 @@ pub(crate) const SOCKET_READ: Duration = Duration::from_secs(1);
 /// A client waits so long for PID 1's reply.
 pub(crate) const SOCKET_REPLY: Duration = Duration::from_secs(10);
 
+/// Longest name of a unit, so that it fits the kernel's log and the name of a folder.
+pub(crate) const UNIT_NAME: usize = 64;
+/// Most unit files in one folder.
+pub(crate) const UNIT_FILES: usize = 64;
 /// Largest unit, site or image file in bytes. A site file may carry several CA certificates.
 pub(crate) const SETTINGS_FILE: u64 = 1024 * 1024;
 /// Most bytes of an outside program's output that are kept.

@@ -1,16 +1,22 @@
 //! The supervised units: those that are built in, and those that unit files add.
 
 mod file;
+mod keys;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use wire::error::Problem;
 
+use crate::limits::{START_TIMEOUT, STOP_TIMEOUT};
 use crate::{checkin, console, control, devices, ext, gems, mirror, net};
 
-/// Where unit files are.
-pub(crate) const UNIT_DIR: &str = "/etc/razor-mk/units.d";
+/// The image's unit files.
+const IMAGE_DIR: &str = "/etc/razor-mk/units.d";
+
+/// The unit files that the server has pushed: written by `checkin`, read here after the image's.
+const PUSHED_DIR: &str = "/run/razor-mk/units.d";
 
 /// A unit whose code is in this program.
 pub(crate) struct BuiltIn {
@@ -21,14 +27,23 @@ pub(crate) struct BuiltIn {
     restart: Restart,
     after: &'static [&'static str],
     notifies: bool,
+    kill_mode: KillMode,
 }
 
 /// All built-in units in order of start.
 pub(crate) const BUILT_IN: [BuiltIn; 8] = [
     BuiltIn { notifies: true, ..service("devices", devices::run) },
     service("net", net::run),
-    BuiltIn { restart: Restart::OnFailure, after: &["devices"], notifies: true, ..service("ext", ext::run) },
-    service("checkin", checkin::run),
+    BuiltIn {
+        restart: Restart::OnFailure,
+        after: &["devices"],
+        notifies: true,
+        // What an extension's script has started stays.
+        kill_mode: KillMode::ProcessGroup,
+        ..service("ext", ext::run)
+    },
+    // What the script of an extension that a command loads has started stays.
+    BuiltIn { kill_mode: KillMode::ProcessGroup, ..service("checkin", checkin::run) },
     service("mirror", mirror::run),
     BuiltIn { restart: Restart::OnFailure, after: &["ext"], ..service("gems", gems::run) },
     service("control", control::run),
@@ -36,7 +51,7 @@ pub(crate) const BUILT_IN: [BuiltIn; 8] = [
 ];
 
 const fn service(name: &'static str, run: fn() -> anyhow::Result<()>) -> BuiltIn {
-    BuiltIn { name, run, restart: Restart::Always, after: &[], notifies: false }
+    BuiltIn { name, run, restart: Restart::Always, after: &[], notifies: false, kill_mode: KillMode::ControlGroup }
 }
 
 /// When a unit that ended is started again.
@@ -50,6 +65,40 @@ pub(crate) enum Restart {
     OnFailure,
     /// Never.
     Never,
+}
+
+/// When a unit that was started is ready.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// As soon as it runs.
+    #[default]
+    Running,
+    /// When it says so itself, however late.
+    Told,
+    /// When it has made or changed this file, before its start deadline.
+    File(PathBuf),
+}
+
+/// What goes with a unit's process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum KillMode {
+    /// All that it has started, even what has left its process group; without control groups as below.
+    #[default]
+    ControlGroup,
+    /// Its process group only.
+    ProcessGroup,
+}
+
+/// What a unit may use, by the kernel's control groups.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Bytes of memory, with the files that it has written into memory; beyond, the unit is killed.
+    pub(crate) memory_max: Option<u64>,
+    /// Processes and threads; beyond, it gets no more.
+    pub(crate) pids_max: Option<u32>,
+    /// Share of the processors where they are all in use; a unit without has 100.
+    pub(crate) cpu_weight: Option<u32>,
 }
 
 /// What the supervisor needs to know of a unit.
@@ -67,8 +116,16 @@ pub(crate) struct Unit {
     pub(crate) restart: Restart,
     /// Units that must be ready, or have ended, before its first start.
     pub(crate) after: Vec<String>,
-    /// It says itself when it is ready; others are as soon as they run.
-    pub(crate) notifies: bool,
+    /// When those that come after it may start.
+    pub(crate) ready: Readiness,
+    /// Time for each preparatory command, and for the unit to be ready by its file.
+    pub(crate) start_timeout: Duration,
+    /// From TERM to KILL.
+    pub(crate) stop_timeout: Duration,
+    /// What goes with its process.
+    pub(crate) kill_mode: KillMode,
+    /// What it may use.
+    pub(crate) limits: Limits,
 }
 
 /// The built-in unit of that name.
@@ -76,8 +133,18 @@ pub(crate) fn built_in(name: &str) -> Option<&'static BuiltIn> {
     BUILT_IN.iter().find(|u| u.name == name)
 }
 
-/// All units of this machine; `exe` is this program. What is wrong with a unit file is reported and the file skipped.
-pub(crate) fn all(exe: &str, dir: &Path) -> (Vec<Unit>, Vec<Problem>) {
+/// What the units of this machine are to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Definitions {
+    /// In order of start; no two have one name.
+    pub(crate) units: Vec<Unit>,
+    /// Unit files that are skipped, and why.
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// All units of this machine as its files say now; `exe` is this program. What is wrong with a unit file is reported and
+/// the file skipped.
+pub(crate) fn read(exe: &str) -> Definitions {
     let own = |u: &BuiltIn| Unit {
         name: u.name.to_owned(),
         command: vec![exe.to_owned(), "run".to_owned(), u.name.to_owned()],
@@ -85,9 +152,20 @@ pub(crate) fn all(exe: &str, dir: &Path) -> (Vec<Unit>, Vec<Problem>) {
         tty: None,
         restart: u.restart,
         after: u.after.iter().map(|&name| name.to_owned()).collect(),
-        notifies: u.notifies,
+        ready: if u.notifies { Readiness::Told } else { Readiness::Running },
+        start_timeout: START_TIMEOUT,
+        stop_timeout: STOP_TIMEOUT,
+        kill_mode: u.kill_mode,
+        limits: Limits::default(),
     };
     let mut units: Vec<Unit> = BUILT_IN.iter().map(own).collect();
-    let problems = file::add(&mut units, dir);
-    (units, problems)
+    let mut problems = file::add(&mut units, Path::new(IMAGE_DIR), "Correct the file in the image and build it again");
+    let remedy = "Correct the unit in the configuration that the server pushes";
+    problems.extend(file::add(&mut units, Path::new(PUSHED_DIR), remedy));
+    Definitions { units, problems }
+}
+
+/// A size in the largest unit of 1024s that gives a whole number, such as `32 MiB`.
+pub(crate) fn size_for_people(bytes: u64) -> String {
+    keys::for_people(bytes)
 }

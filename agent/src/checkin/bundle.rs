@@ -99,7 +99,7 @@ fn states() -> Vec<String> {
 fn lines(reply: Reply) -> String {
     match reply {
         Reply::Lines(lines) => lines.join("\n") + "\n",
-        Reply::Accepted | Reply::Refused(_) => String::new(),
+        Reply::Accepted | Reply::Skipped(_) | Reply::Refused(_) => String::new(),
     }
 }
 

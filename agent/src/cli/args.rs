@@ -15,6 +15,7 @@ mk-agent: the Razor Microkernel's agent
   mk-agent facts --record              what it is read from, for a report of a fault: numbers of the machine are replaced
   mk-agent unit list                   supervised units
   mk-agent unit start|stop|restart NAME
+  mk-agent unit reload                 take up unit files that were added, changed or removed
   mk-agent logs NAME                   last lines of a unit
   mk-agent tce load NAME               load an extension with all it needs, from the image or the pushed mirror
   mk-agent reboot | poweroff           in order, units first
@@ -77,6 +78,8 @@ pub(super) enum UnitCommand {
     Stop(String),
     /// Stop and start it.
     Restart(String),
+    /// Read the unit files anew.
+    Reload,
 }
 
 /// Reads the words after the program's name.
@@ -125,6 +128,7 @@ fn unit(words: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
         "start" => Command::Unit(UnitCommand::Start(name(words)?)),
         "stop" => Command::Unit(UnitCommand::Stop(name(words)?)),
         "restart" => Command::Unit(UnitCommand::Restart(name(words)?)),
+        "reload" => Command::Unit(UnitCommand::Reload),
         other => return Err(format!("`unit {other}` is no command").into()),
     })
 }
@@ -163,6 +167,7 @@ mod tests {
             ("doctor", Command::Doctor),
             ("unit list", Command::Units),
             ("unit restart net", Command::Unit(UnitCommand::Restart("net".to_owned()))),
+            ("unit reload", Command::Unit(UnitCommand::Reload)),
             ("logs net", Command::Logs("net".to_owned())),
             ("tce load bash", Command::LoadExtension("bash".to_owned())),
             ("reboot", Command::Reboot),

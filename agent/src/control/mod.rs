@@ -136,7 +136,7 @@ fn logs(Query(query): &Query<LogsQuery>) -> Response {
     for unit in units {
         match client::request(&Request::Logs(unit.clone())) {
             Ok(Reply::Lines(lines)) => lines.iter().for_each(|line| all.push_str(&format!("{unit}: {line}\n"))),
-            Ok(Reply::Accepted | Reply::Refused(_)) => {}
+            Ok(Reply::Accepted | Reply::Skipped(_) | Reply::Refused(_)) => {}
             Err(error) => {
                 let problem = Problem::new("no_logs", format!("{error:#}"), "See GET /status for the units there are.");
                 return refusal(StatusCode::BAD_GATEWAY, &problem);

@@ -28,7 +28,8 @@ struct Mount {
     optional: bool,
 }
 
-const STRICT: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
+/// For file systems of the kernel's own.
+pub(super) const STRICT: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
 
 const MOUNTS: [Mount; 8] = [
     Mount { kind: "proc", target: "/proc", flags: STRICT, options: "", optional: false },

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+use wire::error::Problem;
 
 use crate::limits::{SOCKET_MESSAGE, SOCKET_REPLY};
 
@@ -39,6 +40,8 @@ pub(crate) enum Request {
     Restart(String),
     /// The last lines that a unit wrote.
     Logs(String),
+    /// Read the unit files anew: start what is added, restart what has changed, stop what is gone.
+    Reload,
 }
 
 /// The supervisor's answer.
@@ -49,6 +52,8 @@ pub(crate) enum Reply {
     Accepted,
     /// The answer to [`Request::Logs`], oldest line first.
     Lines(Vec<String>),
+    /// The answer to [`Request::Reload`] when files were skipped: why each was. The others are in force.
+    Skipped(Vec<Problem>),
     /// It is not done, and why.
     Refused(String),
 }

@@ -5,6 +5,7 @@
 //! harm. A unit that ended is started again for ever: the time between starts doubles up to half a minute, and a unit
 //! that ends again and again is shown as failed meanwhile.
 
+mod reload;
 mod requests;
 mod shutdown;
 
@@ -14,13 +15,12 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use wire::error::Problem;
 
+use super::cgroup::Controllers;
 use super::event::{Action, Event, Exit, Mode};
-use crate::limits::{
-    AFTER_WAIT, CRASH_LOOP, KILL_GRACE, PRE_COMMAND, RESTART_DELAY, RESTART_DELAY_MAX, STABLE_AFTER, TERM_GRACE,
-};
+use crate::limits::{AFTER_WAIT, CRASH_LOOP, KILL_GRACE, RESTART_DELAY, RESTART_DELAY_MAX, STABLE_AFTER};
 use crate::log::Level;
 use crate::state::Units;
-use crate::units::{Restart, Unit};
+use crate::units::{Definitions, Readiness, Restart, Unit};
 
 use shutdown::Shutdown;
 
@@ -32,14 +32,25 @@ pub(super) struct State {
     /// Processes stuck in the kernel, by process id, with the names of their units.
     abandoned: BTreeMap<i32, String>,
     shutdown: Option<Shutdown>,
+    /// What is wrong with settings.
     problems: Vec<Problem>,
+    /// What is wrong with unit files.
+    skipped: Vec<Problem>,
+    /// Limits that can be enforced.
+    controllers: Controllers,
+    /// Number of the next unit.
+    next_number: usize,
     /// Makes the jitter differ between machines.
     seed: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
+    /// Given once: places in the list change when unit files do.
+    number: usize,
     unit: Unit,
+    /// Its file is gone: once it has stopped, so is it.
+    leaves: bool,
     phase: Phase,
     /// Was ready at least once.
     was_ready: bool,
@@ -83,27 +94,48 @@ pub(super) fn decide(state: &State, event: &Event, now: Duration) -> (State, Vec
         turn.settle(index);
     }
     turn.settle_shutdown(event);
+    turn.state.entries.retain(|e| !(e.leaves && e.is_over()));
     (turn.state, turn.actions)
 }
 
 impl State {
     /// Before anything was started.
-    pub(super) fn new(mode: Mode, units: Vec<Unit>, problems: Vec<Problem>, seed: u64) -> Self {
-        let entry = |unit| Entry {
-            unit,
-            phase: Phase::Waiting { since: Duration::ZERO },
-            was_ready: false,
-            restarts: 0,
-            streak: 0,
-            last_exit: None,
+    pub(super) fn new(
+        mode: Mode,
+        found: Definitions,
+        problems: Vec<Problem>,
+        controllers: Controllers,
+        seed: u64,
+    ) -> Self {
+        let Definitions { units, problems: skipped } = found;
+        let mut state = Self {
+            mode,
+            entries: Vec::new(),
+            abandoned: BTreeMap::new(),
+            shutdown: None,
+            problems,
+            skipped,
+            controllers,
+            next_number: 0,
+            seed,
         };
-        let entries = units.into_iter().map(entry).collect();
-        Self { mode, entries, abandoned: BTreeMap::new(), shutdown: None, problems, seed }
+        for unit in units {
+            let entry = state.entry(unit, Duration::ZERO);
+            state.entries.push(entry);
+        }
+        state
     }
 
     /// The unit that [`Action::Spawn`] names.
-    pub(super) fn unit(&self, index: usize) -> Option<&Unit> {
-        self.entries.get(index).map(|e| &e.unit)
+    pub(super) fn unit(&self, number: usize) -> Option<&Unit> {
+        self.entries.iter().find(|e| e.number == number).map(|e| &e.unit)
+    }
+
+    fn entry(&mut self, unit: Unit, now: Duration) -> Entry {
+        let number = self.next_number;
+        self.next_number += 1;
+        let phase = Phase::Waiting { since: now };
+        Entry { number, unit, leaves: false, phase, was_ready: false, restarts: 0, streak: 0, last_exit: None }
     }
 
     /// When the state must be looked at again, if nothing happens before.
@@ -115,7 +147,9 @@ impl State {
     pub(super) fn published(&self) -> Units {
         let pids = self.entries.iter().filter_map(|e| Some((e.unit.name.clone(), e.pid()?))).collect();
         let units = self.entries.iter().map(Entry::published).collect();
-        Units { units, pids, problems: self.problems.clone(), ..Units::default() }
+        let lacking = self.entries.iter().filter_map(|e| self.controllers.lacking(&e.unit));
+        let problems = self.skipped.iter().chain(&self.problems).cloned().chain(lacking).collect();
+        Units { units, pids, problems, ..Units::default() }
     }
 }
 
@@ -132,10 +166,24 @@ impl Entry {
         match self.phase {
             Phase::Waiting { since } => Some(since + AFTER_WAIT),
             Phase::Starting { pid: None, since, .. } => Some(since + KILL_GRACE),
-            Phase::Starting { step, since, .. } => (step < self.unit.pre.len()).then_some(since + PRE_COMMAND),
+            Phase::Starting { step, since, .. } => self.must_start(step).then_some(since + self.unit.start_timeout),
             Phase::Backoff { until } => Some(until),
             Phase::Stopping { deadline, .. } => Some(deadline),
             Phase::Running { .. } | Phase::Done | Phase::Failed => None,
+        }
+    }
+
+    /// The unit's own command may take its time where it says itself when it is ready.
+    fn must_start(&self, step: usize) -> bool {
+        step < self.unit.pre.len() || self.unit.ready != Readiness::Told
+    }
+
+    fn not_started(&self, step: usize) -> String {
+        let seconds = self.unit.start_timeout.as_secs();
+        match (self.unit.pre.get(step), &self.unit.ready) {
+            (Some(command), _) => format!("`{}` did not end within {seconds} s", command.join(" ")),
+            (None, Readiness::File(path)) => format!("{} was not made within {seconds} s", path.display()),
+            (None, _) => format!("it was not ready within {seconds} s"),
         }
     }
 
@@ -145,7 +193,11 @@ impl Entry {
 
     /// Those that come after it need not wait for it.
     fn lets_others_start(&self) -> bool {
-        self.was_ready || self.crash_loops() || matches!(self.phase, Phase::Done | Phase::Failed)
+        self.was_ready || self.crash_loops() || self.is_over()
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Done | Phase::Failed)
     }
 
     fn published(&self) -> wire::checkin::Unit {
@@ -178,9 +230,11 @@ struct Turn {
 impl Turn {
     fn take(&mut self, event: &Event) {
         match event {
-            Event::Started { unit, pid } => self.started(*unit, pid),
+            Event::Started { unit, step, pid } => self.started(*unit, *step, pid),
             Event::Exited { pid, exit } => self.exited(*pid, *exit),
+            Event::Ready { pid } => self.ready(*pid),
             Event::Asked { ticket, sender, request } => self.asked(*ticket, *sender, request),
+            Event::UnitsRead { ticket, found } => self.units_read(*ticket, found),
             Event::Shutdown(goal) => self.shut_down(*goal, "a signal asks for it"),
             Event::ShutdownFailed(why) => self.shutdown_failed(why),
             Event::Tick | Event::Childless | Event::Synced => {}
@@ -205,11 +259,16 @@ impl Turn {
             Phase::Starting { pid: None, since, .. } if now >= since + KILL_GRACE => {
                 self.ended(index, "was not started", false, since);
             }
-            Phase::Starting { pid: Some(pid), step, since } if now >= since + PRE_COMMAND => {
-                if let Some(command) = entry.unit.pre.get(step).map(|c| c.join(" ")) {
-                    let seconds = PRE_COMMAND.as_secs();
-                    self.log(Level::Error, format!("{name}: `{command}` did not end within {seconds} s"));
+            Phase::Starting { pid: Some(pid), step, since }
+                if entry.must_start(step) && now >= since + entry.unit.start_timeout =>
+            {
+                let why = entry.not_started(step);
+                self.log(Level::Error, format!("{name}: {why}"));
+                self.state.entries[index].last_exit = Some(why);
+                if step < self.state.entries[index].unit.pre.len() {
                     self.kill(index, pid, Then::Backoff);
+                } else {
+                    self.stop(index, Then::Backoff);
                 }
             }
             Phase::Backoff { until } if now >= until => self.start(index),
@@ -238,19 +297,21 @@ impl Turn {
     }
 
     fn step(&mut self, index: usize, step: usize) {
-        self.state.entries[index].phase = Phase::Starting { step, pid: None, since: self.now };
-        self.actions.push(Action::Spawn { unit: index, step });
+        let entry = &mut self.state.entries[index];
+        entry.phase = Phase::Starting { step, pid: None, since: self.now };
+        self.actions.push(Action::Spawn { unit: entry.number, step });
     }
 
-    fn started(&mut self, index: usize, result: &Result<i32, String>) {
-        let Some(entry) = self.state.entries.get_mut(index) else { return };
-        let Phase::Starting { step, pid: None, since } = entry.phase else {
+    fn started(&mut self, number: usize, step: usize, result: &Result<i32, String>) {
+        let asked = |e: &Entry| matches!(e.phase, Phase::Starting { step: s, pid: None, .. } if s == step);
+        let Some(index) = self.state.entries.iter().position(|e| e.number == number && asked(e)) else {
             // It was told to stop before it came up.
-            let late = result.iter().map(|pid| Action::Signal { pid: *pid, signal: Signal::SIGKILL });
+            let late = result.iter().map(|pid| Action::Kill { pid: *pid });
             return self.actions.extend(late);
         };
+        let (entry, since) = (&mut self.state.entries[index], self.now);
         match result {
-            Ok(pid) if step == entry.unit.pre.len() && !entry.unit.notifies => {
+            Ok(pid) if step == entry.unit.pre.len() && entry.unit.ready == Readiness::Running => {
                 entry.was_ready = true;
                 entry.phase = Phase::Running { pid: *pid, since };
             }
@@ -264,8 +325,8 @@ impl Turn {
             self.log(Level::Info, format!("{name} ({pid}), left behind before, has ended: {exit}"));
         }
         let Some(index) = self.state.entries.iter().position(|e| e.pid() == Some(pid)) else { return };
-        // Whatever the process has left in its group goes with it.
-        self.actions.push(Action::Signal { pid, signal: Signal::SIGKILL });
+        // Whatever the process has left goes with it.
+        self.actions.push(Action::Kill { pid });
         let success = exit == Exit::Status(0);
         let entry = &self.state.entries[index];
         match entry.phase {
@@ -315,10 +376,16 @@ impl Turn {
     fn stopped(&mut self, index: usize, then: Then, how: &str) {
         let now = self.now;
         match then {
-            Then::Backoff => self.ended(index, how, false, now),
+            Then::Backoff => {
+                // Why it was stopped tells more than how it then ended.
+                let why = self.state.entries[index].last_exit.take().unwrap_or_else(|| how.to_owned());
+                self.ended(index, &why, false, now);
+            }
             Then::Start if self.state.shutdown.is_none() => {
-                self.state.entries[index].last_exit = Some(how.to_owned());
-                self.start(index);
+                let entry = &mut self.state.entries[index];
+                entry.last_exit = Some(how.to_owned());
+                entry.phase = Phase::Waiting { since: now };
+                self.settle(index);
             }
             Then::Start | Then::Stay => {
                 let entry = &mut self.state.entries[index];
@@ -334,7 +401,8 @@ impl Turn {
         let entry = &mut self.state.entries[index];
         match entry.phase {
             Phase::Starting { pid: Some(pid), .. } | Phase::Running { pid, .. } => {
-                entry.phase = Phase::Stopping { pid, deadline: self.now + TERM_GRACE, killed: false, then };
+                entry.phase =
+                    Phase::Stopping { pid, deadline: self.now + entry.unit.stop_timeout, killed: false, then };
                 if entry.unit.tty.is_some() {
                     self.actions.push(Action::Signal { pid, signal: Signal::SIGHUP });
                 }
@@ -351,7 +419,7 @@ impl Turn {
     fn kill(&mut self, index: usize, pid: i32, then: Then) {
         let deadline = self.now + KILL_GRACE;
         self.state.entries[index].phase = Phase::Stopping { pid, deadline, killed: true, then };
-        self.actions.push(Action::Signal { pid, signal: Signal::SIGKILL });
+        self.actions.push(Action::Kill { pid });
     }
 
     fn log(&mut self, level: Level, text: String) {

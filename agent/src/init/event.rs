@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::client::{Reply, Request};
 use crate::log::Level;
+use crate::units::{Definitions, size_for_people};
 
 /// Which supervisor this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,15 +44,22 @@ impl fmt::Display for Goal {
 pub(super) enum Exit {
     /// With this status.
     Status(i32),
-    /// By this signal.
-    Signal(Signal),
+    /// By this signal, which may be one without a name.
+    Signal(i32),
+    /// Killed by the kernel: it had used up its limit in bytes, or without one the machine's memory.
+    OutOfMemory(Option<u64>),
 }
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "exit status {status}"),
-            Self::Signal(signal) => write!(f, "killed by {signal}"),
+            Self::Signal(number) => match Signal::try_from(*number) {
+                Ok(signal) => write!(f, "killed by {signal}"),
+                Err(_) => write!(f, "killed by signal {number}"),
+            },
+            Self::OutOfMemory(Some(limit)) => write!(f, "out of memory: limit {}", size_for_people(*limit)),
+            Self::OutOfMemory(None) => f.write_str("out of memory: the machine has none left"),
         }
     }
 }
@@ -63,8 +71,10 @@ pub(super) enum Event {
     Tick,
     /// Answer to [`Action::Spawn`]: process id, or why there is none.
     Started {
-        /// Index of the unit.
+        /// Number of the unit.
         unit: usize,
+        /// The command that it was.
+        step: usize,
         /// Process id or error.
         pid: Result<i32, String>,
     },
@@ -74,6 +84,11 @@ pub(super) enum Event {
         pid: i32,
         /// How.
         exit: Exit,
+    },
+    /// A unit's process has made the file by which it is ready.
+    Ready {
+        /// Its process id.
+        pid: i32,
     },
     /// There is no child left.
     Childless,
@@ -85,6 +100,13 @@ pub(super) enum Event {
         sender: i32,
         /// What is asked for.
         request: Request,
+    },
+    /// Answer to [`Action::ReadUnits`].
+    UnitsRead {
+        /// Goes into the reply.
+        ticket: u64,
+        /// What the units are to be from now on.
+        found: Definitions,
     },
     /// A signal asks for this.
     Shutdown(Goal),
@@ -99,7 +121,7 @@ pub(super) enum Event {
 pub(super) enum Action {
     /// Start a command of a unit; [`Event::Started`] answers.
     Spawn {
-        /// Index of the unit.
+        /// Number of the unit.
         unit: usize,
         /// Index of its preparatory command, or their number for the unit's own command.
         step: usize,
@@ -110,6 +132,11 @@ pub(super) enum Action {
         pid: i32,
         /// The signal.
         signal: Signal,
+    },
+    /// Kill a process, its group, and where its unit's kill mode says so all of its control group.
+    Kill {
+        /// Its process id.
+        pid: i32,
     },
     /// Signal every process but this one.
     SignalAll(Signal),
@@ -130,6 +157,11 @@ pub(super) enum Action {
         ticket: u64,
         /// Name of the unit.
         unit: String,
+    },
+    /// Read the unit files; [`Event::UnitsRead`] answers.
+    ReadUnits {
+        /// From [`Event::Asked`].
+        ticket: u64,
     },
     /// Write a line of the supervisor's own.
     Log(Level, String),

@@ -2,28 +2,41 @@
 //! an event.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, sync};
 
 use super::Message;
+use super::cgroup::{Cgroup, Cgroups};
 use super::client::{Reply, Request};
 use super::decide::State;
 use super::event::{Action, Event, Exit, Goal, Mode};
 use super::output::Tails;
-use crate::exec;
-use crate::limits::SMALL_STACK;
+use crate::exec::Spawned;
+use crate::limits::{READY_LOOK, SMALL_STACK};
 use crate::log::Level;
 use crate::state::{Published as _, Start, Units};
+use crate::units::{Limits, Readiness, Unit};
+use crate::{exec, units};
 
 /// The supervisor's hands.
 pub(super) struct Executor {
     mode: Mode,
     start: Start,
+    /// This program.
+    exe: String,
+    cgroups: Cgroups,
+    /// Control groups by process id of those that were started in them.
+    groups: BTreeMap<i32, Cgroup>,
+    /// Control groups whose first process has ended, until they are empty.
+    ended: Vec<Cgroup>,
     inbox: Sender<Message>,
     tails: Tails,
     /// Who waits for a reply, by ticket.
@@ -33,9 +46,10 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    pub(super) fn new(mode: Mode, start: Start, inbox: Sender<Message>) -> Self {
+    pub(super) fn new(mode: Mode, start: Start, exe: String, cgroups: Cgroups, inbox: Sender<Message>) -> Self {
         let (tails, askers) = (Tails::default(), BTreeMap::new());
-        Self { mode, start, inbox, tails, askers, last_ticket: 0, published: None }
+        let (groups, ended) = (BTreeMap::new(), Vec::new());
+        Self { mode, start, exe, cgroups, groups, ended, inbox, tails, askers, last_ticket: 0, published: None }
     }
 
     /// Takes down who asks, so that [`Action::Reply`] finds them.
@@ -50,10 +64,14 @@ impl Executor {
         match action {
             Action::Spawn { unit, step } => {
                 let pid = self.spawn(state, unit, step).map_err(|e| format!("{e:#}"));
-                return Some(Event::Started { unit, pid });
+                return Some(Event::Started { unit, step, pid });
             }
             // A process that is gone already needs no signal.
             Action::Signal { pid, signal } => drop(killpg(Pid::from_raw(pid), signal)),
+            Action::Kill { pid } => {
+                let _: nix::Result<()> = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+                self.groups.get(&pid).into_iter().for_each(Cgroup::kill);
+            }
             Action::SignalAll(signal) => drop(kill(Pid::from_raw(-1), signal)),
             Action::Sync => self.in_background(|| {
                 sync();
@@ -62,6 +80,7 @@ impl Executor {
             Action::Finish(goal) => self.finish(goal),
             Action::Reply { ticket, reply } => self.reply(ticket, reply),
             Action::ReplyLines { ticket, unit } => self.reply(ticket, Reply::Lines(self.tails.of(&unit))),
+            Action::ReadUnits { ticket } => return Some(Event::UnitsRead { ticket, found: units::read(&self.exe) }),
             Action::Log(level, text) => log(level, &text),
         }
         None
@@ -73,26 +92,79 @@ impl Executor {
         if self.published.as_ref() == Some(&units) {
             return;
         }
+        self.tails.keep(&units.units);
         if let Err(error) = units.publish() {
             tracing::warn!("{error:#}");
         }
         self.published = Some(units);
     }
 
-    fn spawn(&self, state: &State, unit: usize, step: usize) -> anyhow::Result<i32> {
+    fn spawn(&mut self, state: &State, unit: usize, step: usize) -> anyhow::Result<i32> {
         let unit = state.unit(unit).ok_or_else(|| anyhow::anyhow!("there is no unit number {unit}"))?;
-        let (command, tty) = match unit.pre.get(step) {
-            Some(command) => (command, None),
-            None => (&unit.command, unit.tty.as_deref()),
+        let (command, tty, ready) = match unit.pre.get(step) {
+            Some(command) => (command, None, &Readiness::Running),
+            None => (&unit.command, unit.tty.as_deref(), &unit.ready),
         };
-        let spawned = exec::spawn(command, tty)?;
+        let watched = if let Readiness::File(path) = ready { Some((path.clone(), identity(path))) } else { None };
+        let spawned = self.spawn_in_group(unit, command, tty)?;
         if let Some(output) = spawned.output {
             // Without a reader the unit would block on a full pipe; without a pipe it gets an error at once.
             if let Err(error) = self.tails.follow(&unit.name, output) {
                 tracing::error!("output of {} is lost: {error}", unit.name);
             }
         }
+        if let Some((path, before)) = watched {
+            self.await_file(path, before, spawned.pid, unit.start_timeout);
+        }
         Ok(spawned.pid)
+    }
+
+    fn spawn_in_group(&mut self, unit: &Unit, command: &[String], tty: Option<&str>) -> anyhow::Result<Spawned> {
+        let Some(group) = self.cgroups.make(unit) else { return exec::spawn(command, tty, None) };
+        let required = self.cgroups.controllers().lacking(unit).is_none() && unit.limits != Limits::default();
+        let spawned = group
+            .entrance()
+            .map_err(anyhow::Error::new)
+            .and_then(|entrance| exec::spawn(command, tty, Some(&exec::Group { entrance, required })));
+        match &spawned {
+            Ok(spawned) => drop(self.groups.insert(spawned.pid, group)),
+            Err(_) => drop(group.remove()),
+        }
+        spawned
+    }
+
+    /// Looks for the file by which a unit is ready, until it is there or its time or the process is over.
+    fn await_file(&self, path: PathBuf, before: Option<Identity>, pid: i32, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        self.in_background(move || {
+            while Instant::now() < deadline && kill(Pid::from_raw(pid), None).is_ok() {
+                let now = identity(&path);
+                if now.is_some() && now != before {
+                    return Some(Event::Ready { pid });
+                }
+                std::thread::sleep(READY_LOOK);
+            }
+            None
+        });
+    }
+
+    /// Collects one child that has ended, with what its control group says of it. `None` when none has;
+    /// [`Event::Childless`] when there is none at all.
+    pub(super) fn reap(&mut self) -> Option<Event> {
+        let mut event = reap()?;
+        if let Event::Exited { pid, exit } = &mut event
+            && let Some(group) = self.groups.remove(pid)
+        {
+            if let (Exit::Signal(libc::SIGKILL), Some(limit)) = (*exit, group.out_of_memory()) {
+                *exit = Exit::OutOfMemory(limit);
+            }
+            self.ended.push(group);
+        }
+        self.ended.retain(|group| {
+            group.kill();
+            !group.remove()
+        });
+        Some(event)
     }
 
     fn reply(&mut self, ticket: u64, reply: Reply) {
@@ -131,24 +203,31 @@ impl Executor {
     }
 }
 
-/// Collects one child that has ended. `None` when none has; [`Event::Childless`] when there is none at all.
-pub(super) fn reap() -> Option<Event> {
+/// What tells a file from the one that was there before, without a clock.
+type Identity = (u64, u64, i64, i64);
+
+fn identity(path: &Path) -> Option<Identity> {
+    fs::metadata(path).ok().map(|about| (about.dev(), about.ino(), about.ctime(), about.ctime_nsec()))
+}
+
+/// By the system call itself: nix takes a child that a real-time signal has killed for an error, and so it would be lost.
+fn reap() -> Option<Event> {
     loop {
-        match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, status)) => {
-                return Some(Event::Exited { pid: pid.as_raw(), exit: Exit::Status(status) });
-            }
-            Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                return Some(Event::Exited { pid: pid.as_raw(), exit: Exit::Signal(signal) });
-            }
-            Ok(WaitStatus::StillAlive) => return None,
+        let mut status = 0;
+        // SAFETY: the kernel writes one integer.
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        let exit = match Errno::result(pid) {
+            Ok(0) => return None,
+            Ok(_) if libc::WIFEXITED(status) => Exit::Status(libc::WEXITSTATUS(status)),
+            Ok(_) if libc::WIFSIGNALED(status) => Exit::Signal(libc::WTERMSIG(status)),
             Err(Errno::ECHILD) => return Some(Event::Childless),
-            Ok(_) | Err(Errno::EINTR) => {}
+            Ok(_) | Err(Errno::EINTR) => continue,
             Err(error) => {
                 tracing::error!("cannot wait for children: {error}");
                 return None;
             }
-        }
+        };
+        return Some(Event::Exited { pid, exit });
     }
 }
 

@@ -13,6 +13,7 @@
 pub(crate) mod client;
 
 mod boot;
+mod cgroup;
 mod decide;
 mod event;
 mod executor;
@@ -21,12 +22,14 @@ mod signals;
 mod socket;
 mod supervisor;
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{Sender, channel};
 
 use anyhow::Context as _;
 use wire::card::Span;
+use wire::error::Problem;
 
 use self::client::{Reply, Request};
 use self::event::{Event, Mode};
@@ -90,6 +93,9 @@ pub(crate) fn as_daemon(foreground: bool) -> anyhow::Result<ExitCode> {
         let daemon = daemonize::Daemonize::new().pid_file(PID_FILE).umask(0o022);
         daemon.start().context("cannot go to the background")?;
     }
+    if UnixStream::connect(client::SOCKET).is_ok() {
+        anyhow::bail!("a supervisor runs already: it answers at {}", client::SOCKET);
+    }
     // What a unit leaves behind comes to this process instead of PID 1, and is collected here.
     nix::sys::prctl::set_child_subreaper(true).context("cannot adopt orphans")?;
     let settings = Settings::load();
@@ -103,10 +109,13 @@ pub(crate) fn as_daemon(foreground: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn supervise(mode: Mode, start: Start, settings: &Settings) -> anyhow::Result<()> {
-    let exe = std::env::current_exe().unwrap_or_else(|_| PathBuf::from(AGENT));
-    let (units, mut problems) = units::all(&exe.to_string_lossy(), Path::new(units::UNIT_DIR));
-    problems.extend(settings.problems.iter().cloned());
-    for problem in &problems {
+    let exe = std::env::current_exe().unwrap_or_else(|_| PathBuf::from(AGENT)).to_string_lossy().into_owned();
+    let found = units::read(&exe);
+    protect_from_want_of_memory();
+    let cgroups = cgroup::Cgroups::set_up();
+    let controllers = cgroups.controllers();
+    let lacking: Vec<Problem> = found.units.iter().filter_map(|unit| controllers.lacking(unit)).collect();
+    for problem in found.problems.iter().chain(&settings.problems).chain(&lacking) {
         tracing::warn!("{problem}");
     }
     let (outbox, inbox) = channel();
@@ -114,9 +123,17 @@ fn supervise(mode: Mode, start: Start, settings: &Settings) -> anyhow::Result<()
     if let Err(error) = socket::listen(Path::new(client::SOCKET), outbox.clone()) {
         tracing::error!("{error:#}: this node can be neither asked nor told anything locally");
     }
-    let state = decide::State::new(mode, units, problems, seed());
-    supervisor::Supervisor::new(state, executor::Executor::new(mode, start, outbox), inbox).run();
+    let state = decide::State::new(mode, found, settings.problems.clone(), controllers, seed());
+    let executor = executor::Executor::new(mode, start, exe, cgroups, outbox);
+    supervisor::Supervisor::new(state, executor, inbox).run();
     Ok(())
+}
+
+/// The kernel looks for another victim then. It spares PID 1 anyway; the daemon needs the right to ask for it.
+fn protect_from_want_of_memory() {
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "-1000") {
+        tracing::info!("the supervisor may be killed when memory runs out: {error}");
+    }
 }
 
 /// Differs between machines and boots; without a source of it, all machines have the same jitter, which is no harm.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::Message;
 use super::decide::{State, decide};
 use super::event::{Action, Event, Goal};
-use super::executor::{Executor, reap};
+use super::executor::Executor;
 use crate::limits::{LONGEST_SLEEP, PANIC_PAUSE};
 
 /// State, hands and ears of the supervisor.
@@ -45,7 +45,7 @@ impl Supervisor {
                     self.hear(&event);
                 }
             }
-            match reap() {
+            match self.executor.reap() {
                 Some(Event::Childless) if self.queue_after(&Event::Childless) => {}
                 Some(Event::Childless) | None => break,
                 Some(event) => self.hear(&event),

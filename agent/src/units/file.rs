@@ -1,4 +1,5 @@
-//! Unit files: `/etc/razor-mk/units.d/NAME.toml`, one outside program each, in order of file name. Example:
+//! Unit files: `NAME.toml` in `/etc/razor-mk/units.d` of the image and in `/run/razor-mk/units.d`, where those are that the
+//! server has pushed; one outside program each, in order of file name. Example:
 //!
 //! ```toml
 //! name = "sshd"
@@ -7,17 +8,29 @@
 //! tty = "/dev/ttyS0"                      # optional: its standard streams and controlling terminal
 //! restart = "always"                      # or "on-failure", "never"
 //! after = ["ext"]                         # optional: units that must be ready or have ended
+//! ready = "/run/sshd.pid"                 # optional: it is ready once it has made or changed this file
+//! start_timeout = 60                      # seconds for that, and for each command in `pre`
+//! stop_timeout = 5                        # seconds from TERM to KILL
+//! kill_mode = "control-group"             # what goes with its process: all, or its "process-group" only
+//! memory_max = "32M"                      # optional limits; without one, there is none
+//! pids_max = 64
+//! cpu_weight = 100
 //! ```
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use serde::Deserialize;
+use toml::Value;
 use wire::error::Problem;
 
-use super::{Restart, Unit};
-use crate::limits::SETTINGS_FILE;
+use super::{KillMode, Limits, Readiness, Restart, Unit, keys};
+use crate::limits::{
+    CPU_WEIGHT, MEMORY_MAX, PIDS_MAX, SETTINGS_FILE, START_TIMEOUT, START_TIMEOUTS, STOP_TIMEOUT, STOP_TIMEOUTS,
+    UNIT_FILES, UNIT_NAME,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,30 +44,44 @@ struct UnitFile {
     restart: Restart,
     #[serde(default)]
     after: Vec<String>,
+    ready: Option<String>,
+    start_timeout: Option<Value>,
+    stop_timeout: Option<Value>,
+    #[serde(default)]
+    kill_mode: KillMode,
+    memory_max: Option<Value>,
+    pids_max: Option<Value>,
+    cpu_weight: Option<Value>,
 }
 
-/// Adds the units of all files in `dir`. A missing folder has no files.
-pub(super) fn add(units: &mut Vec<Unit>, dir: &Path) -> Vec<Problem> {
+/// Adds the units of all files of a folder, and gives those that are skipped; `remedy` says what to do about them. A missing
+/// folder has no files.
+pub(super) fn add(units: &mut Vec<Unit>, dir: &Path, remedy: &str) -> Vec<Problem> {
     let mut paths: Vec<PathBuf> = fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
     paths.retain(|p| p.extension().is_some_and(|e| e == "toml"));
     paths.sort();
     let mut problems = Vec::new();
-    for path in paths {
-        match load(&path, units) {
+    for (number, path) in paths.iter().enumerate() {
+        let unit =
+            if number < UNIT_FILES { load(path, units) } else { Err(anyhow!("its folder has {UNIT_FILES} before it")) };
+        match unit {
             Ok(unit) => units.push(unit),
-            Err(why) => problems.push(problem(&path, &why)),
+            Err(why) => problems.push(problem(path, remedy, &why)),
         }
     }
     problems
 }
 
-fn problem(path: &Path, why: &anyhow::Error) -> Problem {
-    let remedy = "Correct the file in the image and build it again; all other units run.";
-    Problem::new("bad_unit_file", format!("unit file {} is skipped: {why:#}", path.display()), remedy)
+fn problem(path: &Path, remedy: &str, why: &anyhow::Error) -> Problem {
+    let error = format!("unit file {} is skipped: {why:#}", path.display());
+    Problem::new("bad_unit_file", error, format!("{remedy}; all other units run."))
 }
 
 fn load(path: &Path, known: &[Unit]) -> anyhow::Result<Unit> {
-    let size = fs::metadata(path)?.len();
+    let about = fs::metadata(path)?;
+    // Reading anything else, such as a pipe, might never end.
+    ensure!(about.is_file(), "it is no file");
+    let size = about.len();
     ensure!(size <= SETTINGS_FILE, "it has {size} bytes, more than {SETTINGS_FILE}");
     parse(&fs::read_to_string(path)?, known)
 }
@@ -62,7 +89,9 @@ fn load(path: &Path, known: &[Unit]) -> anyhow::Result<Unit> {
 fn parse(text: &str, known: &[Unit]) -> anyhow::Result<Unit> {
     let file: UnitFile = toml::from_str(text).map_err(|e| not_understood(text, &e))?;
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    ensure!(!file.name.is_empty() && file.name.chars().all(allowed), "name has a-z, 0-9 and `-` only");
+    let length = 1..=UNIT_NAME;
+    let fits = length.contains(&file.name.len()) && file.name.chars().all(allowed);
+    ensure!(fits, "name = {:?}: it has 1 to {UNIT_NAME} of a-z, 0-9 and `-`", file.name);
     ensure!(known.iter().all(|u| u.name != file.name), "there is a unit {} already", file.name);
     for command in file.pre.iter().chain([&file.command]) {
         let program = command.first().context("a command is empty")?;
@@ -74,8 +103,31 @@ fn parse(text: &str, known: &[Unit]) -> anyhow::Result<Unit> {
     for name in &file.after {
         ensure!(known.iter().any(|u| u.name == *name), "it comes after {name}, which is no built-in or earlier unit");
     }
-    let UnitFile { name, command, pre, tty, restart, after } = file;
-    Ok(Unit { name, command, pre, tty, restart, after, notifies: false })
+    let ready = match &file.ready {
+        Some(path) => {
+            keys::path("ready", path)?;
+            Readiness::File(path.into())
+        }
+        None => Readiness::Running,
+    };
+    let (start_timeout, stop_timeout) = timeouts(&file)?;
+    let limits = limits(&file)?;
+    let UnitFile { name, command, pre, tty, restart, after, kill_mode, .. } = file;
+    Ok(Unit { name, command, pre, tty, restart, after, ready, start_timeout, stop_timeout, kill_mode, limits })
+}
+
+fn timeouts(file: &UnitFile) -> anyhow::Result<(Duration, Duration)> {
+    let start = keys::number("start_timeout", file.start_timeout.as_ref(), &START_TIMEOUTS, "seconds")?;
+    let stop = keys::number("stop_timeout", file.stop_timeout.as_ref(), &STOP_TIMEOUTS, "seconds")?;
+    Ok((start.map_or(START_TIMEOUT, Duration::from_secs), stop.map_or(STOP_TIMEOUT, Duration::from_secs)))
+}
+
+fn limits(file: &UnitFile) -> anyhow::Result<Limits> {
+    Ok(Limits {
+        memory_max: keys::size("memory_max", file.memory_max.as_ref(), &MEMORY_MAX)?,
+        pids_max: keys::number("pids_max", file.pids_max.as_ref(), &PIDS_MAX, "processes")?,
+        cpu_weight: keys::number("cpu_weight", file.cpu_weight.as_ref(), &CPU_WEIGHT, "shares")?,
+    })
 }
 
 /// The parser's own text has several lines; a log line is one.
@@ -102,8 +154,21 @@ mod tests {
     #[test]
     fn a_unit_file_is_read() {
         let unit = parse(SHELL, &[]).unwrap();
-        assert_eq!((unit.name.as_str(), unit.restart, unit.notifies), ("shell", Restart::OnFailure, false));
+        assert_eq!((unit.name.as_str(), unit.restart, &unit.ready), ("shell", Restart::OnFailure, &Readiness::Running));
         assert_eq!((unit.tty.as_deref(), unit.pre.len()), (Some("/dev/ttyS0"), 1));
+        assert_eq!((unit.start_timeout, unit.stop_timeout), (START_TIMEOUT, STOP_TIMEOUT));
+        assert_eq!((unit.kill_mode, unit.limits), (KillMode::ControlGroup, Limits::default()));
+    }
+
+    #[test]
+    fn each_key_is_read() {
+        let text = "ready = \"/run/x\"\nstart_timeout = 3600\nstop_timeout = 1\nkill_mode = \"process-group\"
+            memory_max = \"32M\"\npids_max = 64\ncpu_weight = 10000";
+        let unit = parse(&format!("{SHELL}\n{text}"), &[]).unwrap();
+        assert_eq!((unit.ready, unit.kill_mode), (Readiness::File("/run/x".into()), KillMode::ProcessGroup));
+        assert_eq!((unit.start_timeout.as_secs(), unit.stop_timeout.as_secs()), (3600, 1));
+        let limits = Limits { memory_max: Some(32 << 20), pids_max: Some(64), cpu_weight: Some(10000) };
+        assert_eq!(unit.limits, limits);
     }
 
     #[test]
@@ -119,6 +184,29 @@ mod tests {
             ("name = \"a\"\ncommand = [\"/x\"]\nafter = [\"b\"]", "after b"),
             ("name = \"a\"\ncommand = [\"/x\"]\ncolour = 1", "not understood"),
             ("name = \"a\"\ncommand = [\"/x\"]\nrestart = \"often\"", "not understood"),
+            ("name = \"a\"\ncommand = [\"/x\"]\nkill_mode = \"mixed\"", "not understood"),
+            ("name = \"a\"\ncommand = [\"/x\"]\nready = \"pid\"", "ready = \"pid\": it takes an absolute path"),
+            (
+                "name = \"a\"\ncommand = [\"/x\"]\nstart_timeout = 0",
+                "start_timeout = 0: it takes a whole number of seconds from 1 to 3600",
+            ),
+            (
+                "name = \"a\"\ncommand = [\"/x\"]\nstop_timeout = 61",
+                "stop_timeout = 61: it takes a whole number of seconds from 1 to 60",
+            ),
+            ("name = \"a\"\ncommand = [\"/x\"]\nstop_timeout = 1.5", "stop_timeout = 1.5: it takes"),
+            (
+                "name = \"a\"\ncommand = [\"/x\"]\nmemory_max = 32",
+                "memory_max = 32: it takes a text such as \"32M\", from 1 MiB to 1024 GiB",
+            ),
+            (
+                "name = \"a\"\ncommand = [\"/x\"]\npids_max = -1",
+                "pids_max = -1: it takes a whole number of processes from 1 to 32768",
+            ),
+            (
+                "name = \"a\"\ncommand = [\"/x\"]\ncpu_weight = 10001",
+                "cpu_weight = 10001: it takes a whole number of shares from 1 to 10000",
+            ),
         ] {
             let error = format!("{:#}", parse(text, std::slice::from_ref(&shell)).unwrap_err());
             assert!(error.contains(why), "{text}: {error}");
@@ -131,10 +219,25 @@ mod tests {
         fs::write(dir.path().join("10-bad.toml"), "name = ").unwrap();
         fs::write(dir.path().join("20-shell.toml"), SHELL).unwrap();
         fs::write(dir.path().join("README"), "no unit").unwrap();
+        nix::unistd::mkfifo(&dir.path().join("30-pipe.toml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let mut units = Vec::new();
-        let problems = add(&mut units, dir.path());
-        assert_eq!((units.len(), problems.len()), (1, 1));
+        let problems = add(&mut units, dir.path(), "Correct it");
+        assert_eq!((units.len(), problems.len()), (1, 2));
         assert!(problems[0].error.contains("10-bad.toml"), "{}", problems[0].error);
+        assert!(problems[1].error.contains("30-pipe.toml is skipped: it is no file"), "{}", problems[1].error);
+        assert!(problems[0].remedy.starts_with("Correct it;"), "{}", problems[0].remedy);
+    }
+
+    #[test]
+    fn a_folder_without_end_makes_no_units_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..UNIT_FILES + 2 {
+            let text = format!("name = \"u{number}\"\ncommand = [\"/bin/true\"]");
+            fs::write(dir.path().join(format!("{number:03}.toml")), text).unwrap();
+        }
+        let mut units = Vec::new();
+        let problems = add(&mut units, dir.path(), "Correct it");
+        assert_eq!((units.len(), problems.len()), (UNIT_FILES, 2));
     }
 
     proptest! {

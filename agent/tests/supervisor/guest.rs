@@ -4,8 +4,9 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -27,10 +28,13 @@ mount -t tmpfs none /run
 mount -t tmpfs none /etc
 mkdir -p /etc/razor-mk
 cp -r "$1/units.d" /etc/razor-mk/
+mount -t cgroup2 none /sys/fs/cgroup || true
 eval "$4"
 "#;
 /// PID 1 is the agent.
 const AS_INIT: &str = r#"exec "$3""#;
+/// The same, and nothing is open.
+const AS_BARE_INIT: &str = r#"exec "$3" <&- >&- 2>&-"#;
 /// PID 1 is another program, which starts the agent.
 const AS_DAEMON: &str = r#""$3" daemon; while :; do sleep 0.1; done"#;
 
@@ -40,21 +44,32 @@ pub(crate) struct Guest {
     /// Process id of the guest's PID 1, as the host sees it.
     init: u32,
     log: Arc<Mutex<Vec<String>>>,
+    group: Option<Group>,
     _files: tempfile::TempDir,
 }
 
 impl Guest {
     /// Starts a machine with these unit files, by name and text. `None`, said loudly, where namespaces are not to be had.
     pub(crate) fn start(units: &[(&str, &str)]) -> Option<Self> {
-        Self::boot(units, AS_INIT)
+        Self::boot(units, AS_INIT, &[])
+    }
+
+    /// The same with standard input, output and error closed.
+    pub(crate) fn start_bare(units: &[(&str, &str)]) -> Option<Self> {
+        Self::boot(units, AS_BARE_INIT, &[])
+    }
+
+    /// The same by way of another program, which then becomes the one that is given to it.
+    pub(crate) fn start_by(units: &[(&str, &str)], way: &[&str]) -> Option<Self> {
+        Self::boot(units, AS_INIT, way)
     }
 
     /// The same with the agent as a daemon under another init.
     pub(crate) fn start_daemon(units: &[(&str, &str)]) -> Option<Self> {
-        Self::boot(units, AS_DAEMON)
+        Self::boot(units, AS_DAEMON, &[])
     }
 
-    fn boot(units: &[(&str, &str)], init: &str) -> Option<Self> {
+    fn boot(units: &[(&str, &str)], init: &str, way: &[&str]) -> Option<Self> {
         let allowed = Command::new("unshare").args(["--user", "--map-root-user", "--pid", "--fork", "true"]).status();
         if !allowed.is_ok_and(|s| s.success()) {
             mk_tests::skip("user namespaces are not allowed here, so PID 1 is not tested in one");
@@ -66,18 +81,54 @@ impl Guest {
             fs::write(files.path().join("units.d").join(format!("{name}.toml")), text).unwrap();
         }
         let (terminal, log) = follow();
-        let unshare = Command::new("unshare")
-            .args(["--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"])
-            .args(["--uts", "--net", "--ipc", "sh", "-c", PREPARE, "sh"])
+        let group = Group::new();
+        let entered = group.iter().flat_map(Group::way);
+        let way: Vec<String> = entered.chain(way.iter().map(|&word| word.to_owned())).collect();
+        let unshare = Command::new("env")
+            .args(way)
+            .args([
+                "unshare",
+                "--user",
+                "--map-root-user",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount",
+                "--mount-proc",
+            ])
+            .args(["--cgroup", "--uts", "--net", "--ipc", "sh", "-c", PREPARE, "sh"])
             .args([files.path(), terminal.as_path(), AGENT.as_ref(), init.as_ref()])
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let children = format!("/proc/{0}/task/{0}/children", unshare.id());
-        let init = eventually("the guest's PID 1", || fs::read_to_string(&children).ok()?.trim().parse().ok());
-        let guest = Self { unshare, init, log, _files: files };
+        let init = eventually("the guest's PID 1", || first_inside(unshare.id()));
+        let guest = Self { unshare, init, log, group, _files: files };
         eventually("the first state file", || guest.state());
         Some(guest)
+    }
+
+    /// Whether units have control groups inside; where not, it says that a test has to do without them.
+    pub(crate) fn has_groups(&self) -> bool {
+        if self.group.is_none() {
+            mk_tests::skip_even_there("control groups of version 2 may not be made here");
+        }
+        self.group.is_some()
+    }
+
+    /// Runs a command of the host where it sees the guest's surroundings: what the guest's way has mounted.
+    pub(crate) fn beside(&self, command: &[&str]) -> bool {
+        let target = self.unshare.id().to_string();
+        Command::new("nsenter").args(["--target", &target, "--mount"]).args(command).status().unwrap().success()
+    }
+
+    /// Process id of the guest's PID 1 outside.
+    pub(crate) fn init(&self) -> u32 {
+        self.init
+    }
+
+    /// Lines of the log so far that contain `text`.
+    pub(crate) fn lines_with(&self, text: &str) -> usize {
+        self.log.lock().unwrap().iter().filter(|line| line.contains(text)).count()
     }
 
     /// Runs the agent's command line inside.
@@ -95,7 +146,7 @@ impl Guest {
     fn enter(&self, command: &[&str]) -> Output {
         Command::new("nsenter")
             .args(["--target", &self.init.to_string(), "--user", "--preserve-credentials"])
-            .args(["--mount", "--pid", "--net", "--uts", "--ipc"])
+            .args(["--mount", "--pid", "--net", "--uts", "--ipc", "--cgroup"])
             .args(command)
             .output()
             .unwrap()
@@ -111,6 +162,12 @@ impl Guest {
         let state = self.state().unwrap();
         let units = state["units"].as_array().unwrap();
         units.iter().find(|u| u["name"] == name).unwrap_or_else(|| panic!("no unit {name} in {state}")).clone()
+    }
+
+    /// All units there are.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let state = self.state().unwrap();
+        state["units"].as_array().unwrap().iter().map(|u| u["name"].as_str().unwrap().to_owned()).collect()
     }
 
     /// A unit's process id inside.
@@ -150,6 +207,59 @@ impl Drop for Guest {
         let _: Result<(), _> = self.unshare.kill();
         let _: Result<ExitStatus, _> = self.unshare.wait();
     }
+}
+
+/// The host's control group of one machine, which sees it as the root of all.
+struct Group(PathBuf);
+
+impl Group {
+    /// `None` where the host has none of version 2, or does not let us.
+    fn new() -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+        let root = mounts.lines().find_map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            (words.get(2) == Some(&"cgroup2")).then(|| PathBuf::from(words[1]))
+        })?;
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = root.join(format!("mk-agent-test-{}-{count}", std::process::id()));
+        fs::create_dir(&path).ok()?;
+        Some(Self(path))
+    }
+
+    /// The words of a command that enters it before it becomes another.
+    fn way(&self) -> [String; 5] {
+        let procs = self.0.join("cgroup.procs").display().to_string();
+        ["sh", "-c", r#"echo $$ > "$0" && exec "$@""#, &procs, "env"].map(str::to_owned)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _: Result<(), _> = fs::write(self.0.join("cgroup.kill"), "1");
+        let deadline = Instant::now() + PATIENCE;
+        while !remove_tree(&self.0) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Control groups have files that cannot be removed, and go with their folder.
+fn remove_tree(group: &Path) -> bool {
+    for inner in fs::read_dir(group).into_iter().flatten().flatten().filter(|e| e.path().is_dir()) {
+        remove_tree(&inner.path());
+    }
+    fs::remove_dir(group).is_ok()
+}
+
+/// The child of that process that is the first one in a namespace of its own.
+fn first_inside(parent: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid: &u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let inside = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        inside.is_some_and(|pids| pids.split_whitespace().count() > 1 && pids.ends_with("\t1"))
+    })
 }
 
 /// Waits for something to come about.

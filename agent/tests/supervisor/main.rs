@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs where the agent may not")]
 
 mod guest;
+mod harm;
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::{Duration, Instant};
@@ -151,4 +152,91 @@ fn a_daemon_supervises_under_another_init() {
     let gone = || guest.shell(&format!("test -d /proc/{pid} || echo gone")) == "gone";
     eventually("the unit's end", || gone().then_some(()));
     assert_eq!(guest.shell("cat /proc/1/comm"), "sh", "the base's own init is left alone");
+}
+
+#[test]
+fn pushed_unit_files_are_taken_up() {
+    let greeter = |text: &str| {
+        format!("name = \"greeter\"\ncommand = [\"/bin/sh\", \"-c\", \"echo 'I say {text}'; exec sleep 1000\"]")
+    };
+    let Some(guest) = Guest::start(&[("sleeper", SLEEPER)]) else { return };
+    let [sleeper, mirror] = ["sleeper", "mirror"].map(|name| guest.successor(name, None));
+    let reload = |files: &[(&str, &str)]| {
+        guest.shell("rm -rf /run/razor-mk/units.d; mkdir -p /run/razor-mk/units.d");
+        for (name, text) in files {
+            guest.shell(&format!("cat > /run/razor-mk/units.d/{name}.toml <<'EOF'\n{text}\nEOF"));
+        }
+        guest.agent(&["unit", "reload"])
+    };
+    assert!(reload(&[("greeter", &greeter("hello"))]).status.success());
+    guest.logged("greeter: I say hello");
+    let first = guest.successor("greeter", None);
+
+    assert!(reload(&[("greeter", &greeter("goodbye"))]).status.success());
+    guest.logged("greeter: I say goodbye");
+    let second = guest.successor("greeter", Some(first));
+
+    let named = |name: &str| format!("name = \"{name}\"\ncommand = [\"/bin/true\"]");
+    let files = [named("net"), named("sleeper"), greeter("goodbye")];
+    let refused = reload(&[("1", &files[0]), ("2", &files[1]), ("3", &files[2])]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said.contains("there is a unit net already") && said.contains("there is a unit sleeper already"), "{said}");
+    assert!(said.contains("Correct the unit in the configuration that the server pushes"), "{said}");
+    assert_eq!(guest.successor("greeter", None), second, "one of the same definition is not touched");
+
+    assert!(reload(&[]).status.success());
+    eventually("the end of the unit", || (!guest.names().contains(&"greeter".to_owned())).then_some(()));
+    assert!(!guest.shell("ls /proc").lines().any(|name| name == second.to_string()));
+    assert_eq!(["sleeper", "mirror"].map(|name| guest.successor(name, None)), [sleeper, mirror], "not touched");
+}
+
+#[test]
+fn a_daemon_that_died_comes_back_with_pushed_units() {
+    let Some(guest) = Guest::start_daemon(&[]) else { return };
+    guest.shell("mkdir -p /run/razor-mk/units.d");
+    guest.shell(&format!("cat > /run/razor-mk/units.d/sleeper.toml <<'EOF'{SLEEPER}EOF"));
+    assert!(guest.agent(&["unit", "reload"]).status.success());
+    let pid = guest.successor("sleeper", None);
+    let second = guest.agent(&["daemon", "--foreground"]);
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(second.status.code() == Some(1) && said.contains("a supervisor runs already"), "{second:?}");
+    guest.shell("kill -KILL $(cat /run/mk-agent.pid); rm /run/razor-mk/units.json");
+    assert!(guest.agent(&["daemon"]).status.success());
+    guest.successor("sleeper", Some(pid));
+    let sleepers = || guest.shell("grep -l '100[0]' /proc/[0-9]*/cmdline 2>/dev/null | wc -l");
+    eventually("the end of the former one", || (sleepers() == "1").then_some(()));
+    guest.shell("rm /run/razor-mk/units.d/*; kill -HUP $(cat /run/mk-agent.pid)");
+    eventually("the end of the unit", || (!guest.names().contains(&"sleeper".to_owned())).then_some(()));
+}
+
+#[test]
+fn a_unit_is_ready_when_it_has_made_its_file() {
+    let slow = r#"
+name = "slow"
+command = ["/bin/sh", "-c", "while ! test -e /run/go; do sleep 0.1; done; echo x > /run/slow.pid; exec sleep 1000"]
+ready = "/run/slow.pid"
+"#;
+    let late = r#"
+name = "late"
+command = ["/bin/sh", "-c", "exec sleep 1000"]
+ready = "/run/never.pid"
+start_timeout = 1
+"#;
+    let after = "name = \"waits\"\ncommand = [\"/bin/sh\", \"-c\", \"exec sleep 1000\"]\nafter = [\"slow\"]";
+    let Some(guest) = Guest::start(&[("late", late), ("slow", slow), ("waits", after)]) else { return };
+    let state = |name: &str| guest.unit(name)["state"].as_str().unwrap().to_owned();
+    guest.logged("late: /run/never.pid was not made within 1 s");
+    eventually("its next start", || guest.unit("late")["restarts"].as_u64().filter(|restarts| *restarts > 0));
+    assert_eq!(guest.unit("late")["last_exit"], "/run/never.pid was not made within 1 s");
+    assert_eq!((state("slow").as_str(), state("waits").as_str()), ("starting", "waiting"));
+    guest.shell("touch /run/go");
+    let pid = guest.successor("slow", None);
+    let waits = guest.successor("waits", None);
+    // The file of its former run is there, and does not count.
+    guest.shell(&format!("rm /run/go; kill -KILL {pid}"));
+    eventually("its next start", || (state("slow") == "starting").then_some(()));
+    guest.shell("touch /run/go");
+    guest.successor("slow", Some(pid));
+    assert_eq!(guest.pid("waits"), Some(waits));
 }

@@ -25,7 +25,7 @@ fn machine(seed: u32, model: NicModel, mode: &str) -> (Machine, String) {
 
 fn image(lab: &Lab, variant: &str, port: u16, arguments: &[&str]) -> std::path::PathBuf {
     let each = arguments.iter().flat_map(|argument| [Path::new("--arg"), Path::new(argument)]);
-    lab.customized(variant, port, &each.collect::<Vec<_>>())
+    lab.customized(variant, &format!("http://10.0.2.2:{port}"), &each.collect::<Vec<_>>())
 }
 
 /// An LLDP frame of the switch `leaf` from its port `e7`, that holds for two minutes.

@@ -79,12 +79,16 @@ fn each_killed_unit_comes_back_and_the_node_goes_on_checking_in() {
     what_is_written_to_a_disk_is_trapped(&guest, &shell);
     let victims = units.0.iter().filter(|(name, _)| *name != OURS && !ENDING.contains(&name.as_str()));
     for (name, (pid, restarts)) in victims.clone() {
-        shell.run(&format!("kill -9 {pid}"));
-        let (new, count) = wait(&format!("unit {name} is restarted"), limits::REACTION, &guest, || {
-            Units::read(&shell)?.0.get(name).copied().filter(|(now, _)| now != pid)
-        });
-        println!("unit {name}: process {pid} was killed, process {new} took over");
-        assert_eq!(count, restarts + 1, "restarts of {name}");
+        let mut former = *pid;
+        for (killed, signal) in ["KILL", "SEGV"].into_iter().enumerate() {
+            shell.run(&format!("kill -{signal} {former}"));
+            let (new, count) = wait(&format!("unit {name} is restarted"), limits::REACTION, &guest, || {
+                Units::read(&shell)?.0.get(name).copied().filter(|(now, _)| *now != former)
+            });
+            println!("unit {name}: process {former} was killed by SIG{signal}, process {new} took over");
+            assert_eq!(count, restarts + 1 + u64::try_from(killed).unwrap(), "restarts of {name}");
+            former = new;
+        }
         server.await_next(&guest);
     }
     wait("the server is told of every restart", limits::REACTION, &guest, || {
@@ -98,6 +102,7 @@ fn each_killed_unit_comes_back_and_the_node_goes_on_checking_in() {
         let is_silent = |lldp: Lldp| lldp.neighbours.is_empty() && lldp.silent_s > Some(0);
         (nics.len() == machine.nics.len() && nics.into_iter().all(|nic| nic.lldp.is_some_and(is_silent))).then_some(())
     });
+    keeps_units_within_their_limits(&server, &guest, &shell);
     takes_up_a_pushed_interval(&server, &guest, &shell);
     sends_its_logs_and_examines_itself(&lab, &server, &guest);
     switches_itself_off_when_told(&server, &guest);
@@ -117,6 +122,42 @@ fn what_is_written_to_a_disk_is_trapped(guest: &Guest, shell: &Shell) {
         assert!(trapped.iter().any(is_it), "{command}: {said}\n{trapped:?}");
     }
     assert!(written(guest) > 0);
+}
+
+/// Unit files with limits are taken up: one is killed when it takes more memory than it may have, one gets no more processes,
+/// one goes with a child that is in a session of its own. The server is told why, and all is as before when they are gone.
+fn keeps_units_within_their_limits(server: &Server, guest: &Guest, shell: &Shell) {
+    let scores = shell.run("cat /proc/1/oom_score_adj /proc/self/oom_score_adj | tr '\\n' ' '");
+    println!("standing of PID 1 and of a unit when memory runs out: {scores}");
+    assert!(scores.starts_with("-1000 0"), "{scores}");
+    let units = [
+        ("greedy", "memory_max = \"32M\"", "dd if=/dev/zero of=/dev/null bs=64M; sleep 1000"),
+        ("forks", "pids_max = 20", "while :; do sleep 1000 & done"),
+        ("leaver", "cpu_weight = 10", "setsid sleep 7777 & sleep 1000"),
+    ];
+    shell.run("mkdir /run/razor-mk/units.d");
+    for (name, key, command) in units {
+        let text = format!(r#"name = "{name}"\n{key}\ncommand = ["/bin/sh", "-c", "{command}"]\n"#);
+        shell.run(&format!("printf '{text}' > /run/razor-mk/units.d/{name}.toml"));
+    }
+    let said = shell.run("mk-agent unit reload 2>&1");
+    assert_eq!(said, "", "all are taken up");
+    wait("the server is told why a unit ended", limits::REACTION, guest, || {
+        let node = server.node()?;
+        let greedy = node["agent"]["units"].as_array()?.iter().find(|u| u["name"] == "greedy")?.clone();
+        (greedy["last_exit"] == "out of memory: limit 32 MiB").then_some(())
+    });
+    wait("a unit gets no more processes", limits::REACTION, guest, || {
+        shell.run("mk-agent logs forks").contains("fork").then_some(())
+    });
+    let sessions = || shell.run("ps | grep -c 'sleep 777[7]'");
+    assert_eq!(sessions(), "1");
+    println!("{}", shell.run("mk-agent unit list; cat /sys/fs/cgroup/razor-mk/*/cpu.weight | sort -n | head -1"));
+    shell.run("rm -r /run/razor-mk/units.d; mk-agent unit reload");
+    wait("the units and all that they have started are gone", limits::REACTION, guest, || {
+        let gone = !shell.run("ls /sys/fs/cgroup/razor-mk").contains("leaver");
+        (gone && sessions() == "0" && !Units::read(shell)?.0.contains_key("forks")).then_some(())
+    });
 }
 
 /// One command of the operator changes how often a running machine checks in.

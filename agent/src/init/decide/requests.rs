@@ -5,16 +5,23 @@ use crate::init::client::{Reply, Request};
 use crate::init::event::{Action, Goal};
 use crate::log::Level;
 
+/// Why nothing else is done during a shutdown.
+pub(super) const STOPPING: &str = "the units are being stopped";
+
 impl Turn {
     pub(super) fn asked(&mut self, ticket: u64, sender: i32, request: &Request) {
         let reply = match request {
-            Request::Ready => self.ready(sender),
+            Request::Ready => {
+                self.ready(sender);
+                Reply::Accepted
+            }
             Request::Reboot { reason } => self.goal(Goal::Reboot, reason),
             Request::Poweroff { reason } => self.goal(Goal::Poweroff, reason),
             Request::Start(name) => self.change("start", name, Self::ask_start),
             Request::Want(name) => self.want(name),
             Request::Stop(name) => self.change("stop", name, |turn, index| turn.stop(index, Then::Stay)),
             Request::Restart(name) => self.change("restart", name, Self::restart),
+            Request::Reload => return self.actions.push(Action::ReadUnits { ticket }),
             Request::Logs(name) => match self.index(name) {
                 Ok(_) => return self.actions.push(Action::ReplyLines { ticket, unit: name.clone() }),
                 Err(reply) => reply,
@@ -28,7 +35,7 @@ impl Turn {
         Reply::Accepted
     }
 
-    fn ready(&mut self, sender: i32) -> Reply {
+    pub(super) fn ready(&mut self, sender: i32) {
         for entry in &mut self.state.entries {
             if let Phase::Starting { pid: Some(pid), step, since } = entry.phase
                 && pid == sender
@@ -38,12 +45,11 @@ impl Turn {
                 entry.phase = Phase::Running { pid, since };
             }
         }
-        Reply::Accepted
     }
 
     fn change(&mut self, what: &str, name: &str, change: impl FnOnce(&mut Self, usize)) -> Reply {
         if self.state.shutdown.is_some() {
-            return Reply::Refused("the units are being stopped".to_owned());
+            return Reply::Refused(STOPPING.to_owned());
         }
         match self.index(name) {
             Ok(index) => {
@@ -81,7 +87,7 @@ impl Turn {
     }
 
     fn index(&self, name: &str) -> Result<usize, Reply> {
-        self.state.entries.iter().position(|e| e.unit.name == name).ok_or_else(|| {
+        self.state.entries.iter().position(|e| e.unit.name == name && !e.leaves).ok_or_else(|| {
             let known: Vec<&str> = self.state.entries.iter().map(|e| e.unit.name.as_str()).collect();
             Reply::Refused(format!("there is no unit {name}; there are {}", known.join(", ")))
         })

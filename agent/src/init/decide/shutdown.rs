@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::{Phase, Then, Turn};
+use super::{Entry, Then, Turn};
 use crate::init::event::{Action, Event, Goal, Mode};
-use crate::limits::{KILL_GRACE, REBOOT_RETRY, STRAY_GRACE, SYNC, TERM_GRACE};
+use crate::limits::{KILL_GRACE, REBOOT_RETRY, STRAY_GRACE, SYNC};
 use crate::log::Level;
 
 /// A shutdown under way.
@@ -41,7 +41,8 @@ impl Turn {
         }
         self.log(Level::Info, format!("{goal}: {reason}"));
         // Each unit has its own deadlines below this one.
-        let deadline = self.now + TERM_GRACE + KILL_GRACE * 2;
+        let longest = self.state.entries.iter().map(|e| e.unit.stop_timeout).max().unwrap_or_default();
+        let deadline = self.now + longest + KILL_GRACE * 2;
         self.state.shutdown = Some(Shutdown { goal, stage: Stage::Units, deadline });
         for index in 0..self.state.entries.len() {
             self.stop(index, Then::Stay);
@@ -89,7 +90,8 @@ impl Turn {
         let Some(shutdown) = &mut self.state.shutdown else { return };
         shutdown.stage = stage;
         let (limit, action) = match stage {
-            Stage::Units => (TERM_GRACE, None),
+            // It is where each shutdown begins.
+            Stage::Units => return,
             Stage::Strays { .. } => (STRAY_GRACE, None),
             Stage::Sync => (SYNC, Some(Action::Sync)),
             Stage::Kernel => (REBOOT_RETRY, Some(Action::Finish(shutdown.goal))),
@@ -99,6 +101,6 @@ impl Turn {
     }
 
     fn all_stopped(&self) -> bool {
-        self.state.entries.iter().all(|e| matches!(e.phase, Phase::Done | Phase::Failed))
+        self.state.entries.iter().all(Entry::is_over)
     }
 }

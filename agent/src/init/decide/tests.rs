@@ -1,11 +1,16 @@
 //! The decisions as tables: given these units and this history, these actions follow. The driver below is the
 //! executor's counterpart: it answers each spawn with a process id.
 
+mod keys;
+mod reload;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::init::client::{Reply, Request};
 use crate::init::event::Goal;
+use crate::limits::{START_TIMEOUT, STOP_TIMEOUT};
+use crate::units::{KillMode, Limits};
 
 /// A machine on paper: its state, its clock, and what was done so far.
 struct Paper {
@@ -23,8 +28,16 @@ fn unit(name: &str) -> Unit {
         tty: None,
         restart: Restart::Always,
         after: Vec::new(),
-        notifies: false,
+        ready: Readiness::Running,
+        start_timeout: START_TIMEOUT,
+        stop_timeout: STOP_TIMEOUT,
+        kill_mode: KillMode::ControlGroup,
+        limits: Limits::default(),
     }
+}
+
+fn of(units: Vec<Unit>) -> Definitions {
+    Definitions { units, problems: Vec::new() }
 }
 
 impl Paper {
@@ -33,7 +46,7 @@ impl Paper {
     }
 
     fn of(mode: Mode, units: Vec<Unit>) -> Self {
-        let state = State::new(mode, units, Vec::new(), 1);
+        let state = State::new(mode, of(units), Vec::new(), ALL, 1);
         let mut paper = Self { state, now: Duration::ZERO, next_pid: 100, done: Vec::new() };
         paper.hear(&Event::Tick);
         paper
@@ -46,9 +59,9 @@ impl Paper {
         let mut all = Vec::new();
         for action in actions {
             all.push(action.clone());
-            if let Action::Spawn { unit, .. } = action {
+            if let Action::Spawn { unit, step } = action {
                 self.next_pid += 1;
-                all.extend(self.hear(&Event::Started { unit, pid: Ok(self.next_pid) }));
+                all.extend(self.hear(&Event::Started { unit, step, pid: Ok(self.next_pid) }));
             }
         }
         self.done.extend(all.clone());
@@ -78,6 +91,11 @@ impl Paper {
         reply.expect("each request has a reply")
     }
 
+    /// The unit files say this now.
+    fn reload(&mut self, units: Vec<Unit>) -> Vec<Action> {
+        self.hear(&Event::UnitsRead { ticket: 8, found: of(units) })
+    }
+
     fn pid(&self, name: &str) -> i32 {
         self.state.published().pids[name]
     }
@@ -88,7 +106,12 @@ impl Paper {
 }
 
 fn signals(actions: &[Action]) -> Vec<Signal> {
-    actions.iter().filter_map(|a| if let Action::Signal { signal, .. } = a { Some(*signal) } else { None }).collect()
+    let sent = |action: &Action| match action {
+        Action::Signal { signal, .. } => Some(*signal),
+        Action::Kill { .. } => Some(Signal::SIGKILL),
+        _ => None,
+    };
+    actions.iter().filter_map(sent).collect()
 }
 
 fn spawns(actions: &[Action]) -> Vec<(usize, usize)> {
@@ -98,7 +121,8 @@ fn spawns(actions: &[Action]) -> Vec<(usize, usize)> {
         .collect()
 }
 
-const CRASH: Exit = Exit::Signal(Signal::SIGSEGV);
+const ALL: Controllers = Controllers { memory: true, pids: true, cpu: true };
+const CRASH: Exit = Exit::Signal(libc::SIGSEGV);
 const LONG: Duration = Duration::from_secs(3600);
 
 #[test]
@@ -184,7 +208,7 @@ fn machines_differ_in_their_delays() {
 
 #[test]
 fn a_unit_waits_for_what_it_comes_after() {
-    let first = Unit { notifies: true, ..unit("first") };
+    let first = Unit { ready: Readiness::Told, ..unit("first") };
     let after = Unit { after: vec!["first".to_owned()], ..unit("after") };
     let mut paper = Paper::new(vec![first.clone(), after.clone()]);
     assert_eq!((paper.state("first").as_str(), paper.state("after").as_str()), ("starting", "waiting"));
@@ -225,17 +249,20 @@ fn preparatory_commands_come_first_and_must_succeed() {
 #[test]
 fn a_preparatory_command_that_hangs_is_killed() {
     let mut paper = Paper::new(vec![Unit { pre: vec![vec!["/bin/one".to_owned()]], ..unit("a") }]);
-    assert_eq!(signals(&paper.pass(PRE_COMMAND)), [Signal::SIGKILL]);
-    paper.exit("a", Exit::Signal(Signal::SIGKILL));
-    assert_eq!(paper.state("a"), "backoff");
+    assert_eq!(signals(&paper.pass(START_TIMEOUT)), [Signal::SIGKILL]);
+    paper.exit("a", Exit::Signal(libc::SIGKILL));
+    let unit = paper.state.published().units.remove(0);
+    let why = "`/bin/one` did not end within 60 s";
+    assert_eq!((unit.state.as_str(), unit.last_exit.as_deref()), ("backoff", Some(why)));
 }
 
 #[test]
 fn a_program_that_cannot_be_started_is_tried_again() {
-    let state = State::new(Mode::Init, vec![unit("a")], Vec::new(), 1);
+    let state = State::new(Mode::Init, of(vec![unit("a")]), Vec::new(), ALL, 1);
     let (state, actions) = decide(&state, &Event::Tick, Duration::ZERO);
     assert_eq!(spawns(&actions), [(0, 0)]);
-    let (state, _) = decide(&state, &Event::Started { unit: 0, pid: Err("no such file".to_owned()) }, Duration::ZERO);
+    let (state, _) =
+        decide(&state, &Event::Started { unit: 0, step: 0, pid: Err("no such file".to_owned()) }, Duration::ZERO);
     assert_eq!(state.published().units[0].last_exit.as_deref(), Some("no such file"));
     let due = state.next_deadline().unwrap();
     assert_eq!(spawns(&decide(&state, &Event::Tick, due).1), [(0, 0)]);
@@ -243,7 +270,7 @@ fn a_program_that_cannot_be_started_is_tried_again() {
 
 #[test]
 fn a_start_that_was_lost_is_made_good() {
-    let state = State::new(Mode::Init, vec![unit("a")], Vec::new(), 1);
+    let state = State::new(Mode::Init, of(vec![unit("a")]), Vec::new(), ALL, 1);
     let (state, _) = decide(&state, &Event::Tick, Duration::ZERO);
     let due = state.next_deadline().unwrap();
     let (state, _) = decide(&state, &Event::Tick, due);
@@ -256,11 +283,11 @@ fn stop_asks_then_kills_then_leaves_behind() {
     let pid = paper.pid("a");
     assert_eq!(paper.ask(Request::Restart("a".to_owned())), Reply::Accepted);
     assert_eq!((signals(&paper.done), paper.state("a").as_str()), (vec![Signal::SIGTERM], "stopping"));
-    assert_eq!(signals(&paper.pass(TERM_GRACE)), [Signal::SIGKILL]);
-    let actions = paper.pass(TERM_GRACE + KILL_GRACE);
+    assert_eq!(signals(&paper.pass(STOP_TIMEOUT)), [Signal::SIGKILL]);
+    let actions = paper.pass(STOP_TIMEOUT + KILL_GRACE);
     assert_eq!(spawns(&actions), [(0, 0)], "its successor starts");
     assert_ne!(paper.pid("a"), pid);
-    let actions = paper.hear(&Event::Exited { pid, exit: Exit::Signal(Signal::SIGKILL) });
+    let actions = paper.hear(&Event::Exited { pid, exit: Exit::Signal(libc::SIGKILL) });
     assert!(matches!(&actions[..], [Action::Log(Level::Info, _)]), "{actions:?}");
     assert_eq!(paper.state("a"), "running");
 }
@@ -299,7 +326,7 @@ fn a_unit_that_is_wanted_is_started_but_not_before_its_time() {
     want(&mut paper);
     assert_eq!(paper.state("a"), "running");
     for ends in 1..=CRASH_LOOP {
-        paper.exit("a", Exit::Signal(Signal::SIGKILL));
+        paper.exit("a", Exit::Signal(libc::SIGKILL));
         want(&mut paper);
         assert_eq!(paper.state("a"), if ends < CRASH_LOOP { "backoff" } else { "failed" }, "it waits, and is counted");
         if ends < CRASH_LOOP {
@@ -324,7 +351,7 @@ fn shutdown_is_a_sequence() {
     assert!(matches!(paper.ask(Request::Start("a".to_owned())), Reply::Refused(_)));
     paper.exit("a", Exit::Status(0));
     assert_eq!(paper.hear(&Event::Childless), [], "b still runs");
-    let actions = paper.exit("b", Exit::Signal(Signal::SIGTERM));
+    let actions = paper.exit("b", Exit::Signal(libc::SIGTERM));
     assert_eq!(actions.last(), Some(&Action::SignalAll(Signal::SIGTERM)));
     assert_eq!(paper.hear(&Event::Childless), [Action::Sync]);
     assert_eq!(paper.hear(&Event::Synced), [Action::Finish(Goal::Reboot)]);
@@ -339,7 +366,7 @@ fn shutdown_is_bounded_whatever_hangs() {
         let due = paper.state.next_deadline().unwrap();
         finished = paper.pass(due).contains(&Action::Finish(Goal::Poweroff)).then_some(due);
     }
-    let bound = TERM_GRACE + KILL_GRACE * 2 + Duration::from_secs(10);
+    let bound = STOP_TIMEOUT + KILL_GRACE * 2 + Duration::from_secs(10);
     assert!(finished.unwrap() <= bound, "{finished:?}");
     assert!(paper.done.contains(&Action::SignalAll(Signal::SIGKILL)));
 }
@@ -378,16 +405,16 @@ fn a_daemon_leaves_the_base_alone() {
 
 #[test]
 fn a_process_that_comes_up_too_late_is_killed() {
-    let state = State::new(Mode::Init, vec![unit("a")], Vec::new(), 1);
+    let state = State::new(Mode::Init, of(vec![unit("a")]), Vec::new(), ALL, 1);
     let (state, _) = decide(&state, &Event::Tick, Duration::ZERO);
     let (state, _) = decide(&state, &Event::Shutdown(Goal::Reboot), Duration::ZERO);
-    let (_, actions) = decide(&state, &Event::Started { unit: 0, pid: Ok(5) }, Duration::ZERO);
+    let (_, actions) = decide(&state, &Event::Started { unit: 0, step: 0, pid: Ok(5) }, Duration::ZERO);
     assert_eq!(signals(&actions), [Signal::SIGKILL]);
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
     let name = prop_oneof![Just("a".to_owned()), Just("b".to_owned()), Just("none".to_owned())];
-    let request = (name, 0..5).prop_map(|(name, kind)| match kind {
+    let request = (name, 0..6).prop_map(|(name, kind)| match kind {
         0 => Request::Start(name),
         1 => Request::Stop(name),
         2 => Request::Restart(name),
@@ -395,10 +422,18 @@ fn any_event() -> impl Strategy<Value = Event> {
         4 => Request::Want(name),
         _ => Request::Ready,
     });
+    let unit_a = Unit { ready: Readiness::Told, ..unit("a") };
+    let other_b = Unit { command: vec!["/bin/other".to_owned()], after: vec!["a".to_owned()], ..unit("b") };
+    let files = prop_oneof![
+        Just(of(vec![unit_a.clone()])),
+        Just(of(vec![unit_a.clone(), other_b])),
+        Just(of(vec![unit_a, unit("c"), unit("b")])),
+    ];
     prop_oneof![
         4 => Just(Event::Tick),
         4 => (100..130, 0..2).prop_map(|(pid, status)| Event::Exited { pid, exit: Exit::Status(status) }),
         2 => (100..130, request).prop_map(|(sender, request)| Event::Asked { ticket: 1, sender, request }),
+        2 => files.prop_map(|found| Event::UnitsRead { ticket: 1, found }),
         1 => Just(Event::Childless),
         1 => Just(Event::Synced),
         1 => Just(Event::ShutdownFailed("no".to_owned())),
@@ -412,12 +447,14 @@ proptest! {
     #[test]
     fn no_history_loses_a_unit(history in proptest::collection::vec((any_event(), 0_u64..9000), 0..60)) {
         let after = Unit { after: vec!["a".to_owned()], pre: vec![vec!["/bin/x".to_owned()]], ..unit("b") };
-        let mut paper = Paper::new(vec![Unit { notifies: true, ..unit("a") }, after]);
+        let mut paper = Paper::new(vec![Unit { ready: Readiness::Told, ..unit("a") }, after]);
         for (event, pause) in history {
             paper.now += Duration::from_millis(pause);
             paper.hear(&event);
             let pids: Vec<i32> = paper.state.entries.iter().filter_map(Entry::pid).collect();
-            prop_assert!(pids.len() < 2 || pids[0] != pids[1]);
+            prop_assert!(pids.iter().enumerate().all(|(at, pid)| !pids[..at].contains(pid)), "{pids:?}");
+            let names: Vec<&str> = paper.state.entries.iter().map(|e| e.unit.name.as_str()).collect();
+            prop_assert!(names.iter().enumerate().all(|(at, name)| !names[..at].contains(name)), "{names:?}");
             for entry in &paper.state.entries {
                 let settled = matches!(entry.phase, Phase::Done | Phase::Failed);
                 prop_assert!(settled || entry.pid().is_some() || entry.deadline().is_some(), "{entry:?}");

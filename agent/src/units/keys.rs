@@ -1,0 +1,74 @@
+//! Keys of unit files whose values have a range. A value of the wrong kind or size is refused by one sentence that names
+//! key, value and range.
+
+use std::ops::RangeInclusive;
+
+use anyhow::{Context as _, ensure};
+use toml::Value;
+
+const KIB: u64 = 1024;
+
+/// A whole number within the range, of what `of` names; `None` where the key is not there.
+pub(super) fn number<T: TryFrom<i64>>(
+    key: &str,
+    value: Option<&Value>,
+    range: &RangeInclusive<i64>,
+    of: &str,
+) -> anyhow::Result<Option<T>> {
+    let Some(value) = value else { return Ok(None) };
+    let number = value.as_integer().filter(|n| range.contains(n)).and_then(|n| T::try_from(n).ok());
+    let (first, last) = (range.start(), range.end());
+    number.with_context(|| format!("{key} = {value}: it takes a whole number of {of} from {first} to {last}")).map(Some)
+}
+
+/// A size in bytes within the range, written as a text such as `"32M"`.
+pub(super) fn size(key: &str, value: Option<&Value>, range: &RangeInclusive<u64>) -> anyhow::Result<Option<u64>> {
+    let Some(value) = value else { return Ok(None) };
+    let bytes = value.as_str().and_then(bytes).filter(|n| range.contains(n));
+    let (first, last) = (for_people(*range.start()), for_people(*range.end()));
+    bytes.with_context(|| format!("{key} = {value}: it takes a text such as \"32M\", from {first} to {last}")).map(Some)
+}
+
+/// An absolute path.
+pub(super) fn path(key: &str, value: &str) -> anyhow::Result<()> {
+    ensure!(value.starts_with('/'), "{key} = \"{value}\": it takes an absolute path");
+    Ok(())
+}
+
+/// `K`, `M` and `G` are powers of 1024, as for the kernel.
+fn bytes(text: &str) -> Option<u64> {
+    let factor = match text.chars().last()? {
+        'K' => KIB,
+        'M' => KIB * KIB,
+        'G' => KIB * KIB * KIB,
+        _ => return None,
+    };
+    text[..text.len() - 1].parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// A size in the largest unit that gives a whole number.
+pub(super) fn for_people(bytes: u64) -> String {
+    let units = [("GiB", KIB * KIB * KIB), ("MiB", KIB * KIB), ("KiB", KIB)];
+    let (name, size) = units.into_iter().find(|(_, size)| bytes.is_multiple_of(*size)).unwrap_or(("bytes", 1));
+    format!("{} {name}", bytes / size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        let read = |text: &str| size("memory_max", Some(&Value::from(text)), &(KIB * KIB..=KIB * KIB * KIB));
+        for (text, bytes) in [("1024K", KIB * KIB), ("32M", 32 * KIB * KIB), ("1G", KIB * KIB * KIB)] {
+            assert_eq!(read(text).unwrap(), Some(bytes), "{text}");
+        }
+        for text in
+            ["", "M", "32", "-1M", "1.5M", "32m", "1023K", "2G", "99999999999999999999G", "18446744073709551615G", "é"]
+        {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(&format!("memory_max = \"{text}\"")) && error.contains("1 MiB to 1 GiB"), "{error}");
+        }
+        assert_eq!(for_people(1536 * KIB), "1536 KiB");
+    }
+}
