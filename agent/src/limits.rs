@@ -11,6 +11,14 @@ pub(crate) const RESTART_DELAY_MAX: Duration = Duration::from_secs(30);
 pub(crate) const STABLE_AFTER: Duration = Duration::from_secs(60);
 /// So many ends in a row without a stable run are called a crash loop. The unit is still restarted, for ever.
 pub(crate) const CRASH_LOOP: u32 = 5;
+/// Pushed units are on trial for so long: each must run then, or be done.
+pub(crate) const UNIT_TRIAL: Duration = Duration::from_secs(30);
+/// What the supervisor publishes counts so long after it has heard of them.
+pub(crate) const UNIT_SETTLE: Duration = Duration::from_secs(2);
+/// Last lines of a unit that failed which the server is told, and the most characters of each.
+pub(crate) const UNIT_LINES: usize = 5;
+/// See [`UNIT_LINES`].
+pub(crate) const UNIT_LINE: usize = 200;
 /// A pushed configuration is begun so often; one that never came to its end is refused then.
 pub(crate) const CANDIDATE_STARTS: u32 = 2;
 /// From TERM to KILL.
@@ -146,8 +154,12 @@ pub(crate) const LOOPBACK_HEADERS: Duration = Duration::from_secs(10);
 pub(crate) const LOOPBACK_CONNECTION: Duration = Duration::from_secs(120);
 /// Pause after a failed accept, which is a lack of file descriptors or memory.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
-/// Largest configuration that is posted to a node, in bytes.
-pub(crate) const CONFIG_BODY: usize = 64 * 1024;
+/// Largest configuration that is posted to a node, in bytes: all its files, and what their form needs besides.
+pub(crate) const CONFIG_BODY: usize = 1024 * 1024;
+/// Who posts a configuration waits so long for what comes of it.
+pub(crate) const POSTED_ANSWER: Duration = Duration::from_secs(5);
+/// How often that is looked for.
+pub(crate) const POSTED_LOOK: Duration = Duration::from_millis(20);
 
 /// A DHCP request without answer is repeated after this time at first; the time doubles with each repeat. A shorter one
 /// was measured to win nothing (`docs/BENCHMARKS.md`), and makes servers that take a quarter of a second offer twice.

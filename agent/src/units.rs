@@ -4,8 +4,8 @@ mod file;
 
 use std::path::Path;
 
-use serde::Deserialize;
 use wire::error::Problem;
+pub(crate) use wire::unit::Restart;
 
 use crate::{checkin, console, control, devices, ext, gems, mirror, net};
 
@@ -13,7 +13,7 @@ use crate::{checkin, console, control, devices, ext, gems, mirror, net};
 const IMAGE_DIR: &str = "/etc/razor-mk/units.d";
 
 /// The unit files that the server has pushed: written by `checkin`, read here after the image's.
-const PUSHED_DIR: &str = "/run/razor-mk/units.d";
+pub(crate) const PUSHED_DIR: &str = "/run/razor-mk/units.d";
 
 /// A unit whose code is in this program.
 pub(crate) struct BuiltIn {
@@ -40,19 +40,6 @@ pub(crate) const BUILT_IN: [BuiltIn; 8] = [
 
 const fn service(name: &'static str, run: fn() -> anyhow::Result<()>) -> BuiltIn {
     BuiltIn { name, run, restart: Restart::Always, after: &[], notifies: false }
-}
-
-/// When a unit that ended is started again.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Restart {
-    /// However it ended.
-    #[default]
-    Always,
-    /// Unless its exit status was 0.
-    OnFailure,
-    /// Never.
-    Never,
 }
 
 /// What the supervisor needs to know of a unit.
@@ -105,4 +92,15 @@ pub(crate) fn read(exe: &str) -> Definitions {
     let remedy = "Correct the unit in the configuration that the server pushes";
     problems.extend(file::add(&mut units, Path::new(PUSHED_DIR), remedy));
     Definitions { units, problems }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No pushed unit may have their names.
+    #[test]
+    fn the_names_of_the_built_in_units_are_taken() {
+        assert_eq!(BUILT_IN.map(|unit| unit.name), wire::unit::BUILT_IN);
+    }
 }

@@ -34,6 +34,16 @@ pub const MAX_PATTERN: usize = 4096;
 pub const MAX_EXTENSIONS: usize = 10_000;
 /// Longest file name of an extension in bytes, as in file systems.
 pub const MAX_EXTENSION_NAME: usize = 255;
+/// Most files with facts that one configuration carries.
+pub const MAX_FACT_FILES: usize = 64;
+/// Most bytes of these files together: they are sent with every change of the configuration.
+pub const MAX_FACT_FILES_BYTES: usize = 256 * 1024;
+/// Most units that one configuration carries.
+pub const MAX_UNITS: usize = 32;
+/// Most bytes of these units together, as JSON.
+pub const MAX_UNITS_BYTES: usize = 64 * 1024;
+/// Longest name of a unit in bytes.
+pub const MAX_UNIT_NAME: usize = 64;
 /// Size in bytes of the slot for a site's own configuration in every image, unless the builder is told otherwise.
 pub const DEFAULT_SITE_SLOT: u64 = 1024 * 1024;
 /// Longest time in seconds for which a server keeps a node's question waiting: proxies cut what is silent for a minute.

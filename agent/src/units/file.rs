@@ -13,26 +13,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow, ensure};
-use serde::Deserialize;
+use anyhow::{anyhow, ensure};
 use wire::error::Problem;
+use wire::limits::MAX_UNIT_NAME;
+use wire::unit::{UnitFile, is_unit_name};
 
-use super::{Restart, Unit};
+use super::Unit;
 use crate::limits::{SETTINGS_FILE, UNIT_FILES};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UnitFile {
-    name: String,
-    command: Vec<String>,
-    #[serde(default)]
-    pre: Vec<Vec<String>>,
-    tty: Option<String>,
-    #[serde(default)]
-    restart: Restart,
-    #[serde(default)]
-    after: Vec<String>,
-}
 
 /// Adds the units of all files of a folder, and gives those that are skipped; `remedy` says what to do about them. A missing
 /// folder has no files.
@@ -68,16 +55,9 @@ fn load(path: &Path, known: &[Unit]) -> anyhow::Result<Unit> {
 
 fn parse(text: &str, known: &[Unit]) -> anyhow::Result<Unit> {
     let file: UnitFile = toml::from_str(text).map_err(|e| not_understood(text, &e))?;
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    ensure!(!file.name.is_empty() && file.name.chars().all(allowed), "name has a-z, 0-9 and `-` only");
+    ensure!(is_unit_name(&file.name), "name has a-z, 0-9 and `-` only, at most {MAX_UNIT_NAME}");
     ensure!(known.iter().all(|u| u.name != file.name), "there is a unit {} already", file.name);
-    for command in file.pre.iter().chain([&file.command]) {
-        let program = command.first().context("a command is empty")?;
-        ensure!(program.starts_with('/'), "{program} is no absolute path");
-    }
-    if let Some(tty) = &file.tty {
-        ensure!(tty.starts_with("/dev/"), "tty {tty} is not in /dev");
-    }
+    file.validate().map_err(|why| anyhow!(why))?;
     for name in &file.after {
         ensure!(known.iter().any(|u| u.name == *name), "it comes after {name}, which is no built-in or earlier unit");
     }
@@ -96,6 +76,7 @@ fn not_understood(text: &str, error: &toml::de::Error) -> anyhow::Error {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Restart;
     use super::*;
 
     const SHELL: &str = r#"

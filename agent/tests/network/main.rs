@@ -5,6 +5,7 @@
 
 mod checkin;
 mod commands;
+mod configure;
 mod dhcp;
 mod extensions;
 mod gems;
@@ -13,9 +14,11 @@ mod lldp;
 mod names;
 mod original;
 mod port;
+mod posted;
 mod sandbox;
 mod server;
 mod site;
+mod supervisor;
 mod ways;
 
 use std::fs;

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs where the agent may not")]
 
 mod guest;
+mod pushed;
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::{Duration, Instant};
