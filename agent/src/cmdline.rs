@@ -10,6 +10,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use wire::error::Problem;
+use wire::fact_file::is_fact_name;
 use wire::limits::MAX_FACT_NAME;
 
 use crate::log::Level;
@@ -162,12 +163,6 @@ fn take(line: &mut KernelLine, argument: &Argument, all: &BTreeMap<&str, &Argume
         },
     };
     read.map_err(|want| bad_value(argument, &want))
-}
-
-/// Whether a fact may have this name.
-pub(crate) fn is_fact_name(name: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    !name.is_empty() && name.len() <= MAX_FACT_NAME && name.chars().all(allowed)
 }
 
 fn bad_value(argument: &Argument, want: &str) -> Problem {

@@ -12,26 +12,24 @@ pub(crate) const RESTART_DELAY_MAX: Duration = Duration::from_secs(30);
 pub(crate) const STABLE_AFTER: Duration = Duration::from_secs(60);
 /// So many ends in a row without a stable run are called a crash loop. The unit is still restarted, for ever.
 pub(crate) const CRASH_LOOP: u32 = 5;
+/// Pushed units are on trial for so long: each must run then, or be done.
+pub(crate) const UNIT_TRIAL: Duration = Duration::from_secs(30);
+/// What the supervisor publishes counts so long after it has heard of them.
+pub(crate) const UNIT_SETTLE: Duration = Duration::from_secs(2);
+/// Last lines of a unit that failed which the server is told, and the most characters of each.
+pub(crate) const UNIT_LINES: usize = 5;
+/// See [`UNIT_LINES`].
+pub(crate) const UNIT_LINE: usize = 200;
 /// A pushed configuration is begun so often; one that never came to its end is refused then.
 pub(crate) const CANDIDATE_STARTS: u32 = 2;
 /// From TERM to KILL, where the unit's file does not say otherwise.
 pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// What a unit's file may say, in seconds: a shutdown waits for the longest.
-pub(crate) const STOP_TIMEOUTS: RangeInclusive<i64> = 1..=60;
 /// From KILL until the process counts as stuck in the kernel and is abandoned.
 pub(crate) const KILL_GRACE: Duration = Duration::from_secs(2);
 /// Longest run of a unit's preparatory command, and until it is ready, where its file does not say otherwise.
 pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// What a unit's file may say, in seconds.
-pub(crate) const START_TIMEOUTS: RangeInclusive<i64> = 1..=3600;
 /// The file by which a unit is ready is looked for this often.
 pub(crate) const READY_LOOK: Duration = Duration::from_millis(50);
-/// What a unit's file may say of memory, in bytes: with less no program starts.
-pub(crate) const MEMORY_MAX: RangeInclusive<u64> = 1 << 20..=1 << 40;
-/// What it may say of processes: up to the kernel's own default for the whole machine.
-pub(crate) const PIDS_MAX: RangeInclusive<i64> = 1..=32768;
-/// What it may say of processors: the kernel's own range.
-pub(crate) const CPU_WEIGHT: RangeInclusive<i64> = 1..=10000;
 /// A unit waits so long for those that it comes after; then it starts without them.
 pub(crate) const AFTER_WAIT: Duration = Duration::from_secs(60);
 /// Pause after a panic of PID 1's loop, so that one that repeats does not eat the machine.
@@ -65,8 +63,6 @@ pub(crate) const SOCKET_READ: Duration = Duration::from_secs(1);
 /// A client waits so long for PID 1's reply.
 pub(crate) const SOCKET_REPLY: Duration = Duration::from_secs(10);
 
-/// Longest name of a unit, so that it fits the kernel's log and the name of a folder.
-pub(crate) const UNIT_NAME: usize = 64;
 /// Most unit files in one folder.
 pub(crate) const UNIT_FILES: usize = 64;
 /// Largest unit, site or image file in bytes. A site file may carry several CA certificates.
@@ -169,8 +165,12 @@ pub(crate) const LOOPBACK_HEADERS: Duration = Duration::from_secs(10);
 pub(crate) const LOOPBACK_CONNECTION: Duration = Duration::from_secs(120);
 /// Pause after a failed accept, which is a lack of file descriptors or memory.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
-/// Largest configuration that is posted to a node, in bytes.
-pub(crate) const CONFIG_BODY: usize = 64 * 1024;
+/// Largest configuration that is posted to a node, in bytes: all its files, and what their form needs besides.
+pub(crate) const CONFIG_BODY: usize = 1024 * 1024;
+/// Who posts a configuration waits so long for what comes of it.
+pub(crate) const POSTED_ANSWER: Duration = Duration::from_secs(5);
+/// How often that is looked for.
+pub(crate) const POSTED_LOOK: Duration = Duration::from_millis(20);
 
 /// A DHCP request without answer is repeated after this time at first; the time doubles with each repeat. A shorter one
 /// was measured to win nothing (`docs/BENCHMARKS.md`), and makes servers that take a quarter of a second offer twice.

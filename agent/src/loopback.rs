@@ -1,11 +1,11 @@
 //! HTTP on this machine's loopback, for the units `control` and `mirror`. The address is fixed here, so that no port of
 //! the agent is ever open to the network.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -13,6 +13,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::limits::{ACCEPT_PAUSE, LOOPBACK_CONNECTION, LOOPBACK_CONNECTIONS, LOOPBACK_HEADERS};
+
+/// Both ends of a connection, as an extension of each request: `Extension<Option<Ends>>`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ends {
+    /// Who asks.
+    pub(crate) peer: SocketAddr,
+    /// Whom.
+    pub(crate) own: SocketAddr,
+}
 
 /// Listens on a port of loopback; port 0 is one that is free.
 ///
@@ -31,7 +40,9 @@ pub(crate) async fn serve(listener: TcpListener, router: Router) {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let router = router.clone();
+                // Who asks is told to those that want to know.
+                let ends = stream.peer_addr().and_then(|peer| Ok(Ends { peer, own: stream.local_addr()? }));
+                let router = router.clone().layer(Extension(ends.ok()));
                 tokio::spawn(async move {
                     connection(stream, router).await;
                     drop(slot);

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wire::card::{Card, Span};
 use wire::checkin::{Extension, NodeState, Unit};
+use wire::config::Config;
 use wire::error::Problem;
 use wire::inventory::{Finding, Lldp};
 
@@ -153,6 +154,20 @@ pub(crate) struct Applied {
 
 impl Published for Extensions {
     const NAME: &'static str = "ext";
+}
+
+/// A configuration that root on this machine has posted. Written by `control`; `checkin` takes it or not, and answers in
+/// its own.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Posted {
+    /// Rises with each.
+    pub(crate) number: u64,
+    /// Its keys.
+    pub(crate) config: Config,
+}
+
+impl Published for Posted {
+    const NAME: &'static str = "posted";
 }
 
 /// Written by `net`.

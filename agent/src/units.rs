@@ -1,13 +1,12 @@
 //! The supervised units: those that are built in, and those that unit files add.
 
 mod file;
-mod keys;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
 use wire::error::Problem;
+pub(crate) use wire::unit::{KillMode, Limits, Restart};
 
 use crate::limits::{START_TIMEOUT, STOP_TIMEOUT};
 use crate::{checkin, console, control, devices, ext, gems, mirror, net};
@@ -16,7 +15,7 @@ use crate::{checkin, console, control, devices, ext, gems, mirror, net};
 const IMAGE_DIR: &str = "/etc/razor-mk/units.d";
 
 /// The unit files that the server has pushed: written by `checkin`, read here after the image's.
-const PUSHED_DIR: &str = "/run/razor-mk/units.d";
+pub(crate) const PUSHED_DIR: &str = "/run/razor-mk/units.d";
 
 /// A unit whose code is in this program.
 pub(crate) struct BuiltIn {
@@ -54,19 +53,6 @@ const fn service(name: &'static str, run: fn() -> anyhow::Result<()>) -> BuiltIn
     BuiltIn { name, run, restart: Restart::Always, after: &[], notifies: false, kill_mode: KillMode::ControlGroup }
 }
 
-/// When a unit that ended is started again.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Restart {
-    /// However it ended.
-    #[default]
-    Always,
-    /// Unless its exit status was 0.
-    OnFailure,
-    /// Never.
-    Never,
-}
-
 /// When a unit that was started is ready.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Readiness {
@@ -77,28 +63,6 @@ pub(crate) enum Readiness {
     Told,
     /// When it has made or changed this file, before its start deadline.
     File(PathBuf),
-}
-
-/// What goes with a unit's process.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum KillMode {
-    /// All that it has started, even what has left its process group; without control groups as below.
-    #[default]
-    ControlGroup,
-    /// Its process group only.
-    ProcessGroup,
-}
-
-/// What a unit may use, by the kernel's control groups.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// Bytes of memory, with the files that it has written into memory; beyond, the unit is killed.
-    pub(crate) memory_max: Option<u64>,
-    /// Processes and threads; beyond, it gets no more.
-    pub(crate) pids_max: Option<u32>,
-    /// Share of the processors where they are all in use; a unit without has 100.
-    pub(crate) cpu_weight: Option<u32>,
 }
 
 /// What the supervisor needs to know of a unit.
@@ -165,7 +129,13 @@ pub(crate) fn read(exe: &str) -> Definitions {
     Definitions { units, problems }
 }
 
-/// A size in the largest unit of 1024s that gives a whole number, such as `32 MiB`.
-pub(crate) fn size_for_people(bytes: u64) -> String {
-    keys::for_people(bytes)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No pushed unit may have their names.
+    #[test]
+    fn the_names_of_the_built_in_units_are_taken() {
+        assert_eq!(BUILT_IN.map(|unit| unit.name), wire::unit::BUILT_IN);
+    }
 }

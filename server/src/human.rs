@@ -6,6 +6,8 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::store::configs::DIGESTS;
+
 /// Bytes in the largest fitting unit of `units`, each `step` times the one before, with at most one digit.
 #[expect(clippy::cast_precision_loss, reason = "one digit is shown")]
 fn scaled(bytes: u64, step: f64, units: [&str; 6]) -> String {
@@ -143,13 +145,16 @@ fn within(text: &str, most: usize) -> Cow<'_, str> {
     if long { format!("{shown}… ({} characters)", text.chars().count()).into() } else { shown.into() }
 }
 
-/// A configuration key's value, as it is typed; of the digests of extensions, how many there are.
+/// A configuration key's value, as it is typed; of the digests of extensions, how many there are, and of files and units
+/// their names.
 #[must_use]
-pub fn setting(value: &Value) -> String {
+pub fn setting(key: &str, value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Object(digests) if digests.len() == 1 => "1 extension".to_owned(),
-        Value::Object(digests) => format!("{} extensions", digests.len()),
+        Value::Object(digests) if key == DIGESTS && digests.len() == 1 => "1 extension".to_owned(),
+        Value::Object(digests) if key == DIGESTS => format!("{} extensions", digests.len()),
+        Value::Object(files) if files.is_empty() => "none".to_owned(),
+        Value::Object(files) => files.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }
 }

@@ -24,6 +24,10 @@ pub fn sentence(entry: &Value) -> String {
             entry["version"],
             join(&text(&entry["error"]), &text(&entry["remedy"]))
         )),
+        Some("config") if entry["posted"] == true => Some(format!(
+            "Root on the node has put another configuration in the place of {}, until another one is set here.",
+            entry["version"]
+        )),
         Some("config") => Some(format!("Configuration {} is in force.", entry["version"])),
         Some("identity" | "identity-conflict") => identity(entry),
         Some("node-created") => Some(format!("New machine: {}.", list(&entry["hw_info"], ", "))),
@@ -172,6 +176,7 @@ mod tests {
                 "Command 3 (reboot) is accepted.",
             ),
             (json!({"event": "config", "version": 4}), "Configuration 4 is in force."),
+            (json!({"event": "config", "version": 4, "posted": true}), "in the place of 4, until another"),
             (
                 json!({"event": "config", "version": 4, "error": "It is wrong.", "remedy": "Mend it."}),
                 "Configuration 4 was refused: It is wrong. Mend it.",

@@ -115,6 +115,12 @@ pub struct Extension {
 pub struct ConfigState {
     /// Version in force; 0 when none was ever pushed.
     pub version: u64,
+    /// [`CheckinReply::config_digest`] that came with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// It was changed on the node since, by who is root there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub posted: bool,
     /// A later version that was refused or rolled back, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<RefusedConfig>,
@@ -125,6 +131,9 @@ pub struct ConfigState {
 pub struct RefusedConfig {
     /// Its version.
     pub version: u64,
+    /// [`CheckinReply::config_digest`] that came with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// Why it is not in force.
     pub problem: Problem,
 }
@@ -180,6 +189,10 @@ pub struct CheckinReply {
     /// Version of the configuration that the node should have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_version: Option<u64>,
+    /// Tells configurations of one version apart: another database may count from the start again. The node sends it back,
+    /// and needs not know how it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_digest: Option<String>,
     /// True: send the whole inventory and facts now. False: this server has them. Absent: an original server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub send_inventory: Option<bool>,

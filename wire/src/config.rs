@@ -1,5 +1,7 @@
 //! Configuration that the server pushes. Keys keep the original's `mk_*` names; `None` means "as the image has it".
 
+mod files;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +13,7 @@ use crate::limits::{MAX_EXTENSION_NAME, MAX_EXTENSIONS, MAX_INTERVAL_S, MIN_INTE
 pub const LOG_LEVELS: [&str; 5] = ["Logger::FATAL", "Logger::ERROR", "Logger::WARN", "Logger::INFO", "Logger::DEBUG"];
 
 /// Keys that agents of this version apply. The others are the original's; agents keep them without effect.
-pub const APPLIED: [&str; 12] = [
+pub const APPLIED: [&str; 14] = [
     "mk_checkin_interval",
     "mk_checkin_skew",
     "mk_fact_excl_pattern",
@@ -24,7 +26,13 @@ pub const APPLIED: [&str; 12] = [
     "mk_tce_sha256",
     "mk_gem_mirror_uri",
     "mk_gemlist_uri",
+    FACTS_D,
+    UNITS,
 ];
+/// The key of files with facts. Not the original's.
+pub const FACTS_D: &str = "mk_facts_d";
+/// The key of supervised programs. Not the original's.
+pub const UNITS: &str = "mk_units";
 /// Those of them that say which extensions are loaded, and from where.
 pub const ABOUT_EXTENSIONS: [&str; 6] = [APPLIED[4], APPLIED[5], APPLIED[6], APPLIED[7], APPLIED[8], APPLIED[9]];
 
@@ -71,6 +79,14 @@ pub struct Config {
     /// SHA-256 (hex) by extension file name, for extensions from an external mirror.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub mk_tce_sha256: BTreeMap<String, String>,
+    /// Files with facts, by name, with their text; see [`crate::fact_file`]. Not the original's.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub mk_facts_d: BTreeMap<String, String>,
+    /// Supervised programs by the name of their unit, each with the fields of [`crate::unit::UnitFile`]; see [`Self::units`].
+    /// A field that this version does not know makes the configuration one to be refused, not an answer that cannot be read.
+    /// Not the original's.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub mk_units: BTreeMap<String, serde_json::Value>,
     /// Whatever else was pushed.
     #[serde(flatten)]
     pub other: BTreeMap<String, serde_json::Value>,
@@ -83,13 +99,7 @@ impl Config {
     /// # Errors
     /// `bad_config` with the key, the value and the accepted range.
     pub fn validate(&self) -> Result<(), Problem> {
-        let refuse = |key: &str, value: &str, want: &str| {
-            Err(Problem::new(
-                "bad_config",
-                format!("configuration key {key} is {value}; it must be {want}"),
-                "Correct it on the server and it is pushed again.",
-            ))
-        };
+        let refuse = |key: &str, value: &str, want: &str| Err(wrong(key, value, want));
         if let Some(s) = self.mk_checkin_interval.filter(|s| !(MIN_INTERVAL_S..=MAX_INTERVAL_S).contains(s)) {
             let want = format!("from {MIN_INTERVAL_S} to {MAX_INTERVAL_S} seconds");
             return refuse("mk_checkin_interval", &s.to_string(), &want);
@@ -110,7 +120,9 @@ impl Config {
                 return refuse(key, url, "an http:// or https:// URL");
             }
         }
-        self.validate_extensions(refuse)
+        self.validate_extensions(refuse)?;
+        self.validate_facts()?;
+        self.units().map(drop)
     }
 
     fn validate_extensions(&self, refuse: impl Fn(&str, &str, &str) -> Result<(), Problem>) -> Result<(), Problem> {
@@ -147,6 +159,14 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn wrong(key: &str, value: &str, want: &str) -> Problem {
+    Problem::new(
+        "bad_config",
+        format!("configuration key {key} is {value}; it must be {want}"),
+        "Correct it on the server and it is pushed again.",
+    )
 }
 
 fn is_url(text: &str) -> bool {

@@ -69,6 +69,17 @@ fn the_full_request_and_reply_hold_every_field() {
     }
 }
 
+/// The golden units are what today's unit files have, in each field.
+#[test]
+fn the_golden_units_are_understood() {
+    let reply: CheckinReply = round_trip("checkin_reply_full");
+    let config = reply.config.unwrap();
+    let units = config.units().unwrap();
+    assert!(units["sshd"].restart == wire::unit::Restart::OnFailure && units["sshd"].tty.is_some(), "{units:?}");
+    let named = wire::unit::UnitFile { name: String::new(), ..units["sshd"].clone() };
+    assert_eq!(serde_json::to_value(named).unwrap(), config.mk_units["sshd"]);
+}
+
 /// The order of the stable inventory's bytes is part of the format: agents compare digests across versions.
 #[test]
 fn the_digest_of_the_golden_inventory_stays() {

@@ -10,6 +10,7 @@ mod bundle;
 mod card;
 mod clock;
 mod compose;
+mod configure;
 mod doctor;
 mod former;
 mod gather;
@@ -20,6 +21,7 @@ mod names;
 mod orders;
 mod outbox;
 mod pace;
+mod placed;
 mod pushed;
 mod reply;
 mod route;
@@ -27,9 +29,13 @@ mod sealed;
 mod secrets;
 mod stopwatch;
 mod transport;
+mod trial;
 mod verdict;
 mod wait;
 mod watch;
+
+#[cfg(test)]
+mod precedence;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -42,9 +48,9 @@ use crate::init::client::{self, Request};
 use crate::limits::{CHECKIN_GAP, CHECKIN_START, CHECKIN_STOCK, FORMER_HOLD};
 use crate::random::random;
 use crate::settings::Settings;
-use crate::state::{Checkin, Extensions, Published as _, RUN_DIR, ServerHint, uptime};
+use crate::state::{Checkin, Published as _, RUN_DIR, ServerHint, uptime};
 use crate::tree::Tree;
-use crate::{facts, log};
+use crate::{facts, log, units};
 
 use beside::Next;
 use compose::{Ledger, View};
@@ -56,7 +62,7 @@ use key::Speaker;
 use orders::Orders;
 use outbox::Outbox;
 use pace::{Bucket, Hurries, Pace};
-pub(crate) use pushed::{Candidate, Pushed};
+pub(crate) use pushed::{Candidate, Pushed, Stage, check};
 use reply::{Effects, Power};
 use route::Route;
 use sealed::Sealed;
@@ -100,6 +106,8 @@ struct Unit {
     /// The request whose answer was lost.
     lost: Option<Sealed>,
     pushed: Pushed,
+    /// The supervisor has read the units that are placed.
+    units_known: bool,
     orders: Orders,
     jobs: Jobs,
     wait: Wait,
@@ -144,8 +152,9 @@ impl Unit {
         let (orders, results) = Orders::load();
         let mut outbox = Outbox::default();
         outbox.results(results);
+        outbox.problems(pushed.answer.iter().filter_map(|answer| answer.refused.clone()));
         let former = Former::load();
-        Ok(Self {
+        let mut unit = Self {
             transport: Transport::new(settings.ca(), Timeouts::default()),
             watch: Watch::new(dir)?,
             gatherer: Gatherer::new(|| facts::collect(&Tree::live(), facts::Asker::Checkin)),
@@ -170,7 +179,10 @@ impl Unit {
             settings,
             speaker,
             pushed,
-        })
+            units_known: !Path::new(units::PUSHED_DIR).exists(),
+        };
+        unit.place();
+        Ok(unit)
     }
 
     async fn run(mut self) -> anyhow::Result<()> {
@@ -180,6 +192,7 @@ impl Unit {
             let begun = Instant::now();
             let (inputs, net) = Inputs::read();
             self.settle();
+            self.take_posted();
             let view = match cause {
                 Cause::Node => self.timed_view().await,
                 Cause::Server => self.recent_view().await,
@@ -197,7 +210,7 @@ impl Unit {
                 Round::Wait(wait) => {
                     self.state.next_attempt_s = Some(uptime() + wait.as_secs_f64());
                     self.publish();
-                    cause = self.sleep(begun, wait, &inputs, &view).await?;
+                    cause = self.sleep(begun, self.until_trial_ends(wait), &inputs, &view).await?;
                 }
                 Round::Again => cause = Cause::Server,
             }
@@ -213,6 +226,7 @@ impl Unit {
     async fn wait_for_start(&mut self) -> anyhow::Result<()> {
         let end = tokio::time::Instant::now() + CHECKIN_START;
         loop {
+            self.take_posted();
             let (inputs, _) = Inputs::read();
             match (inputs.settled, inputs.has_address()) {
                 (true, true) => return Ok(()),
@@ -236,6 +250,10 @@ impl Unit {
         let mut quiet = tokio::time::Instant::now();
         loop {
             let (current, now) = (Inputs::read().0, tokio::time::Instant::now());
+            if self.is_posted() || self.verdict().is_some() {
+                tokio::time::sleep(CHECKIN_GAP.saturating_sub(begun.elapsed())).await;
+                return Ok(Cause::Node);
+            }
             if current != seen && quiet <= now {
                 seen = current;
                 let settles = self.pushed.candidate.as_ref().is_some_and(|c| seen.applied == Some(c.number));
@@ -307,12 +325,13 @@ impl Unit {
             // The answer to a repeated request is the first one's, and so is its clock.
             self.compare_clocks(reply);
         }
-        self.configure(reply);
-        self.start_gems();
+        let is_news = self.configure(reply);
         self.wait.answered(&hint.url, reply);
         self.outbox.problems(failed.iter().cloned());
         self.note(hint, reply, failed);
         match self.apply(effects, reply.interval) {
+            // What came of a configuration, and its facts, are told at once.
+            Round::Wait(_) if is_news => Round::Again,
             Round::Wait(_) if more => Round::Again,
             round => round,
         }
@@ -361,76 +380,7 @@ impl Unit {
             return Round::Again;
         }
         let pace = Pace::of(&self.pushed.config, self.settings.line.interval);
-        Round::Wait(pace.after_answer(interval, std::mem::take(&mut self.skew), random()))
-    }
-
-    /// Takes a pushed configuration, refuses it, or has the unit `ext` apply it; each is told to the server at the next
-    /// check-in.
-    fn configure(&mut self, reply: &CheckinReply) {
-        let (Some(config), Some(version)) = (&reply.config, reply.config_version) else { return };
-        if self.pushed.consider(version, config) {
-            self.configured(version);
-            self.wait.brought();
-        }
-        self.start_applying();
-    }
-
-    /// A candidate whose extensions were dealt with is taken or left.
-    fn settle(&mut self) {
-        let Some(applied) = self.pushed.candidate.as_ref().and_then(|_| Extensions::read()?.applied) else { return };
-        if self.pushed.settle(&applied) {
-            self.outbox.problems(applied.warnings);
-            self.configured(applied.version);
-        }
-    }
-
-    /// The pushed configuration has changed, due to this version.
-    fn configured(&mut self, version: u64) {
-        // It may exclude other facts.
-        self.stock = None;
-        // Told first: the unit `ext` reads it there.
-        if let Err(why) = self.pushed.publish() {
-            tracing::warn!("{why:#}");
-        }
-        match &self.pushed.refused {
-            _ if self.pushed.candidate.is_some() => {
-                tracing::info!("pushed configuration {version} names extensions, which are fetched now");
-            }
-            Some(refused) => tracing::warn!("pushed configuration {version} is refused: {}", refused.problem),
-            None => {
-                tracing::info!("pushed configuration {version} is in force");
-                self.skew = true;
-                log::set_level(self.pushed.level().unwrap_or_else(|| self.settings.level()));
-                let unknown: Vec<Problem> =
-                    self.pushed.config.other.keys().map(|key| outbox::unknown_key(key)).collect();
-                self.outbox.problems(unknown);
-            }
-        }
-    }
-
-    /// Has the unit `ext` apply the candidate. Asked again with each answer until it has: one that ends just now hears
-    /// nothing, and one that died waits until it is restarted.
-    fn start_applying(&self) {
-        if self.pushed.candidate.is_some()
-            && let Err(why) = client::request(&Request::Want("ext".to_owned()))
-        {
-            tracing::warn!("the extensions of the pushed configuration wait: {why:#}");
-        }
-    }
-
-    /// Has the unit `gems` install what another pushed mirror or list of gems names, whatever it does now. Tried again
-    /// with each answer until it could be told; a crash in between tells it twice at worst.
-    fn start_gems(&mut self) {
-        if !self.pushed.has_news_for_gems() {
-            return;
-        }
-        let told = client::request(&Request::Restart("gems".to_owned())).and_then(|_| {
-            self.pushed.gems_know();
-            self.pushed.publish()
-        });
-        if let Err(why) = told {
-            tracing::warn!("the gems of the pushed configuration wait: {why:#}");
-        }
+        Round::Wait(pace.after_answer(self.pushed.interval(interval), std::mem::take(&mut self.skew), random()))
     }
 
     fn compare_clocks(&mut self, reply: &CheckinReply) {

@@ -1,6 +1,9 @@
-//! Configuration that the server pushed: checked whole, taken or refused, and kept as last-good for a restart of the
-//! unit. One that changes where extensions come from is a candidate until the unit `ext` has applied it; if that does
-//! not work, the one before stays in force as a whole.
+//! Configuration that the server pushed, or root on this machine posted: checked whole, taken or refused, and kept as
+//! last-good for a restart of the unit. One that changes where extensions come from, or which units there are, is a candidate
+//! until that has shown to work: first the unit `ext` applies it, then its units run on trial. If either fails, the one
+//! before stays in force as a whole. Pure.
+
+use std::collections::BTreeMap;
 
 use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
@@ -9,85 +12,220 @@ use wire::config::Config;
 use wire::error::Problem;
 use wire::extensions::differ;
 use wire::limits::MAX_PATTERN;
+use wire::unit::UnitFile;
 
 use crate::log::Level;
 use crate::state::{Applied, Published};
 
 /// The configuration in force. Written by `checkin`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Pushed {
-    /// Its version; 0 when none was ever pushed.
+    /// Its version; 0 when none was ever pushed. A posted one has that of the one before.
     pub(crate) version: u64,
+    /// The server's word for its content.
+    pub(crate) digest: Option<String>,
+    /// It was posted to this machine.
+    pub(crate) posted: bool,
     /// Its keys.
     pub(crate) config: Config,
-    /// A later one that was refused.
+    /// A later one of the server that was refused.
     pub(crate) refused: Option<RefusedConfig>,
-    /// A later one that the unit `ext` is applying.
-    #[serde(default)]
+    /// A later one that is being tried.
     pub(crate) candidate: Option<Candidate>,
     /// Candidates that there were in this boot.
-    #[serde(default)]
     candidates: u64,
     /// Mirror and list of gems that the unit `gems` was told of last. Kept here, so that a crash before it was told is
     /// made good.
-    #[serde(default)]
     gems: [Option<String>; 2],
+    /// The unit `ext` was not told yet that the mirror is the former one again.
+    pub(super) mirror_returned: bool,
+    /// What became of the last one that was posted.
+    pub(crate) answer: Option<Answer>,
 }
 
-/// A configuration that is good if what it says of extensions can be done.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A configuration that is good if what it says of extensions can be done, and its units run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Candidate {
     /// Its version.
     pub(crate) version: u64,
+    /// The server's word for its content.
+    pub(crate) digest: Option<String>,
+    /// It was posted to this machine, under this number.
+    pub(crate) posted: Option<u64>,
     /// Which one of this boot; versions of different servers may be the same.
-    #[serde(default)]
     pub(crate) number: u64,
     /// Its keys.
     pub(crate) config: Config,
+    /// What it waits for.
+    pub(crate) stage: Stage,
+}
+
+/// What a candidate waits for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Stage {
+    /// The unit `ext`.
+    #[default]
+    Extensions,
+    /// Its units, which the supervisor has known since this uptime; none while it does not.
+    Units(Option<f64>),
+}
+
+/// What became of a posted configuration.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    /// Number under which it was posted.
+    pub(crate) number: u64,
+    /// Why it did not take.
+    pub(crate) refused: Option<Problem>,
+}
+
+/// What came of a configuration just now.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Outcome {
+    /// It is in force.
+    Taken,
+    /// It is a candidate, which waits for this.
+    Tried(Stage),
+    /// The one before stays in force.
+    Refused(Problem),
 }
 
 impl Published for Pushed {
     const NAME: &'static str = "config";
 }
 
+impl Candidate {
+    /// One that the server pushed.
+    pub(super) fn of_server(version: u64, digest: Option<String>, config: Config) -> Self {
+        Self { version, digest, config, ..Self::default() }
+    }
+}
+
 impl Pushed {
-    /// Takes a configuration if all of it can be taken, or makes it the candidate. Tells whether something changed.
-    pub(super) fn consider(&mut self, version: u64, config: &Config) -> bool {
-        let refused = self.refused.as_ref().map(|r| r.version);
-        let candidate = self.candidate.as_ref().map(|c| c.version);
-        // While one is being applied, another server's or an operator's return to the former one counts as news.
-        let known = candidate.or(refused).unwrap_or(self.version);
-        if version == known || (candidate.is_none() && version == self.version) {
-            return false;
-        }
-        match config.validate().and_then(|()| pattern(config).map(drop)) {
-            Ok(()) if differ(config, &self.config) => {
-                self.candidates += 1;
-                self.candidate = Some(Candidate { version, number: self.candidates, config: config.clone() });
+    /// Takes a configuration of the server if all of it can be taken, or makes it the candidate; `None` for one that is known.
+    pub(super) fn consider(&mut self, offer: Candidate) -> Option<Outcome> {
+        let is = |version: u64, digest: &Option<String>| version == offer.version && *digest == offer.digest;
+        // While one is being tried, another server's or an operator's return to the former one counts as news.
+        let known = match (&self.candidate, &self.refused) {
+            (Some(candidate), _) => is(candidate.version, &candidate.digest),
+            (None, refused) => {
+                is(self.version, &self.digest) || refused.as_ref().is_some_and(|r| is(r.version, &r.digest))
             }
-            Ok(()) => self.take(version, config.clone()),
+        };
+        (!known).then(|| self.weigh(offer))
+    }
+
+    /// Takes one that was posted under this number, in the place of the one in force and until the server pushes another; `None`
+    /// for one that was dealt with.
+    pub(super) fn post(&mut self, number: u64, config: &Config) -> Option<Outcome> {
+        if self.answer.as_ref().is_some_and(|a| a.number >= number) {
+            return None;
+        }
+        self.answer = Some(Answer { number, refused: None });
+        let (version, digest, posted) = (self.version, self.digest.clone(), Some(number));
+        let offer = Candidate { version, digest, posted, config: config.clone(), ..Candidate::default() };
+        Some(self.weigh(offer))
+    }
+
+    fn weigh(&mut self, offer: Candidate) -> Outcome {
+        self.candidate = None;
+        match check(&offer.config) {
+            Err(problem) => self.refuse(offer, problem),
+            Ok(()) if differ(&offer.config, &self.config) => self.attempt(offer, Stage::Extensions),
+            Ok(()) => self.extended(offer),
+        }
+    }
+
+    /// What it says of extensions is done.
+    fn extended(&mut self, offer: Candidate) -> Outcome {
+        if offer.config.mk_units == self.config.mk_units {
+            self.take(offer)
+        } else {
+            self.attempt(offer, Stage::Units(None))
+        }
+    }
+
+    fn attempt(&mut self, offer: Candidate, stage: Stage) -> Outcome {
+        if offer.number == 0 {
+            self.candidates += 1;
+        }
+        self.candidate = Some(Candidate { number: self.candidates, stage, ..offer });
+        Outcome::Tried(stage)
+    }
+
+    /// Goes on with the candidate, or without it, once the unit `ext` was there; `None` where that is another's word.
+    pub(super) fn settle(&mut self, applied: &Applied) -> Option<Outcome> {
+        let waits = |c: &mut Candidate| c.number == applied.number && c.stage == Stage::Extensions;
+        let candidate = self.candidate.take_if(waits)?;
+        Some(match &applied.refused {
+            None => self.extended(candidate),
+            Some(problem) => self.refuse(candidate, problem.clone()),
+        })
+    }
+
+    /// The candidate's units are there, and the supervisor does not know them yet.
+    pub(super) fn awaits_supervisor(&self) -> bool {
+        self.candidate.as_ref().is_some_and(|c| c.stage == Stage::Units(None))
+    }
+
+    /// The supervisor knows the candidate's units from now on. Tells whether that is news.
+    pub(super) fn begin_trial(&mut self, now_s: f64) -> bool {
+        match self.candidate.as_mut().map(|c| &mut c.stage) {
+            Some(Stage::Units(since @ None)) => {
+                *since = Some(now_s);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes the candidate, or goes on without it, once its units were on trial; `None` where there was no trial.
+    pub(super) fn end_trial(&mut self, verdict: Result<(), Problem>) -> Option<Outcome> {
+        let candidate = self.candidate.take_if(|c| matches!(c.stage, Stage::Units(_)))?;
+        Some(match verdict {
+            Ok(()) => self.take(candidate),
             Err(problem) => {
-                self.refused = Some(RefusedConfig { version, problem });
-                self.candidate = None;
+                self.mirror_returned |= differ(&candidate.config, &self.config);
+                self.refuse(candidate, problem)
             }
-        }
-        true
+        })
     }
 
-    /// Takes the candidate, or goes on without it, once it was applied. Tells whether something changed.
-    pub(super) fn settle(&mut self, applied: &Applied) -> bool {
-        let Some(candidate) = self.candidate.take_if(|c| c.number == applied.number) else { return false };
-        let Candidate { version, config, .. } = candidate;
-        match &applied.refused {
-            None => self.take(version, config),
-            Some(problem) => self.refused = Some(RefusedConfig { version, problem: problem.clone() }),
-        }
-        true
+    /// Units that are on trial: since when, and the names of those that are not as before.
+    pub(super) fn on_trial(&self) -> Option<(f64, Vec<&str>)> {
+        let candidate = self.candidate.as_ref()?;
+        let Stage::Units(Some(since)) = candidate.stage else { return None };
+        let before = &self.config.mk_units;
+        let changed = candidate.config.mk_units.iter().filter(|(name, unit)| before.get(*name) != Some(unit));
+        Some((since, changed.map(|(name, _)| name.as_str()).collect()))
     }
 
-    fn take(&mut self, version: u64, config: Config) {
-        let (candidates, gems) = (self.candidates, std::mem::take(&mut self.gems));
-        *self = Self { version, config, refused: None, candidate: None, candidates, gems };
+    fn refuse(&mut self, offer: Candidate, problem: Problem) -> Outcome {
+        let Candidate { version, digest, posted, .. } = offer;
+        let why = problem.clone();
+        match posted {
+            Some(number) => self.answer = Some(Answer { number, refused: Some(problem) }),
+            None => self.refused = Some(RefusedConfig { version, digest, problem }),
+        }
+        Outcome::Refused(why)
+    }
+
+    fn take(&mut self, offer: Candidate) -> Outcome {
+        let Candidate { version, digest, posted, config, .. } = offer;
+        // What is posted says nothing of what the server pushed.
+        self.refused.take_if(|_| posted.is_none());
+        (self.version, self.digest, self.posted, self.config) = (version, digest, posted.is_some(), config);
+        Outcome::Taken
+    }
+
+    /// Units that are to run: those on trial, or those in force.
+    pub(super) fn units(&self) -> BTreeMap<String, UnitFile> {
+        let candidate = self.candidate.as_ref().filter(|c| matches!(c.stage, Stage::Units(_)));
+        // Both were checked.
+        candidate.map_or(&self.config, |c| &c.config).units().unwrap_or_default()
     }
 
     /// Whether the unit `gems` works with another mirror or list than this says.
@@ -107,7 +245,15 @@ impl Pushed {
 
     /// What the server is told about it.
     pub(super) fn state(&self) -> ConfigState {
-        ConfigState { version: self.version, refused: self.refused.clone() }
+        let Self { version, digest, posted, refused, .. } = self.clone();
+        ConfigState { version, digest, posted, refused }
+    }
+
+    /// Seconds until the next check-in as the server wants them: a posted interval counts where it is shorter. With a longer
+    /// one the server would take this machine for gone.
+    pub(super) fn interval(&self, asked: Option<u32>) -> Option<u32> {
+        let own = self.config.mk_checkin_interval.filter(|_| self.posted);
+        asked.map(|asked| own.map_or(asked, |own| own.min(asked)))
     }
 
     /// Names of facts that are not sent.
@@ -127,6 +273,15 @@ impl Pushed {
     }
 }
 
+/// Checks a configuration as a whole.
+///
+/// # Errors
+/// `bad_config` with the first wrong key, its value and what it must be.
+pub(crate) fn check(config: &Config) -> Result<(), Problem> {
+    config.validate()?;
+    pattern(config).map(drop)
+}
+
 fn pattern(config: &Config) -> Result<Option<Regex>, Problem> {
     let Some(text) = config.mk_fact_excl_pattern.as_deref().filter(|t| !t.is_empty()) else { return Ok(None) };
     let refuse = |why: String| {
@@ -140,96 +295,4 @@ fn pattern(config: &Config) -> Result<Option<Regex>, Problem> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sound_configuration_replaces_the_one_before_as_a_whole() {
-        let mut pushed = Pushed::default();
-        let one =
-            Config { mk_checkin_interval: Some(15), mk_fact_excl_pattern: Some("^x".into()), ..Config::default() };
-        assert!(pushed.consider(1, &one));
-        assert!(!pushed.consider(1, &one), "the same version once");
-        assert!(pushed.excluded().unwrap().is_match("xyz"));
-        assert!(pushed.consider(2, &Config { mk_log_level: Some("Logger::DEBUG".into()), ..Config::default() }));
-        assert_eq!((pushed.config.mk_checkin_interval, pushed.level()), (None, Some(Level::Debug)));
-        assert_eq!(pushed.state(), ConfigState { version: 2, refused: None });
-    }
-
-    #[test]
-    fn a_wrong_one_is_refused_as_a_whole_and_reported() {
-        let mut pushed = Pushed::default();
-        pushed.consider(1, &Config { mk_checkin_interval: Some(15), ..Config::default() });
-        let wrong = [
-            Config { mk_checkin_interval: Some(20), mk_log_level: Some("LOUD".into()), ..Config::default() },
-            Config { mk_fact_excl_pattern: Some("(".into()), ..Config::default() },
-            Config { mk_fact_excl_pattern: Some("x".repeat(5000)), ..Config::default() },
-        ];
-        for (version, config) in (2..).zip(wrong) {
-            assert!(pushed.consider(version, &config));
-            assert!(!pushed.consider(version, &config), "no second judgement of the same version");
-            let state = pushed.state();
-            assert_eq!((state.version, pushed.config.mk_checkin_interval), (1, Some(15)));
-            let refused = state.refused.unwrap();
-            assert_eq!((refused.version, refused.problem.code.as_str()), (version, "bad_config"));
-        }
-        assert!(pushed.consider(9, &Config::default()));
-        assert_eq!(pushed.state().refused, None);
-    }
-
-    #[test]
-    fn a_gem_mirror_is_news_until_it_was_told() {
-        let gems = |uri: Option<&str>| Config { mk_gem_mirror_uri: uri.map(str::to_owned), ..Config::default() };
-        let mut pushed = Pushed::default();
-        assert!(!pushed.has_news_for_gems());
-        pushed.consider(1, &gems(Some("http://m")));
-        let text = serde_json::to_string(&pushed).unwrap();
-        let mut pushed: Pushed = serde_json::from_str(&text).unwrap();
-        assert!(pushed.has_news_for_gems(), "after a crash too");
-        pushed.gems_know();
-        pushed.consider(2, &Config { mk_checkin_interval: Some(15), ..gems(Some("http://m")) });
-        assert!(!pushed.has_news_for_gems(), "another key changed");
-        pushed.consider(3, &gems(None));
-        assert!(pushed.has_news_for_gems(), "back to the image's own");
-    }
-
-    #[test]
-    fn a_mirror_is_taken_once_its_extensions_are_loaded_and_left_as_a_whole_otherwise() {
-        let mirror = |uri: &str, interval| Config {
-            mk_tce_mirror_uri: Some(uri.to_owned()),
-            mk_checkin_interval: Some(interval),
-            ..Config::default()
-        };
-        let applied = |number, works: bool| Applied {
-            version: number + 1,
-            number,
-            refused: (!works).then(|| Problem::new("extensions", "a.tcz is refused", "r")),
-            warnings: Vec::new(),
-        };
-        let mut pushed = Pushed::default();
-        pushed.consider(1, &Config { mk_checkin_interval: Some(15), ..Config::default() });
-        assert!(pushed.consider(2, &mirror("http://m", 20)));
-        assert!(!pushed.consider(2, &mirror("http://m", 20)), "the server sends it again meanwhile");
-        assert_eq!((pushed.state().version, pushed.config.mk_checkin_interval), (1, Some(15)), "not yet");
-        assert!(!pushed.settle(&applied(0, true)), "that was another one");
-        assert!(pushed.settle(&applied(1, true)) && !pushed.settle(&applied(1, true)));
-        assert_eq!((pushed.state().version, pushed.config.mk_checkin_interval), (2, Some(20)));
-
-        assert!(pushed.consider(3, &mirror("http://n", 30)) && pushed.settle(&applied(2, false)));
-        assert_eq!((pushed.state().version, pushed.config.clone()), (2, mirror("http://m", 20)), "rolled back");
-        assert_eq!(pushed.state().refused.unwrap().problem.error, "a.tcz is refused");
-        assert!(!pushed.consider(3, &mirror("http://n", 30)), "not tried again by itself");
-        assert!(pushed.consider(4, &mirror("http://n", 30)), "but when it is said again");
-        assert!(pushed.consider(5, &mirror("http://m", 40)), "and a later one takes its place");
-        assert_eq!((pushed.candidate.clone(), pushed.state().version), (None, 5));
-
-        pushed.consider(6, &mirror("http://n", 30));
-        assert!(pushed.consider(5, &mirror("http://m", 40)), "taken back before it was applied");
-        assert_eq!((pushed.candidate.clone(), pushed.state().version), (None, 5));
-
-        pushed.consider(3, &mirror("http://of-another-server", 30));
-        let former = Applied { version: 3, ..applied(2, true) };
-        assert!(!pushed.settle(&former), "the former server's version 3 is not this one's");
-        assert_eq!(pushed.state().version, 5);
-    }
-}
+mod tests;

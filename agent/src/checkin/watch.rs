@@ -1,5 +1,6 @@
 //! Notices that other units published something, and says what of it matters for a check-in.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, AsRawFd, RawFd};
 use std::path::Path;
 
@@ -11,6 +12,9 @@ use wire::error::Problem;
 use wire::inventory::{Finding, Neighbour};
 
 use crate::state::{Devices, Extensions, Net, Port, Published as _, ServerHint};
+
+/// State files that matter here.
+const INPUTS: [&str; 5] = ["net.json", "devices.json", "ext.json", "units.json", "posted.json"];
 
 /// Wakes when a state file was replaced.
 pub(super) struct Watch {
@@ -41,12 +45,12 @@ impl Watch {
         Ok(Self { inotify: watch().with_context(|| format!("cannot watch {}", dir.display()))? })
     }
 
-    /// Waits until `net`, `devices` or `ext` published something.
+    /// Waits until another unit published something that may matter here.
     ///
     /// # Errors
     /// The kernel's reason.
     pub(super) async fn next(&self) -> std::io::Result<()> {
-        let is_input = |name: &std::ffi::OsStr| name == "net.json" || name == "devices.json" || name == "ext.json";
+        let is_input = |name: &OsStr| INPUTS.iter().any(|input| name == *input);
         loop {
             let events = self.inotify.async_io(Interest::READABLE, |i| Ok(i.0.read_events()?)).await?;
             if events.iter().any(|e| e.name.as_deref().is_some_and(is_input)) {
@@ -186,7 +190,7 @@ mod tests {
             std::fs::rename(dir.path().join("new"), dir.path().join(name)).unwrap();
         };
         let soon = std::time::Duration::from_millis(50);
-        put("units.json");
+        put("console.json");
         assert!(tokio::time::timeout(soon, watch.next()).await.is_err());
         put("net.json");
         assert!(tokio::time::timeout(soon * 20, watch.next()).await.is_ok());

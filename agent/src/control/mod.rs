@@ -6,10 +6,11 @@
 //! | `GET /status` | all state files as one JSON object |
 //! | `GET /facts` | flat facts; with `?inventory` the typed inventory. The site's programs are not run for it |
 //! | `GET /logs` | last lines of every unit as plain text; with `?unit=NAME` of one |
-//! | `POST /setMkConfig` | whether this configuration would be taken; see [`push`] |
+//! | `POST /setMkConfig` | takes this configuration, from root alone; see [`push`] |
 //!
-//! Anybody on the machine may read here, so nothing here changes anything.
+//! Anybody on the machine may read here, and nobody but root changes anything.
 
+mod peer;
 mod push;
 
 use axum::Json;

@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn a_candidate_that_never_ends_is_refused_by_name() {
-        let candidate = |number| Candidate { version: 7, number, config: wire::config::Config::default() };
+        let candidate = |number| Candidate { version: 7, number, ..Candidate::default() };
         let mut state = Extensions::default();
         for _ in 0..CANDIDATE_STARTS {
             begin(&mut state, &candidate(1)).unwrap();

@@ -23,7 +23,7 @@ use wire::site::IMAGE_PATH;
 
 use self::apply::{Loader, is_loaded, load_one, note};
 use self::gather::Proven;
-use crate::checkin::{Candidate, Pushed};
+use crate::checkin::{Candidate, Pushed, Stage};
 use crate::init::client;
 use crate::settings::Settings;
 use crate::state::{Applied, Devices, Extensions, Published as _, RUN_DIR};
@@ -58,10 +58,15 @@ pub(crate) fn run() -> anyhow::Result<()> {
         let Pushed { config, candidate, .. } = Pushed::read().unwrap_or_default();
         let applied = state.applied.as_ref();
         let candidate = match candidate {
-            Some(candidate) if applied.is_none_or(|a| a.number != candidate.number) => candidate,
+            Some(candidate)
+                if candidate.stage == Stage::Extensions && applied.is_none_or(|a| a.number != candidate.number) =>
+            {
+                candidate
+            }
             done => {
                 // In step again, should this unit have died before. The unit `checkin` may not have settled it yet.
-                let took = done.filter(|_| applied.is_some_and(|a| a.refused.is_none()));
+                let is_applied = |c: &Candidate| applied.is_some_and(|a| a.number == c.number && a.refused.is_none());
+                let took = done.filter(is_applied);
                 let config = took.map_or(config, |candidate| candidate.config);
                 if let Err(error) = Loader::new(&settings, &config).point() {
                     tracing::warn!("{error:#}");

@@ -56,7 +56,7 @@ use collector::{Collector, Found};
 pub(crate) use ethtool::{light as port_light, permanent_address};
 use kept::Kept;
 pub(crate) use record::record;
-pub(crate) use site::{Asker, Told};
+pub(crate) use site::{Asker, PUSHED_DIR, Told};
 
 /// Name under which a collector's failure is reported, and its reader.
 type Reader = (&'static str, fn(&Tree) -> anyhow::Result<Found>);
@@ -125,9 +125,12 @@ fn collect_within(tree: &Tree, asker: Asker, each: Duration, telling: Duration) 
             }
         }
     }
-    inventory.volatile = Some(volatile);
-    // The kernel line is the machine's own, and has the last word.
+    // The kernel line is the machine's own, and comes before the image; what the server pushes comes before both.
     inventory.stable.site.extend(kernel_line(tree));
+    let (pushed, wrong) = site::pushed(tree);
+    inventory.stable.site.extend(pushed);
+    volatile.failures.extend(wrong);
+    inventory.volatile = Some(volatile);
     if tree.is_live() {
         inventory.stable.findings.extend(Devices::read().map(|devices| devices.findings).unwrap_or_default());
     }

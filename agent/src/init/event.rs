@@ -4,10 +4,11 @@
 use std::fmt;
 
 use nix::sys::signal::Signal;
+use wire::unit::size_for_people;
 
 use super::client::{Reply, Request};
 use crate::log::Level;
-use crate::units::{Definitions, size_for_people};
+use crate::units::Definitions;
 
 /// Which supervisor this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,38 +21,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, ensure};
-use serde::Deserialize;
-use toml::Value;
+use anyhow::{anyhow, ensure};
 use wire::error::Problem;
+use wire::limits::MAX_UNIT_NAME;
+use wire::unit::{UnitFile, is_unit_name};
 
-use super::{KillMode, Limits, Readiness, Restart, Unit, keys};
-use crate::limits::{
-    CPU_WEIGHT, MEMORY_MAX, PIDS_MAX, SETTINGS_FILE, START_TIMEOUT, START_TIMEOUTS, STOP_TIMEOUT, STOP_TIMEOUTS,
-    UNIT_FILES, UNIT_NAME,
-};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UnitFile {
-    name: String,
-    command: Vec<String>,
-    #[serde(default)]
-    pre: Vec<Vec<String>>,
-    tty: Option<String>,
-    #[serde(default)]
-    restart: Restart,
-    #[serde(default)]
-    after: Vec<String>,
-    ready: Option<String>,
-    start_timeout: Option<Value>,
-    stop_timeout: Option<Value>,
-    #[serde(default)]
-    kill_mode: KillMode,
-    memory_max: Option<Value>,
-    pids_max: Option<Value>,
-    cpu_weight: Option<Value>,
-}
+use super::{Readiness, Unit};
+use crate::limits::{SETTINGS_FILE, START_TIMEOUT, STOP_TIMEOUT, UNIT_FILES};
 
 /// Adds the units of all files of a folder, and gives those that are skipped; `remedy` says what to do about them. A missing
 /// folder has no files.
@@ -88,45 +63,26 @@ fn load(path: &Path, known: &[Unit]) -> anyhow::Result<Unit> {
 
 fn parse(text: &str, known: &[Unit]) -> anyhow::Result<Unit> {
     let file: UnitFile = toml::from_str(text).map_err(|e| not_understood(text, &e))?;
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let length = 1..=UNIT_NAME;
-    let fits = length.contains(&file.name.len()) && file.name.chars().all(allowed);
-    ensure!(fits, "name = {:?}: it has 1 to {UNIT_NAME} of a-z, 0-9 and `-`", file.name);
+    ensure!(is_unit_name(&file.name), "name = {:.80?}: it has 1 to {MAX_UNIT_NAME} of a-z, 0-9 and `-`", file.name);
     ensure!(known.iter().all(|u| u.name != file.name), "there is a unit {} already", file.name);
-    for command in file.pre.iter().chain([&file.command]) {
-        let program = command.first().context("a command is empty")?;
-        ensure!(program.starts_with('/'), "{program} is no absolute path");
-    }
-    if let Some(tty) = &file.tty {
-        ensure!(tty.starts_with("/dev/"), "tty {tty} is not in /dev");
-    }
+    file.validate().map_err(|why| anyhow!(why))?;
     for name in &file.after {
         ensure!(known.iter().any(|u| u.name == *name), "it comes after {name}, which is no built-in or earlier unit");
     }
-    let ready = match &file.ready {
-        Some(path) => {
-            keys::path("ready", path)?;
-            Readiness::File(path.into())
-        }
-        None => Readiness::Running,
-    };
-    let (start_timeout, stop_timeout) = timeouts(&file)?;
-    let limits = limits(&file)?;
-    let UnitFile { name, command, pre, tty, restart, after, kill_mode, .. } = file;
-    Ok(Unit { name, command, pre, tty, restart, after, ready, start_timeout, stop_timeout, kill_mode, limits })
-}
-
-fn timeouts(file: &UnitFile) -> anyhow::Result<(Duration, Duration)> {
-    let start = keys::number("start_timeout", file.start_timeout.as_ref(), &START_TIMEOUTS, "seconds")?;
-    let stop = keys::number("stop_timeout", file.stop_timeout.as_ref(), &STOP_TIMEOUTS, "seconds")?;
-    Ok((start.map_or(START_TIMEOUT, Duration::from_secs), stop.map_or(STOP_TIMEOUT, Duration::from_secs)))
-}
-
-fn limits(file: &UnitFile) -> anyhow::Result<Limits> {
-    Ok(Limits {
-        memory_max: keys::size("memory_max", file.memory_max.as_ref(), &MEMORY_MAX)?,
-        pids_max: keys::number("pids_max", file.pids_max.as_ref(), &PIDS_MAX, "processes")?,
-        cpu_weight: keys::number("cpu_weight", file.cpu_weight.as_ref(), &CPU_WEIGHT, "shares")?,
+    let bounds = file.bounds().map_err(|why| anyhow!(why))?;
+    let UnitFile { name, command, pre, tty, restart, after, ready, kill_mode, .. } = file;
+    Ok(Unit {
+        name,
+        command,
+        pre,
+        tty,
+        restart,
+        after,
+        ready: ready.map_or(Readiness::Running, |path| Readiness::File(path.into())),
+        start_timeout: bounds.start_timeout.map_or(START_TIMEOUT, Duration::from_secs),
+        stop_timeout: bounds.stop_timeout.map_or(STOP_TIMEOUT, Duration::from_secs),
+        kill_mode,
+        limits: bounds.limits,
     })
 }
 
@@ -141,6 +97,7 @@ fn not_understood(text: &str, error: &toml::de::Error) -> anyhow::Error {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::{KillMode, Limits, Restart};
     use super::*;
 
     const SHELL: &str = r#"

@@ -2,34 +2,15 @@
 //! program stands in for RubyGems and writes down what it is told; the test stands in for the supervisor.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixListener;
-use std::sync::{Arc, Mutex};
-use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{Place, eventually, possible};
+use crate::sandbox::{eventually, possible};
 use crate::server::{Server, machine, none};
-
-/// Keeps what the supervisor is asked at this place.
-pub(crate) fn asked(place: &Place) -> Arc<Mutex<Vec<Value>>> {
-    let listener = UnixListener::bind(place.path("run/razor-mk/init.sock")).unwrap();
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&asked);
-    thread::spawn(move || {
-        while let Ok((mut stream, _)) = listener.accept() {
-            let mut line = String::new();
-            if BufReader::new(&stream).read_line(&mut line).is_ok() {
-                log.lock().unwrap().push(serde_json::from_str(&line).unwrap());
-                let _ = stream.write_all(b"\"accepted\"\n");
-            }
-        }
-    });
-    asked
-}
+use crate::supervisor::Supervisor;
 
 #[test]
 fn a_pushed_gem_mirror_is_installed_from_in_an_image_without_cas() {
@@ -53,12 +34,11 @@ fn a_pushed_gem_mirror_is_installed_from_in_an_image_without_cas() {
     fs::write(&gem, "#!/bin/sh\necho \"$@\" >> /run/gem\n").unwrap();
     fs::set_permissions(&gem, fs::Permissions::from_mode(0o755)).unwrap();
     assert!(!place.path("etc/ssl").exists(), "the image brings no CAs");
-    let asked = asked(&place);
+    let supervisor = Supervisor::of(&place);
     let _unit = place.start("checkin");
     let is_told = |version| server.seen.lock().unwrap().iter().any(|s| s.json()["config"]["version"] == version);
     eventually("second configuration", || is_told(2).then_some(()));
-    let gems = asked.lock().unwrap().iter().filter(|a| **a == json!({"restart": "gems"})).count();
-    assert_eq!(gems, 1, "a change of other keys is none of its business: {asked:?}");
+    assert_eq!(supervisor.count(&json!({"restart": "gems"})), 1, "a change of other keys is none of its business");
 
     place.prints("run gems");
     let told = fs::read_to_string(place.path("run/gem")).unwrap_or_default();
@@ -85,8 +65,8 @@ fn a_pushed_gem_mirror_outlives_a_check_in_that_died_before_it_told_the_unit() {
     let unit = place.start("checkin");
     let before = taken(0);
     drop(unit);
-    let asked = asked(&place);
-    let told = || asked.lock().unwrap().iter().filter(|a| **a == json!({"restart": "gems"})).count();
+    let supervisor = Supervisor::of(&place);
+    let told = || supervisor.count(&json!({"restart": "gems"}));
     let unit = place.start("checkin");
     eventually("word to the unit gems", || (told() > 0).then_some(()));
     // What it has told is kept before it checks in again.

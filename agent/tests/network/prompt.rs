@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::gems::asked;
 use crate::sandbox::{eventually, possible};
 use crate::server::{Seen, Server, machine, none, say};
+use crate::supervisor::Supervisor;
 
 /// Longer than any test waits: what comes before did not wait for the next check-in.
 const LONG_S: u64 = 3600;
@@ -135,8 +135,8 @@ fn a_reboot_that_was_acknowledged_is_asked_for_once_though_the_unit_was_killed_b
     let orders = place.path("run/razor-mk/checkin.commands");
     // As a unit leaves it that is killed between the acknowledgement and the request.
     std::fs::write(&orders, "reboot 4\n").unwrap();
-    let asked = asked(&place);
-    let reboots = || asked.lock().unwrap().iter().filter(|request| request.get("reboot").is_some()).count();
+    let supervisor = Supervisor::of(&place);
+    let reboots = || supervisor.count_of("reboot");
     let unit = place.start("checkin");
     let first = server.request(0).json();
     assert_eq!(first["results"], json!([{"id": 4, "outcome": "accepted"}]));

@@ -319,13 +319,12 @@ impl Cable {
 
     /// Opens something at the other end: a socket stays in the namespace in which it was made.
     pub(crate) fn at_server<T: Send>(&self, open: impl FnOnce() -> T + Send) -> T {
-        let there = fs::File::open(format!("/run/netns/{}", self.server)).unwrap();
-        // In a thread of its own, which alone goes there.
-        let opened = || {
-            setns(there, CloneFlags::CLONE_NEWNET).unwrap();
-            open()
-        };
-        thread::scope(|scope| scope.spawn(opened).join().unwrap())
+        at(&self.server, open)
+    }
+
+    /// Opens something at the node's end.
+    pub(crate) fn at_node<T: Send>(&self, open: impl FnOnce() -> T + Send) -> T {
+        at(&self.node, open)
     }
 
     /// Number of the port at the other end.
@@ -344,6 +343,16 @@ impl Cable {
         let output = Command::new("ip").args(["-n", &self.node]).args(words.split(' ')).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     }
+}
+
+fn at<T: Send>(netns: &str, open: impl FnOnce() -> T + Send) -> T {
+    let there = fs::File::open(format!("/run/netns/{netns}")).unwrap();
+    // In a thread of its own, which alone goes there.
+    let opened = || {
+        setns(there, CloneFlags::CLONE_NEWNET).unwrap();
+        open()
+    };
+    thread::scope(|scope| scope.spawn(opened).join().unwrap())
 }
 
 /// Number of a port in a namespace.

@@ -5,6 +5,7 @@
 
 mod guest;
 mod harm;
+mod pushed;
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::{Duration, Instant};

@@ -244,6 +244,15 @@ pub enum Nodes {
     },
 }
 
+/// What `config set` says of values that are no single word.
+const SETTING_HELP: &str = "\
+A value from a file or a folder:
+  mk_facts_d=@DIR    files with facts: NAME.json, NAME.toml, NAME.txt
+  mk_units=@DIR      unit files: NAME.toml
+  KEY=@FILE          the value itself; of mk_facts_d, mk_units and mk_tce_sha256 a JSON object
+
+Each takes the place of the whole value before. docs/OPERATORS.md has all keys.";
+
 /// Show and change the configuration that nodes are sent.
 #[derive(Debug, Subcommand)]
 #[command(after_help = format!("Keys: {}.", wire::config::APPLIED.join(", ")))]
@@ -257,11 +266,12 @@ pub enum Config {
         json: bool,
     },
     /// Set keys for all nodes, or for one.
+    #[command(after_help = SETTING_HELP)]
     Set {
         /// For this node alone; its keys come before those of all nodes.
         #[arg(long, value_name = "NAME")]
         node: Option<String>,
-        /// Keys and values, such as mk_checkin_interval=30.
+        /// Keys and values, such as mk_checkin_interval=30; KEY=@PATH takes the value from a file.
         #[arg(required = true, value_name = "KEY=VALUE")]
         values: Vec<String>,
         /// How.

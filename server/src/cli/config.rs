@@ -1,11 +1,11 @@
 //! `mk-server config`: what nodes are sent.
 
-use anyhow::bail;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use wire::config::APPLIED;
 
 use crate::cli::args::Config;
 use crate::cli::client::Client;
+use crate::cli::setting::pairs;
 use crate::cli::{give, print, print_json, table};
 use crate::{describe, human};
 
@@ -27,19 +27,6 @@ pub async fn run(client: &Client, command: Config) -> anyhow::Result<()> {
             give(client, "set-config", json!({"node": node, "unset": keys}), how).await
         }
     }
-}
-
-fn pairs(values: &[String]) -> anyhow::Result<Map<String, Value>> {
-    let mut pairs = Map::new();
-    for text in values {
-        let Some((key, value)) = text.split_once('=') else {
-            bail!("{text:?} is no setting\nWrite KEY=VALUE with a key of {}.", APPLIED.join(", "))
-        };
-        if pairs.insert(key.to_owned(), value.into()).is_some() {
-            bail!("{key} is given twice\nGive each key once.");
-        }
-    }
-    Ok(pairs)
 }
 
 fn shown(document: &Value) -> String {
@@ -83,5 +70,5 @@ fn of_node(name: &str, document: &Value) -> String {
 }
 
 fn rows(config: &Value) -> impl Iterator<Item = (String, String)> {
-    config.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), human::setting(value)))
+    config.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), human::setting(key, value)))
 }

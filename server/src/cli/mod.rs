@@ -11,6 +11,7 @@ pub mod images;
 pub mod json;
 pub mod log;
 pub mod nodes;
+mod setting;
 pub mod show;
 pub mod table;
 pub mod tls;

@@ -185,7 +185,8 @@ impl Node {
 
     fn configuration(&self) -> String {
         let config = &self.document["config"];
-        if config["version"].as_u64().is_none_or(|version| version == 0) {
+        let is_posted = config["reported"]["posted"] == true;
+        if config["version"].as_u64().is_none_or(|version| version == 0) && !is_posted {
             String::new()
         } else {
             configuration(config)
@@ -329,6 +330,11 @@ pub fn configuration(document: &Value) -> String {
     let has = reported["version"].as_u64().unwrap_or(0);
     let refused = reported.get("refused").filter(|r| r["version"] == wanted);
     match refused {
+        _ if has == wanted && reported["posted"] == true => {
+            format!(
+                "in the place of version {wanted}, root on the node has posted another, which is in force until one is set here"
+            )
+        }
         _ if has == wanted && wanted == 0 => "nothing was ever set".to_owned(),
         _ if has == wanted => format!("version {wanted} is in force"),
         Some(refused) => {

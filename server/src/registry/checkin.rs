@@ -307,6 +307,7 @@ impl Checkin {
             nodes::set_contact(&mut *db, id, &self.contact(action.reboots, interval)?).await?;
         }
         let config = wanted.as_ref().map(|w| w.news(self.request.config.as_ref())).transpose()?.flatten();
+        let config_digest = wanted.as_ref().filter(|_| config.is_some()).map(Wanted::digest);
         let config_version = wanted.as_ref().map(Wanted::version).and_then(|v| u64::try_from(v).ok());
         Ok(CheckinReply {
             action: action.word.to_owned(),
@@ -318,6 +319,7 @@ impl Checkin {
             interval: Some(interval),
             config,
             config_version,
+            config_digest,
             clock_s: Some(self.now / 1000),
             commands,
         })
@@ -396,6 +398,7 @@ fn bare() -> CheckinReply {
         reason: None,
         config: None,
         config_version: None,
+        config_digest: None,
         send_inventory: None,
         commands: Vec::new(),
         interval: None,

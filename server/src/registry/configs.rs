@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 use wire::checkin::ConfigState;
 use wire::config::{APPLIED, Config};
+use wire::digest::sha256_hex;
 use wire::error::Problem;
 use wire::limits::MAX_PATTERN;
 
@@ -12,6 +13,9 @@ use crate::registry::Refusal;
 use crate::store::configs::{self, Keys, Stored};
 use crate::store::history;
 use crate::store::nodes::Node;
+
+/// Hex digits of a configuration's digest: it only tells two of one version apart.
+const DIGEST_DIGITS: usize = 16;
 
 /// What a node should have.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,15 +50,25 @@ impl Wanted {
         keys
     }
 
-    /// Its keys, if the node is to be sent them: it neither has nor refused this version.
+    /// Tells it from another configuration of the same version: a restored database counts on from an earlier one.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        // Keys of a map are in order.
+        let mut digest = sha256_hex(Value::from(self.keys()).to_string().as_bytes());
+        digest.truncate(DIGEST_DIGITS);
+        digest
+    }
+
+    /// Its keys, if the node is to be sent them: it neither has nor refused this one. Agents of before know versions only.
     ///
     /// # Errors
     /// When the database holds something damaged.
     pub fn news(&self, said: Option<&ConfigState>) -> anyhow::Result<Option<Config>> {
         let version = u64::try_from(self.version())?;
-        let has = said.map_or(0, |s| s.version);
-        let refused = said.and_then(|s| s.refused.as_ref()).is_some_and(|r| r.version == version);
-        if has == version || refused {
+        let is_this = |said: u64, other: Option<&String>| said == version && other.is_none_or(|o| *o == self.digest());
+        let has = said.map_or(version == 0, |s| is_this(s.version, s.digest.as_ref()));
+        let refused = said.and_then(|s| s.refused.as_ref()).is_some_and(|r| is_this(r.version, r.digest.as_ref()));
+        if has || refused {
             return Ok(None);
         }
         Ok(Some(serde_json::from_value(self.keys().into())?))
@@ -126,8 +140,12 @@ fn bad(error: String) -> Refusal {
 /// When the database fails or holds something damaged.
 pub async fn note(db: &mut SqliteConnection, now: i64, node: &Node, said: &ConfigState) -> anyhow::Result<()> {
     let before: ConfigState = node.config.as_deref().map(serde_json::from_str).transpose()?.unwrap_or_default();
-    if said.version != before.version && said.version > 0 {
-        let entry = json!({"event": "config", "version": said.version});
+    let version = |state: &ConfigState| (state.version, state.digest.clone(), state.posted);
+    if version(said) != version(&before) && (said.version > 0 || said.posted) {
+        let entry = match said.posted {
+            true => json!({"event": "config", "version": said.version, "posted": true}),
+            false => json!({"event": "config", "version": said.version}),
+        };
         history::log_said(&mut *db, now, node.id, "info", &entry).await?;
     }
     if let Some(refused) = said.refused.as_ref().filter(|r| before.refused.as_ref() != Some(r)) {
@@ -183,12 +201,30 @@ mod tests {
     }
 
     #[test]
+    fn one_of_the_same_version_from_another_database_is_sent() {
+        let wanted = |version, skew: u32| {
+            let keys = keys(json!({"mk_checkin_skew": skew}));
+            Wanted { all: Stored { version, at: 0, keys }, own: Stored::default() }
+        };
+        let (former, restored) = (wanted(4, 1), wanted(4, 2));
+        let problem = Problem::new("bad_config", "e", "r");
+        let refused = RefusedConfig { version: 4, digest: Some(former.digest()), problem };
+        let has = ConfigState { version: 4, digest: Some(former.digest()), ..ConfigState::default() };
+        let refuses = ConfigState { version: 3, refused: Some(refused), ..ConfigState::default() };
+        for said in [has, refuses] {
+            assert_eq!(former.news(Some(&said)).unwrap(), None);
+            assert!(restored.news(Some(&said)).unwrap().is_some(), "{said:?}");
+        }
+    }
+
+    #[test]
     fn it_is_sent_to_who_neither_has_nor_refused_it() {
         let all = Stored { version: 4, at: 0, keys: keys(json!({"mk_checkin_skew": 1})) };
         let wanted = Wanted { all, own: Stored::default() };
         let said = |version, refused: Option<u64>| {
             let problem = Problem::new("bad_config", "e", "r");
-            ConfigState { version, refused: refused.map(|version| RefusedConfig { version, problem }) }
+            let refused = refused.map(|version| RefusedConfig { version, digest: None, problem });
+            ConfigState { version, refused, ..ConfigState::default() }
         };
         for (said, sent) in [
             (None, true),

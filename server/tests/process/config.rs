@@ -107,6 +107,72 @@ async fn what_is_wrong_is_refused_by_name_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn facts_and_units_are_set_from_folders_and_checked_before_they_are_stored() {
+    let server = Server::start("");
+    let mut boot = machine(&server, 1, A).await;
+    let dir = tempfile::tempdir().unwrap();
+    let put = |path: &str, text: &str| {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    put("facts.d/10-rack.txt", "rack=4\n");
+    put("units.d/agent.toml", "name = \"agent\"\ncommand = [\"/usr/bin/agent\"]\nrestart = \"on-failure\"\n");
+    let (facts, units) = (format!("mk_facts_d=@{}/facts.d", dir.path().display()), dir.path().join("units.d"));
+    let units = format!("mk_units=@{}", units.display());
+    let set = said(&server, &["config", "set", &facts, &units]);
+    assert!(set.contains("mk_facts_d=10-rack.txt") && set.contains("mk_units=agent"), "{set}");
+    let agent = json!({"command": ["/usr/bin/agent"], "restart": "on-failure"});
+    let keys = json!({"mk_facts_d": {"10-rack.txt": "rack=4\n"}, "mk_units": {"agent": agent}});
+    assert_eq!(told(&server, &mut boot, 0).await.1, keys);
+    let again = said(&server, &["config", "set", &units]);
+    assert!(again.contains("configuration 2"), "said again, it is tried again: {again}");
+
+    put("facts.d/20-wrong.json", "[");
+    put("units.d/net.toml", "name = \"net\"\ncommand = [\"/x\"]\n");
+    for (setting, words) in [
+        (facts.as_str(), "mk_facts_d.20-wrong.json is wrong"),
+        (units.as_str(), "mk_units.net is the name of a unit of the agent's own"),
+        (r#"mk_units={"a": {"command": ["x"]}}"#, "x is no absolute path"),
+        (r#"mk_facts_d={"run-me": ""}"#, "mk_facts_d.run-me is no file with facts"),
+    ] {
+        let output = server.cli(&["config", "set", "mk_checkin_skew=7", setting]);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && text.contains(words), "{setting}: {text}");
+    }
+    assert_eq!(told(&server, &mut boot, 0).await, (json!(2), keys, json!(60)), "nothing was changed");
+}
+
+#[tokio::test]
+async fn a_restored_database_that_counts_again_is_not_taken_for_the_one_before() {
+    let (before, restored) = (Server::start(""), Server::start(""));
+    let (mut one, mut other) = (machine(&before, 1, A).await, machine(&restored, 1, A).await);
+    said(&before, &["config", "set", "mk_checkin_skew=7"]);
+    said(&restored, &["config", "set", "mk_checkin_skew=8"]);
+    let (_, reply) = one.send(&before, &json!({})).await;
+    assert_eq!((&reply["config_version"], &reply["config"]), (&json!(1), &json!({"mk_checkin_skew": 7})), "{reply}");
+    let has = json!({"config": {"version": 1, "digest": reply["config_digest"]}});
+    assert_eq!(one.send(&before, &has).await.1.get("config"), None, "it has it");
+    let (_, reply) = other.send(&restored, &has).await;
+    assert_eq!((&reply["config_version"], &reply["config"]), (&json!(1), &json!({"mk_checkin_skew": 8})), "{reply}");
+}
+
+#[tokio::test]
+async fn what_root_on_a_node_has_posted_is_shown_and_stays_until_another_is_set() {
+    let server = Server::start("");
+    let mut boot = machine(&server, 1, A).await;
+    said(&server, &["config", "set", "mk_checkin_skew=7"]);
+    let posted = json!({"config": {"version": 1, "posted": true}});
+    assert_eq!(boot.send(&server, &posted).await.1.get("config"), None, "it is not taken back");
+    let shown = said(&server, &["config", "show", "node1"]);
+    assert!(shown.contains("in the place of version 1, root on the node has posted another"), "{shown}");
+    let log = said(&server, &["log"]);
+    assert!(log.contains("in the place of 1, until another one is set here"), "{log}");
+    said(&server, &["config", "set", "mk_checkin_skew=8"]);
+    assert_eq!(boot.send(&server, &posted).await.1["config"], json!({"mk_checkin_skew": 8}));
+}
+
+#[tokio::test]
 async fn a_machine_that_is_told_to_speak_rarely_is_not_taken_for_dead() {
     let server = Server::start("checkin_interval = 1\n");
     said(&server, &["config", "set", "mk_checkin_interval=3600"]);

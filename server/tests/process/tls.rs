@@ -40,7 +40,7 @@ fn serve(data: &Path) -> (Server, String) {
     command.args(SERVE).arg(data).args(["--https-port", "0"]);
     let server = Server::spawn(data, command);
     let log = fs::read_to_string(data.join("stderr.log")).unwrap();
-    let url = log.split_whitespace().find(|word| word.contains("https://")).expect("it says where it listens");
+    let url = log.split_whitespace().find(|word| word.contains("https://")).unwrap();
     (server, url.to_owned())
 }
 

@@ -3,8 +3,9 @@
 //! in the order of their names, and a later one wins. What cannot be used is named under the file's path in
 //! `volatile.failures`, and harms no other file. Where the unit `checkin` lives, it alone runs the programs, and others
 //! take its word ([`told`]): a tool that takes a lock or talks to a BMC must not meet itself.
+//!
+//! What the server pushes lies in `/run/razor-mk/facts.d` in the same forms, without programs.
 
-mod parse;
 mod program;
 mod told;
 
@@ -14,8 +15,9 @@ use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use serde_json::Value;
+use wire::fact_file::{Reader, reader};
 
 use super::collector::Found;
 use crate::limits::{FACT_PROGRAM_END, FACT_PROGRAM_WAIT, SETTINGS_FILE};
@@ -26,6 +28,8 @@ pub(crate) use told::Told;
 
 /// Where the files are.
 const FOLDER: &str = "/etc/razor-mk/facts.d";
+/// Where those are that the server has pushed; `checkin` writes them.
+pub(crate) const PUSHED_DIR: &str = "/run/razor-mk/facts.d";
 
 /// Facts by name.
 type Facts = BTreeMap<String, Value>;
@@ -69,25 +73,38 @@ fn program_paths(tree: &Tree) -> Vec<String> {
     if !tree.is_live() {
         return Vec::new();
     }
-    let is_one = |path: &String| parse::data(path).is_none() && is_program(&tree.path(path));
-    paths(tree).filter(is_one).collect()
+    let is_one = |path: &String| reader(path).is_none() && is_program(&tree.path(path));
+    paths(tree, FOLDER).filter(is_one).collect()
 }
 
-/// All that is in the folder, in order.
-fn paths(tree: &Tree) -> impl Iterator<Item = String> {
-    let names = tree.names(FOLDER).into_iter().filter(|name| !name.starts_with('.'));
-    names.map(|name| format!("{FOLDER}/{name}"))
+/// All that is in a folder, in order.
+fn paths(tree: &Tree, folder: &str) -> impl Iterator<Item = String> {
+    let names = tree.names(folder).into_iter().filter(|name| !name.starts_with('.'));
+    names.map(move |name| format!("{folder}/{name}"))
+}
+
+/// What the server has pushed, and which files of it cannot be used, by path.
+pub(super) fn pushed(tree: &Tree) -> (Facts, BTreeMap<String, String>) {
+    let (mut facts, mut failures) = (Facts::new(), BTreeMap::new());
+    for path in paths(tree, PUSHED_DIR) {
+        let Some(read) = reader(&path) else { continue };
+        match data(&tree.path(&path), read) {
+            Ok(found) => facts.extend(found),
+            Err(why) => drop(failures.insert(path, format!("{why:#}"))),
+        }
+    }
+    (facts, failures)
 }
 
 /// Reads the files, and asks the programs where nobody has.
 pub(super) fn collect(tree: &Tree, programs: Programs) -> anyhow::Result<Found> {
     let mut files = BTreeMap::new();
-    for path in paths(tree) {
+    for path in paths(tree, FOLDER) {
         let place = tree.path(&path);
-        match parse::data(&path) {
+        match reader(&path) {
             Some(read) => drop(files.insert(path, data(&place, read))),
             None if !is_program(&place) => {
-                let wrong = anyhow::anyhow!("is no .json, .toml or .txt file, and not executable");
+                let wrong = anyhow!("is no .json, .toml or .txt file, and not executable");
                 files.insert(path, Err(wrong));
             }
             None => {}
@@ -119,14 +136,14 @@ pub(super) fn collect(tree: &Tree, programs: Programs) -> anyhow::Result<Found> 
 }
 
 /// The facts of a file with data.
-fn data(path: &Path, read: fn(&str) -> anyhow::Result<Facts>) -> anyhow::Result<Facts> {
+fn data(path: &Path, read: Reader) -> anyhow::Result<Facts> {
     // Asked before it is opened: to open a pipe that nobody writes to never ends.
     ensure!(fs::metadata(path).context("cannot be read")?.is_file(), "is no file");
     let mut bytes = Vec::new();
     let file = fs::File::open(path).context("cannot be read")?;
     file.take(SETTINGS_FILE + 1).read_to_end(&mut bytes).context("cannot be read")?;
     ensure!(bytes.len() as u64 <= SETTINGS_FILE, "has more than {SETTINGS_FILE} bytes, which are read at most");
-    read(std::str::from_utf8(&bytes).context("is not UTF-8")?)
+    read(std::str::from_utf8(&bytes).context("is not UTF-8")?).map_err(|why| anyhow!(why))
 }
 
 fn is_program(path: &Path) -> bool {
@@ -173,6 +190,20 @@ mod tests {
             "{why:?}"
         );
         assert_eq!(found(&Tree::at("/nowhere")), (Facts::new(), BTreeMap::new()));
+    }
+
+    #[test]
+    fn what_is_pushed_is_data_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join(PUSHED_DIR.trim_start_matches('/'));
+        fs::create_dir_all(&folder).unwrap();
+        for (name, text) in [("a.txt", "rack=4"), ("b.json", r#"{"rack": 5}"#), ("tool", "#!/bin/sh"), ("c.toml", "x")]
+        {
+            fs::write(folder.join(name), text).unwrap();
+        }
+        let (facts, failures) = pushed(&Tree::at(dir.path()));
+        assert_eq!(json!(facts), json!({"rack": 5}));
+        assert!(failures.len() == 1 && failures[&format!("{PUSHED_DIR}/c.toml")].contains("no TOML"), "{failures:?}");
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
+use super::Facts;
 use super::told::{self, Told};
-use super::{Facts, parse};
 use crate::exec;
 use crate::limits::{COMMAND_OUTPUT, FACT_PROGRAM, FACT_PROGRAM_PAUSE};
 use crate::state::uptime;
@@ -112,7 +112,7 @@ fn run(path: &str) -> anyhow::Result<Facts> {
     let last = errors.trim().lines().last().unwrap_or_default();
     ensure!(output.success, "ended with {}: {last}", output.status);
     ensure!(output.text.len() < COMMAND_OUTPUT, "prints more than {COMMAND_OUTPUT} bytes");
-    parse::printed(&output.text)
+    wire::fact_file::printed(&output.text).map_err(|why| anyhow::anyhow!(why))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use sqlx::SqliteConnection;
-use wire::config::ABOUT_EXTENSIONS;
+use wire::config::{ABOUT_EXTENSIONS, UNITS};
 
 use crate::human;
 use crate::limits::MAX_RIVALS;
@@ -46,9 +46,9 @@ impl Operate {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let whose = node.map_or_else(|| "all nodes".to_owned(), nodes::name);
-        // A node that refused a mirror, since that was away, is to try it again when it is told the same again.
+        // A node that refused a mirror, since that was away, is to try it again when it is told the same again; and so for units.
         let again = set.keys().any(|key| ABOUT_EXTENSIONS.contains(&key.as_str()));
-        if after == before.keys && !again {
+        if after == before.keys && !again && !set.contains_key(UNITS) {
             return Ok(Ok(Done::new(node, format!("{whose}: it was so already; nothing was changed"))));
         }
         let version = configs::put(&mut *db, node, self.now, &after).await?;
@@ -129,7 +129,7 @@ fn words(keys: &Keys) -> String {
     if keys.is_empty() {
         return "no keys".to_owned();
     }
-    keys.iter().map(|(key, value)| format!("{key}={}", human::setting(value))).collect::<Vec<_>>().join(" ")
+    keys.iter().map(|(key, value)| format!("{key}={}", human::setting(key, value))).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 
 use std::ops::RangeInclusive;
 
-use anyhow::{Context as _, ensure};
-use toml::Value;
+use serde_json::Value;
 
 const KIB: u64 = 1024;
 
@@ -14,25 +13,26 @@ pub(super) fn number<T: TryFrom<i64>>(
     value: Option<&Value>,
     range: &RangeInclusive<i64>,
     of: &str,
-) -> anyhow::Result<Option<T>> {
+) -> Result<Option<T>, String> {
     let Some(value) = value else { return Ok(None) };
-    let number = value.as_integer().filter(|n| range.contains(n)).and_then(|n| T::try_from(n).ok());
+    let number = value.as_i64().filter(|n| range.contains(n)).and_then(|n| T::try_from(n).ok());
     let (first, last) = (range.start(), range.end());
-    number.with_context(|| format!("{key} = {value}: it takes a whole number of {of} from {first} to {last}")).map(Some)
+    let wrong = || format!("{key} = {value:.80}: it takes a whole number of {of} from {first} to {last}");
+    number.ok_or_else(wrong).map(Some)
 }
 
 /// A size in bytes within the range, written as a text such as `"32M"`.
-pub(super) fn size(key: &str, value: Option<&Value>, range: &RangeInclusive<u64>) -> anyhow::Result<Option<u64>> {
+pub(super) fn size(key: &str, value: Option<&Value>, range: &RangeInclusive<u64>) -> Result<Option<u64>, String> {
     let Some(value) = value else { return Ok(None) };
     let bytes = value.as_str().and_then(bytes).filter(|n| range.contains(n));
     let (first, last) = (for_people(*range.start()), for_people(*range.end()));
-    bytes.with_context(|| format!("{key} = {value}: it takes a text such as \"32M\", from {first} to {last}")).map(Some)
+    let wrong = || format!("{key} = {value:.80}: it takes a text such as \"32M\", from {first} to {last}");
+    bytes.ok_or_else(wrong).map(Some)
 }
 
 /// An absolute path.
-pub(super) fn path(key: &str, value: &str) -> anyhow::Result<()> {
-    ensure!(value.starts_with('/'), "{key} = \"{value}\": it takes an absolute path");
-    Ok(())
+pub(super) fn path(key: &str, value: &str) -> Result<(), String> {
+    if value.starts_with('/') { Ok(()) } else { Err(format!("{key} = \"{value:.80}\": it takes an absolute path")) }
 }
 
 /// `K`, `M` and `G` are powers of 1024, as for the kernel.
@@ -47,7 +47,7 @@ fn bytes(text: &str) -> Option<u64> {
 }
 
 /// A size in the largest unit that gives a whole number.
-pub(super) fn for_people(bytes: u64) -> String {
+pub fn for_people(bytes: u64) -> String {
     let units = [("GiB", KIB * KIB * KIB), ("MiB", KIB * KIB), ("KiB", KIB)];
     let (name, size) = units.into_iter().find(|(_, size)| bytes.is_multiple_of(*size)).unwrap_or(("bytes", 1));
     format!("{} {name}", bytes / size)
@@ -66,7 +66,7 @@ mod tests {
         for text in
             ["", "M", "32", "-1M", "1.5M", "32m", "1023K", "2G", "99999999999999999999G", "18446744073709551615G", "é"]
         {
-            let error = read(text).unwrap_err().to_string();
+            let error = read(text).unwrap_err();
             assert!(error.contains(&format!("memory_max = \"{text}\"")) && error.contains("1 MiB to 1 GiB"), "{error}");
         }
         assert_eq!(for_people(1536 * KIB), "1536 KiB");

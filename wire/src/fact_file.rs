@@ -1,13 +1,23 @@
-//! Facts in files and in what programs print. Pure.
+//! Facts in files, and in what programs print: a JSON object, a TOML table, or lines `name=value`. Pure: text in, facts or
+//! the reason out.
 
-use anyhow::{Context as _, bail, ensure};
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
-use super::Facts;
-use crate::cmdline::is_fact_name;
+use crate::limits::MAX_FACT_NAME;
+
+/// Facts by name.
+type Facts = BTreeMap<String, Value>;
+/// What reads a text.
+pub type Reader = fn(&str) -> Result<Facts, String>;
+
+/// Endings of the names of files with data.
+pub const ENDINGS: [&str; 3] = ["json", "toml", "txt"];
 
 /// What reads a file with data, by its name; `None` for one that is none.
-pub(super) fn data(name: &str) -> Option<fn(&str) -> anyhow::Result<Facts>> {
+#[must_use]
+pub fn reader(name: &str) -> Option<Reader> {
     match name.rsplit_once('.')?.1 {
         "json" => Some(object),
         "toml" => Some(table),
@@ -17,21 +27,39 @@ pub(super) fn data(name: &str) -> Option<fn(&str) -> anyhow::Result<Facts>> {
 }
 
 /// What a program printed: an object, or lines.
-pub(super) fn printed(text: &str) -> anyhow::Result<Facts> {
+///
+/// # Errors
+/// Why it is neither.
+pub fn printed(text: &str) -> Result<Facts, String> {
     if text.trim_start().starts_with('{') { object(text) } else { lines(text) }
 }
 
-fn object(text: &str) -> anyhow::Result<Facts> {
-    named(serde_json::from_str(text).context("is no JSON object")?)
+/// Whether a fact may have this name.
+#[must_use]
+pub fn is_fact_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    !name.is_empty() && name.len() <= MAX_FACT_NAME && name.chars().all(allowed)
 }
 
-fn table(text: &str) -> anyhow::Result<Facts> {
-    let table: toml::Table = toml::from_str(text).context("is no TOML")?;
+fn object(text: &str) -> Result<Facts, String> {
+    named(serde_json::from_str(text).map_err(|why| format!("is no JSON object: {why}"))?)
+}
+
+fn table(text: &str) -> Result<Facts, String> {
+    let table: toml::Table =
+        text.parse().map_err(|why: toml::de::Error| format!("is no TOML: {}", told(text, &why)))?;
     named(table.into_iter().map(|(name, value)| (name, json(value))).collect())
 }
 
+/// The parser's own text has several lines; a log line is one.
+fn told(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    format!("line {line}: {}", error.message().replace('\n', ", "))
+}
+
 /// Lines `name=value`. Blank ones and those that begin with `#` say nothing.
-fn lines(text: &str) -> anyhow::Result<Facts> {
+fn lines(text: &str) -> Result<Facts, String> {
     let mut facts = Facts::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -39,18 +67,18 @@ fn lines(text: &str) -> anyhow::Result<Facts> {
             continue;
         }
         let Some((name, value)) = line.split_once('=') else {
-            bail!("line {} is not name=value: {line:.60?}", number + 1);
+            return Err(format!("line {} is not name=value: {line:.60?}", number + 1));
         };
         facts.insert(name.trim().to_owned(), Value::String(value.trim().to_owned()));
     }
     named(facts)
 }
 
-fn named(facts: Facts) -> anyhow::Result<Facts> {
-    for name in facts.keys() {
-        ensure!(is_fact_name(name), "{name:.60?} is no fact's name: letters, digits, `_`, `-` and `.`");
+fn named(facts: Facts) -> Result<Facts, String> {
+    match facts.keys().find(|name| !is_fact_name(name)) {
+        Some(name) => Err(format!("{name:.60?} is no fact's name: letters, digits, `_`, `-` and `.`")),
+        None => Ok(facts),
     }
-    Ok(facts)
 }
 
 /// The same value as JSON has it; dates and times become text, and so do numbers that JSON lacks.
@@ -91,6 +119,8 @@ mod tests {
     fn tables_become_what_json_has() {
         let facts = table("a = inf\nb = 1.5\nc = [{d = 1}]\n").unwrap();
         assert_eq!(json!(facts), json!({"a": "inf", "b": 1.5, "c": [{"d": 1}]}));
+        let why = table("a = 1\nb =").unwrap_err();
+        assert!(why.contains("line 2") && !why.contains('\n'), "{why}");
     }
 
     proptest! {
