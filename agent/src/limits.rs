@@ -1,7 +1,6 @@
 //! Every time-out and size of the agent, in one place. Durations are wall times on a healthy machine times four: a
 //! loaded hypervisor or an emulated CPU must not look like a fault.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// A unit that ended is started again after this time at first; the time doubles with each further end.
