@@ -178,7 +178,8 @@ fn a_server_that_always_has_another_command_is_answered_once_a_second() {
     thread::sleep(Duration::from_secs(2));
     let (seen, seconds) = (server.seen.lock().unwrap().len(), begin.elapsed().as_secs());
     println!("{seen} requests in {seconds} s");
-    assert!(seen as u64 <= seconds + 4, "{seen} requests in {seconds} s");
+    // The first, four that may come at once, and then one a second, of which one more may have begun.
+    assert!(seen as u64 <= 1 + 4 + seconds + 1, "{seen} requests in {seconds} s");
 }
 
 /// How long a port flaps.
