@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use wire::embed::{Area, EMBED_PATH, Embed};
 
-use crate::bootline;
+use crate::bootline::{self, END, PAD};
 use crate::build::manifest::{self, Manifest};
 use crate::customize::settings::KernelLine;
 use crate::input;
@@ -31,14 +31,21 @@ pub struct Image {
     pub manifest: Option<Manifest>,
     /// The slot.
     pub slot: Span,
-    /// What is in it.
-    pub content: Content,
     /// Where its kernel lines may be extended.
     pub lines: Vec<Span>,
-    /// What they are extended by.
-    pub kernel_arguments: String,
+    /// What is in both.
+    pub own: Own,
     /// The ISO, where it is one.
     pub iso: Option<Iso>,
+}
+
+/// What a site has put into an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Own {
+    /// In the slot.
+    pub content: Content,
+    /// On the kernel lines.
+    pub kernel_arguments: String,
 }
 
 /// A span of an image's file, in bytes.
@@ -57,6 +64,13 @@ impl Image {
     /// It is none that `mkiso build` has made, or is damaged; the message says where.
     pub fn open(path: &Path) -> Result<Self> {
         if path.extension().is_some_and(|suffix| suffix == INITRD) { Self::initrd(path) } else { Self::iso(path) }
+    }
+
+    /// What was in it when it was built.
+    #[must_use]
+    pub fn as_built(&self) -> Own {
+        let content = self.embed.built.clone().map(Content::from).unwrap_or_default();
+        Own { content, kernel_arguments: String::new() }
     }
 
     /// Whether its kernel line can be extended.
@@ -131,6 +145,11 @@ impl Image {
             Content::from_slot(&read(path, slot)?).with_context(|| format!("{} in {shown}", embed.site.path))?;
         let mut arguments = None;
         for (span, line) in lines.iter().zip(&embed.boot_lines) {
+            ensure!(
+                [&line.pad, &line.end, &line.default] == [&PAD.to_string(), &END.to_string(), &String::new()],
+                "{shown} has boot lines of another form than this mkiso knows; use the mkiso of the image's version, {}",
+                embed.version
+            );
             let found =
                 bootline::read(&read(path, *span)?).with_context(|| format!("{} in {shown}", line.area.path))?;
             let same = arguments.get_or_insert_with(|| found.clone()) == &found;
@@ -139,8 +158,8 @@ impl Image {
                 "{shown} is damaged: its boot lines have not all the same arguments; start with a fresh copy"
             );
         }
-        let kernel_arguments = arguments.unwrap_or_default();
-        Ok(Self { path: path.to_owned(), embed, manifest, slot, content, lines, kernel_arguments, iso })
+        let own = Own { content, kernel_arguments: arguments.unwrap_or_default() };
+        Ok(Self { path: path.to_owned(), embed, manifest, slot, lines, own, iso })
     }
 }
 

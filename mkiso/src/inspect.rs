@@ -29,9 +29,9 @@ pub fn run(args: &Args) -> Result<()> {
         let all = json!({
             "embed": image.embed,
             "manifest": image.manifest,
-            "site": image.content.site,
-            "authorized_keys": image.content.authorized_keys.lines().collect::<Vec<_>>(),
-            "kernel_arguments": image.kernel_arguments,
+            "site": image.own.content.site,
+            "authorized_keys": image.own.content.authorized_keys.lines().collect::<Vec<_>>(),
+            "kernel_arguments": image.own.kernel_arguments,
         });
         println!("{}", serde_json::to_string_pretty(&all)?);
     } else {
@@ -60,7 +60,7 @@ fn text(image: &Image) -> String {
     honours.extend(Some("kernel arguments").filter(|_| image.kernel_line() == KernelLine::Open));
     honours.extend(Some("ssh keys").filter(|_| embed.features.ssh_key));
     row("can be set", &honours.join(", "));
-    let site = &image.content.site;
+    let site = &image.own.content.site;
     if let Some(server) = &site.server {
         row("server", server);
     }
@@ -73,10 +73,10 @@ fn text(image: &Image) -> String {
     for arg in &site.args {
         row("argument", arg);
     }
-    if !image.kernel_arguments.is_empty() {
-        row("kernel arguments", &image.kernel_arguments);
+    if !image.own.kernel_arguments.is_empty() {
+        row("kernel arguments", &image.own.kernel_arguments);
     }
-    for key in image.content.authorized_keys.lines() {
+    for key in image.own.content.authorized_keys.lines() {
         row("ssh key", key);
     }
     text

@@ -21,6 +21,7 @@ pub mod iso;
 pub mod limits;
 pub mod mirrors;
 pub mod output;
+pub mod patch;
 pub mod progress;
 pub mod slot;
 pub mod verify;

@@ -2,6 +2,7 @@
 //! start and zeros behind, which the kernel skips.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use wire::embed::Built;
 use wire::site::{AUTHORIZED_KEYS_PATH, SITE_PATH, Site};
 
 use crate::cpio::initrd;
@@ -14,6 +15,18 @@ pub struct Content {
     pub site: Site,
     /// Public keys in OpenSSH's `authorized_keys` format; empty for none.
     pub authorized_keys: String,
+}
+
+impl From<Content> for Built {
+    fn from(Content { site, authorized_keys }: Content) -> Self {
+        Self { site, authorized_keys }
+    }
+}
+
+impl From<Built> for Content {
+    fn from(Built { site, authorized_keys }: Built) -> Self {
+        Self { site, authorized_keys }
+    }
 }
 
 impl Content {

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::site::Site;
+
 /// Path of the descriptor in the ISO.
 pub const EMBED_PATH: &str = "mk/embed.json";
 
@@ -22,6 +24,19 @@ pub struct Embed {
     pub boot_lines: Vec<BootLine>,
     /// What the image honours.
     pub features: Features,
+    /// What was in the slot when the image was built; nothing where it was empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built: Option<Built>,
+}
+
+/// A slot's content as the image was built.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Built {
+    /// The site's settings.
+    pub site: Site,
+    /// Public keys in OpenSSH's `authorized_keys` format; empty for none.
+    pub authorized_keys: String,
 }
 
 impl Embed {

@@ -30,7 +30,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use wire::embed::{Area, BootLine, Embed, Features};
+use wire::embed::{Area, BootLine, Built, Embed, Features};
 use wire::site::{AUTHORIZED_KEYS_PATH, IMAGE_PATH, Image, SITE_PATH, Site};
 
 use self::bootcfg::Boot;
@@ -116,6 +116,8 @@ pub fn run(args: &Args) -> Result<()> {
     let (base, digest) = choose::base(args, &config, |path| Proved::take(args, &config, path))?;
     let built = Build::prepare(args, base, source, agent)?;
     let slot = content.to_slot(config.site_slot())?;
+    let as_built = Some(content).filter(|content| *content != Content::default()).map(Built::from);
+    let built = Build { as_built, ..built };
     let iso = built.write(Outputs::new(&args.out, &stem)?, &slot, digest)?;
     eprintln!("built {} in {:.2} s", iso.display(), start.elapsed().as_secs_f32());
     println!("{}", iso.display());
@@ -163,6 +165,8 @@ struct Build {
     segment: Vec<u8>,
     inputs: Vec<Part>,
     base_description: Option<serde_json::Value>,
+    /// What is in the slot from the start.
+    as_built: Option<Built>,
 }
 
 impl Build {
@@ -191,7 +195,7 @@ impl Build {
         let segment = segment::join(&shrinking, &plain, &cache::folder(args.cache.as_deref())?)?;
         let loaders = Loaders::find(&mut core)?;
         let base_description = core.description()?;
-        Ok(Self { variant: args.variant, source, core, loaders, segment, inputs, base_description })
+        Ok(Self { variant: args.variant, source, core, loaders, segment, inputs, base_description, as_built: None })
     }
 
     /// Writes all files of the image and gives the ISO's place. The ISO is written while the others are.
@@ -274,6 +278,7 @@ impl Build {
             site: Area { path, offset, length: slot.len() as u64 },
             boot_lines,
             features: Features { ssh_key: self.variant.has_ssh(), ca: true },
+            built: self.as_built.clone(),
         };
         Ok(serde_json::to_vec_pretty(&embed)?)
     }

@@ -4,18 +4,19 @@
 mod checksums;
 pub mod settings;
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, IsTerminal as _, Read as _, Seek as _, SeekFrom, Write as _};
+use std::fs::OpenOptions;
+use std::io::IsTerminal as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
 use self::checksums::Checksums;
-use self::settings::{Own, Settings};
-use crate::image::{Image, Span};
+use self::settings::Settings;
+use crate::image::Image;
+use crate::input;
 use crate::output::{full_or, publish, temp_beside};
-use crate::{bootline, input};
+use crate::patch::{self, Patch, patches};
 
 /// In place of an output file: standard output.
 const STDOUT: &str = "-";
@@ -43,7 +44,7 @@ pub struct Args {
     /// Argument of the kernel, such as console=ttyS1,115200n8; ISOs only; may be given again.
     #[arg(long, value_name = "ARGUMENT")]
     pub kernel_arg: Vec<String>,
-    /// Take out all that was put in before.
+    /// Take out all that was put in since it was built.
     #[arg(long)]
     pub reset: bool,
     /// Where to write the result; `-` is standard output [default: change the image itself].
@@ -62,10 +63,7 @@ pub fn run(args: &Args) -> Result<()> {
         "nothing to do: say what is to be set, such as --server URL, or take out what is in it with --reset"
     );
     let image = Image::open(&args.image)?;
-    let own = match args.reset {
-        true => Own::default(),
-        false => Own { content: image.content.clone(), kernel_arguments: image.kernel_arguments.clone() },
-    };
+    let own = if args.reset { image.as_built() } else { image.own.clone() };
     let own = settings
         .apply(own, image.embed.features, image.kernel_line())
         .with_context(|| format!("{} is a {} image", args.image.display(), image.embed.variant))?;
@@ -92,23 +90,6 @@ fn settings(args: &Args) -> Result<Settings> {
         args: args.arg.clone(),
         kernel_args: args.kernel_arg.clone(),
     })
-}
-
-/// Bytes that take the place of others.
-struct Patch {
-    span: Span,
-    bytes: Vec<u8>,
-}
-
-/// What is to be changed, in order of place.
-fn patches(image: &Image, own: &Own) -> Result<Vec<Patch>> {
-    let mut patches = vec![Patch { span: image.slot, bytes: own.content.to_slot(image.slot.length)? }];
-    for span in &image.lines {
-        let bytes = bootline::fill(&own.kernel_arguments, usize::try_from(span.length)?)?;
-        patches.push(Patch { span: *span, bytes });
-    }
-    patches.sort_by_key(|patch| patch.span.offset);
-    Ok(patches)
 }
 
 /// Puts the changed image in the place of `out`. In place too: a copy that replaces the image whole, since half a slot would be
@@ -152,18 +133,5 @@ fn stream(image: &Path, patches: &[Patch]) -> Result<()> {
         !out.is_terminal(),
         "an image is no text for a terminal: send it to a file or a program, such as `> FILE.iso`"
     );
-    let mut file = File::open(image).with_context(|| format!("cannot open {}", image.display()))?;
-    let mut send = || -> std::io::Result<()> {
-        for Patch { span, bytes } in patches {
-            let before = span.offset - file.stream_position()?;
-            if std::io::copy(&mut (&file).take(before), &mut out)? < before {
-                return Err(ErrorKind::UnexpectedEof.into());
-            }
-            out.write_all(bytes)?;
-            file.seek(SeekFrom::Start(span.offset + span.length))?;
-        }
-        std::io::copy(&mut file, &mut out)?;
-        out.flush()
-    };
-    send().with_context(|| format!("cannot send {} to standard output", image.display()))
+    patch::send(image, patches, &mut out)
 }

@@ -5,8 +5,9 @@ use wire::embed::Features;
 use wire::limits::MAX_FACT_NAME;
 use wire::site::{ARGUMENTS, Site};
 
+use crate::image::Own;
 use crate::input;
-use crate::slot::{Content, public_keys};
+use crate::slot::public_keys;
 
 /// What is to be set; what is empty stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,15 +35,6 @@ pub enum KernelLine {
     Fixed,
     /// The server hands it out.
     OfServer,
-}
-
-/// What a site has put into an image.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Own {
-    /// In the slot.
-    pub content: Content,
-    /// On the kernel lines.
-    pub kernel_arguments: String,
 }
 
 impl Settings {

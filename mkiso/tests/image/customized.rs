@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use mkiso::cpio::write::Archive;
 use mkiso::iso::Iso;
 use mkiso::slot::Content;
 use serde_json::Value;
@@ -65,8 +66,16 @@ fn customize_changes_slot_and_boot_lines_and_nothing_else() {
 #[test]
 fn what_was_put_in_can_be_taken_out_of_iso_and_initrd() {
     let Some(bench) = Bench::new() else { return };
-    let iso = bench.build("base.iso", "production", "out", &[]).ok();
-    for (file, line) in [(iso.clone(), &["--kernel-arg", "quiet"][..]), (iso.with_extension("initrd"), &[])] {
+    let bare = bench.build("base.iso", "production", "out", &[]).ok();
+    let own = bench.build("base.iso", "debug", "out", &["--ssh-key", "key.pub", "--server", "http://10.9.9.9"]).ok();
+    let line = &["--kernel-arg", "quiet"][..];
+    for (file, line) in [
+        (bare.clone(), line),
+        (bare.with_extension("initrd"), &[]),
+        (own.clone(), line),
+        (own.with_extension("initrd"), &[]),
+    ] {
+        let iso = file.with_extension("iso");
         let name = file.to_str().unwrap();
         let (before, sums) = (fs::read(&file).unwrap(), fs::read(iso.with_extension("sha256")).unwrap());
         mkiso(&bench, "customize", &[&[name][..], &SETTINGS, line].concat()).ok();
@@ -146,15 +155,78 @@ fn verify_finds_a_changed_byte_in_each_file_and_what_does_not_belong() {
         let refusal = mkiso(&bench, "verify", &["changed.iso"]).refusal();
         assert!(refusal.contains(name), "{name}: {refusal}");
     }
+    let mut changed = bytes.clone();
+    changed[place(&path, "boot/isolinux/boot.cat").start] ^= 1;
+    bench.put("changed.iso", &changed);
+    mkiso(&bench, "verify", &["changed.iso"]).ok();
+    let refusal = mkiso(&bench, "verify", &["changed.iso", "--manifest", whole[1]]).refusal();
+    assert!(refusal.contains("the whole of"), "what no file holds is found with the released manifest: {refusal}");
     let other = bench.build("base.iso", "debug", "other", &["--ssh-key", "key.pub"]).ok();
     let refusal = mkiso(&bench, "verify", &[other.to_str().unwrap(), "--manifest", whole[1]]).refusal();
     assert!(refusal.contains("with the one that was released"), "{refusal}");
     bench.base("another.iso", |tree| fs::write(tree.join("boot/vmlinuz64"), "another").unwrap());
     let refusal = mkiso(&bench, "verify", &[iso, "--base", "another.iso"]).refusal();
     assert!(refusal.contains("the base another.iso") && refusal.contains("boot/vmlinuz64 as in"), "{refusal}");
-    let initrd = path.with_extension("initrd");
-    let mut changed = fs::read(&initrd).unwrap();
+}
+
+#[test]
+fn verify_finds_what_is_put_into_an_initrd_and_beside_it() {
+    let Some(bench) = Bench::new() else { return };
+    let path = bench.build("base.iso", "production", "out", &[]).ok().with_extension("initrd");
+    let (initrd, descriptor, kernel) =
+        (path.to_str().unwrap(), path.with_extension("embed.json"), path.with_extension("vmlinuz"));
+    mkiso(&bench, "verify", &[initrd]).ok();
+    let bytes = fs::read(&path).unwrap();
+    let mut changed = bytes.clone();
     changed[100] ^= 1;
-    fs::write(&initrd, changed).unwrap();
-    assert!(mkiso(&bench, "verify", &[initrd.to_str().unwrap()]).refusal().contains("boot/corepure64.gz"));
+    fs::write(&path, changed).unwrap();
+    assert!(mkiso(&bench, "verify", &[initrd]).refusal().contains("boot/corepure64.gz"));
+
+    // A program in the slot, and a descriptor that looks elsewhere.
+    let embed: Value = serde_json::from_slice(&fs::read(&descriptor).unwrap()).unwrap();
+    let mut archive = Archive::new(0);
+    archive.file("sbin/mk-agent", 0o755, b"another agent").unwrap();
+    let (archive, mut changed) = (archive.finish(), bytes.clone());
+    let at = usize::try_from(embed["site"]["offset"].as_u64().unwrap()).unwrap();
+    changed[at..at + archive.len()].copy_from_slice(&archive);
+    fs::write(&path, changed).unwrap();
+    assert!(mkiso(&bench, "verify", &[initrd]).refusal().contains("which this version of mkiso does not know"));
+    let mut lying = embed.clone();
+    lying["site"]["length"] = 0.into();
+    fs::write(&descriptor, lying.to_string()).unwrap();
+    let refusal = mkiso(&bench, "verify", &[initrd]).refusal();
+    assert!(refusal.contains("boot/site.img is where the descriptor says"), "{refusal}");
+
+    fs::write(&path, &bytes).unwrap();
+    fs::write(&descriptor, embed.to_string()).unwrap();
+    fs::write(&kernel, "another kernel").unwrap();
+    assert!(mkiso(&bench, "verify", &[initrd]).refusal().contains("boot/vmlinuz64"));
+    fs::remove_file(&kernel).unwrap();
+    assert!(mkiso(&bench, "verify", &[initrd]).refusal().contains("is missing"));
+}
+
+#[test]
+fn a_descriptor_that_names_bytes_twice_is_refused_before_anything_is_written() {
+    let Some(bench) = Bench::new() else { return };
+    let path = bench.build("base.iso", "debug", "out", &["--ssh-key", "key.pub"]).ok();
+    let mut bytes = fs::read(&path).unwrap();
+    let place = place(&path, "mk/embed.json");
+    let text = String::from_utf8(bytes[place.clone()].to_vec()).unwrap();
+    let offsets: Vec<u64> = serde_json::from_str::<Value>(&text).unwrap()["boot_lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|l| l["offset"].as_u64().unwrap())
+        .collect();
+    let twice = text.replacen(
+        &format!("\"offset\": {}", offsets[1]),
+        &format!("\"offset\": {:<width$}", offsets[0], width = offsets[1].to_string().len()),
+        1,
+    );
+    assert_eq!(twice.len(), text.len());
+    bytes[place].copy_from_slice(twice.as_bytes());
+    bench.put("twice.iso", &bytes);
+    let refusal = mkiso(&bench, "customize", &["twice.iso", "--fact", "rack=1"]).refusal();
+    assert!(refusal.contains("twice"), "{refusal}");
+    assert!(fs::read(bench.path("twice.iso")).unwrap() == bytes);
 }
