@@ -18,6 +18,10 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(10);
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed `accept`, such as for want of file descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Time before the certificate's end in which each day has its warning.
+pub const CERTIFICATE_NEAR_END: time::Duration = time::Duration::days(30);
+/// Pause between two looks at the certificate's end.
+pub const CERTIFICATE_LOOK: Duration = Duration::from_secs(24 * 60 * 60);
 /// Connections that the system keeps until they are accepted.
 pub const BACKLOG: u32 = 1024;
 /// Most connections at a time.

@@ -101,14 +101,22 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         }
     };
     let legacy = beside(legacy, None, http::legacy_router(state.clone()));
+    let ending = tls::expiry::watch(https.as_ref().map(|_| Files::of(data)), ended.clone());
     let https = beside(https, tls, http::router(state.clone()));
     let expiring = expire(store.clone(), ended.clone());
     let main = async {
         listen::run(main, None, http::router(state.clone()), stop).await;
         drop(running);
     };
-    tokio::join!(main, legacy, https, expiring);
+    tokio::join!(main, legacy, https, expiring, ending);
     drop(state);
+    close(store, writing).await?;
+    drop(lock);
+    Ok(())
+}
+
+/// Closes the database once nobody uses it any more.
+async fn close(store: Store, writing: JoinHandle<()>) -> anyhow::Result<()> {
     store.readers.close().await;
     if writing.is_finished() {
         bail!("the database writer ended by itself; see the log, and start the server again");
@@ -118,7 +126,6 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     if let Ok(ended) = tokio::time::timeout(DRAIN_TIMEOUT, writing).await {
         ended.context("the database writer failed while it closed the database")?;
     }
-    drop(lock);
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use rcgen::{
 use sha2::{Digest as _, Sha256};
 use time::{Duration, OffsetDateTime};
 
-use super::Files;
+use super::{Files, expiry};
 
 /// For how long the CA is valid: longer than the machines whose images pin it are used.
 const CA_VALID: Duration = Duration::days(20 * 365);
@@ -28,29 +28,34 @@ const NAME_DIGITS: usize = 8;
 /// Makes a CA and a certificate for these names and addresses.
 ///
 /// # Errors
-/// There is a CA already, a name is none, or a file cannot be written. Nothing is left half made.
+/// There is a CA, a key or a certificate already, a name is none, or a file cannot be written. A CA whose certificate could not be
+/// written is completed by [`renew`].
 pub fn init(files: &Files, names: &[String]) -> anyhow::Result<()> {
     let folder = &files.folder;
-    ensure!(
-        !files.ca().exists(),
-        "there is a CA already, {}, which images may have pinned; for a new certificate by it use `mk-server tls renew`",
-        files.ca().display()
-    );
+    for path in [files.ca(), files.ca_key(), files.certificate()] {
+        ensure!(
+            !path.exists(),
+            "there is {} already, which images or this server may depend on; for a new certificate by the same CA use \
+             `mk-server tls renew`, for a new CA move the folder {} aside",
+            path.display(),
+            folder.display()
+        );
+    }
     let names = checked(names)?;
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let key = KeyPair::generate().context("cannot make a key")?;
     let ca = authority(&key)?.self_signed(&key).context("cannot make the CA's certificate")?;
-    certify(files, &names, &key)?;
     put(&files.ca_key(), &key.serialize_pem(), 0o600)?;
-    // Last: with it there is a CA.
-    put(&files.ca(), &ca.pem(), 0o644)
+    put(&files.ca(), &ca.pem(), 0o644)?;
+    // Last: with it a server speaks TLS.
+    certify(files, &names, &key)
 }
 
 /// Makes a new key and certificate by the CA, for these names, or without any for those of before.
 ///
 /// # Errors
-/// There is no CA, or its key is elsewhere; a name is none; or a file cannot be written.
+/// There is no CA, or its key is elsewhere or another one's; a name is none; or a file cannot be written.
 pub fn renew(files: &Files, names: &[String]) -> anyhow::Result<()> {
     let path = files.ca_key();
     let pem = fs::read_to_string(&path).with_context(|| {
@@ -60,6 +65,13 @@ pub fn renew(files: &Files, names: &[String]) -> anyhow::Result<()> {
         )
     })?;
     let key = KeyPair::from_pem(&pem).with_context(|| format!("{} is no key in PEM", path.display()))?;
+    let ca = expiry::first(&files.ca())?;
+    ensure!(
+        contains(&ca, key.der_bytes()),
+        "{} is not the key of {}: no image that trusts this CA would trust its certificates",
+        path.display(),
+        files.ca().display()
+    );
     let before;
     let names = match names {
         [] => {
@@ -72,6 +84,11 @@ pub fn renew(files: &Files, names: &[String]) -> anyhow::Result<()> {
         names => checked(names)?,
     };
     certify(files, &names, &key)
+}
+
+/// Whether a certificate is for this public key, which stands in it as it is.
+fn contains(certificate: &[u8], key: &[u8]) -> bool {
+    certificate.windows(key.len()).any(|window| window == key)
 }
 
 /// The names, if a certificate can be for them.

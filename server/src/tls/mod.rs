@@ -2,6 +2,7 @@
 //! lie in the folder `tls` of the data folder, made by `mk-server tls init` and renewed by `mk-server tls renew`.
 
 pub mod acceptor;
+pub mod expiry;
 pub mod issue;
 
 use std::path::{Path, PathBuf};

@@ -54,7 +54,7 @@ async fn a_certificate_is_trusted_by_its_ca_and_renewed_while_the_server_runs() 
     for (file, mode) in [("ca.pem", 0o644), ("ca.key", 0o600), ("server.pem", 0o600)] {
         assert_eq!(fs::metadata(data.join("tls").join(file)).unwrap().permissions().mode() & 0o777, mode, "{file}");
     }
-    assert!(refusal(&tls("init", &data, &["127.0.0.1"])).contains("there is a CA already"));
+    assert!(refusal(&tls("init", &data, &["127.0.0.1"])).contains("ca.pem already"));
 
     let (server, url) = serve(&data);
     let trusting = client(&ca);
@@ -108,6 +108,19 @@ fn what_cannot_be_certified_is_named() {
         assert!(!folder.path().join("tls/ca.pem").exists());
     }
     assert!(tls("init", folder.path(), &["::1"]).status.success());
-    fs::remove_file(folder.path().join("tls/ca.key")).unwrap();
+    let file = |name: &str| folder.path().join("tls").join(name);
+    let (ca, certificate) = (fs::read(file("ca.pem")).unwrap(), fs::read(file("server.pem")).unwrap());
+    // A site's own certificate, or a CA whose other half is elsewhere.
+    for moved in ["ca.pem", "ca.key"] {
+        fs::rename(file(moved), file("elsewhere")).unwrap();
+        assert!(refusal(&tls("init", folder.path(), &["::1"])).contains("already"), "without {moved}");
+        fs::rename(file("elsewhere"), file(moved)).unwrap();
+    }
+    let other = tempfile::tempdir().unwrap();
+    assert!(tls("init", other.path(), &["::1"]).status.success());
+    fs::copy(other.path().join("tls/ca.key"), file("ca.key")).unwrap();
+    assert!(refusal(&tls("renew", folder.path(), &[])).contains("is not the key of"));
+    fs::remove_file(file("ca.key")).unwrap();
     assert!(refusal(&tls("renew", folder.path(), &[])).contains("ca.key"));
+    assert_eq!((fs::read(file("ca.pem")).unwrap(), fs::read(file("server.pem")).unwrap()), (ca, certificate));
 }
