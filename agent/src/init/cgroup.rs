@@ -1,6 +1,7 @@
 //! Control groups of version 2: each start of a unit gets one of its own, `razor-mk/NAME.N`, which holds its limits and all
 //! that it starts, even what leaves its process group. A new one for each start: what is left of a former start, stuck in the
-//! kernel, then neither counts against the limits of its successor nor is the reason of its end.
+//! kernel, then neither counts against the limits of its successor nor is the reason of its end. The name says whether what
+//! is left in it stays, `razor-mk/NAME.N.stays`, so that the next supervisor knows too.
 //!
 //! The kernel wants no processes beside groups that have limits, the root group excepted, which may not be ours: so the
 //! supervisor itself moves to a group beside the units'. Where there are no such groups, units run without.
@@ -25,6 +26,8 @@ const PLACES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 const HOME: &str = "razor-mk";
 /// The supervisor's own, in ours; no unit's has such a name.
 const SUPERVISOR: &str = "supervisor";
+/// Ends the names of groups whose unit's kill mode leaves them alone.
+const STAYS: &str = "stays";
 
 /// Which limits the kernel can enforce for us.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -62,10 +65,12 @@ pub(super) struct Cgroups {
     home: Option<PathBuf>,
     controllers: Controllers,
     made: u64,
+    /// Those of a supervisor before this one that are not empty yet.
+    former: Vec<Cgroup>,
 }
 
 impl Cgroups {
-    /// Finds or mounts them, and kills what a supervisor before this one has left there.
+    /// Finds or mounts them, and kills what a supervisor before this one has left there, where the kill mode says so.
     pub(super) fn set_up() -> Self {
         let claimed = root().and_then(|root| claim(&root));
         claimed.unwrap_or_else(|error| {
@@ -78,10 +83,15 @@ impl Cgroups {
         self.controllers
     }
 
+    /// Groups that are to be removed once they are empty.
+    pub(super) fn take_former(&mut self) -> Vec<Cgroup> {
+        std::mem::take(&mut self.former)
+    }
+
     /// A group for one start of a unit. A unit is started without one rather than not at all.
     pub(super) fn make(&mut self, unit: &Unit) -> Option<Cgroup> {
         self.made += 1;
-        let path = self.home.as_ref()?.join(format!("{}.{}", unit.name, self.made));
+        let path = self.home.as_ref()?.join(group_name(unit, self.made));
         let group = Cgroup { path, kill_mode: unit.kill_mode, memory_max: unit.limits.memory_max };
         if let Err(error) = self.fill(&group, unit) {
             tracing::error!("{} starts without its control group {}: {error}", unit.name, group.path.display());
@@ -120,6 +130,13 @@ pub(super) struct Cgroup {
 }
 
 impl Cgroup {
+    /// One of a supervisor before this one.
+    fn former(path: PathBuf) -> Self {
+        let stays = path.extension().is_some_and(|end| end == STAYS);
+        let kill_mode = if stays { KillMode::ProcessGroup } else { KillMode::ControlGroup };
+        Self { path, kill_mode, memory_max: None }
+    }
+
     /// A process that writes `0` to it is in the group from then on.
     pub(super) fn entrance(&self) -> io::Result<File> {
         OpenOptions::new().write(true).open(self.path.join("cgroup.procs"))
@@ -139,6 +156,12 @@ impl Cgroup {
         killed.then_some(self.memory_max)
     }
 
+    /// Whether there is still somebody in it, whom this kills where the unit's kill mode says so; else it is removed.
+    pub(super) fn is_left(&self) -> bool {
+        self.kill();
+        !self.remove()
+    }
+
     /// Removes it; false while there is somebody in it.
     pub(super) fn remove(&self) -> bool {
         remove_tree(&self.path)
@@ -156,15 +179,22 @@ fn root() -> anyhow::Result<PathBuf> {
     found.map(PathBuf::from).with_context(|| format!("there is no cgroup2 at {}", PLACES.join(" or ")))
 }
 
+fn group_name(unit: &Unit, number: u64) -> String {
+    match unit.kill_mode {
+        KillMode::ControlGroup => format!("{}.{number}", unit.name),
+        KillMode::ProcessGroup => format!("{}.{number}.{STAYS}", unit.name),
+    }
+}
+
+/// The supervisor leaves the group of who has started it first: that may be a unit of the one before.
 fn claim(root: &Path) -> anyhow::Result<Cgroups> {
     let home = root.join(HOME);
     fs::create_dir_all(home.join(SUPERVISOR)).with_context(|| format!("cannot make {}", home.display()))?;
-    for group in folders(&home).filter(|path| !path.ends_with(SUPERVISOR)) {
-        kill_all(&group);
-        remove_tree(&group);
-    }
     let procs = home.join(SUPERVISOR).join("cgroup.procs");
     fs::write(&procs, std::process::id().to_string()).with_context(|| format!("cannot enter {}", procs.display()))?;
+    let mut former: Vec<Cgroup> =
+        folders(&home).filter(|path| !path.ends_with(SUPERVISOR)).map(Cgroup::former).collect();
+    former.retain(Cgroup::is_left);
     let enable = |controller: &str| {
         let enabled = [root, &home].into_iter().try_for_each(|group| -> anyhow::Result<()> {
             let offered = fs::read_to_string(group.join("cgroup.controllers"))?;
@@ -174,7 +204,7 @@ fn claim(root: &Path) -> anyhow::Result<Cgroups> {
         enabled.inspect_err(|error| tracing::debug!("no unit can be limited by {controller}: {error:#}")).is_ok()
     };
     let controllers = Controllers { memory: enable("memory"), pids: enable("pids"), cpu: enable("cpu") };
-    Ok(Cgroups { home: Some(home), controllers, made: 0 })
+    Ok(Cgroups { home: Some(home), controllers, made: 0, former })
 }
 
 /// Kernels before 5.14 have no switch for it: there each process is killed by itself, which what forks may outrun.

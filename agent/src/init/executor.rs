@@ -35,7 +35,7 @@ pub(super) struct Executor {
     cgroups: Cgroups,
     /// Control groups by process id of those that were started in them.
     groups: BTreeMap<i32, Cgroup>,
-    /// Control groups whose first process has ended, until they are empty.
+    /// Control groups whose first process has ended, and those of a supervisor before this one, until they are empty.
     ended: Vec<Cgroup>,
     inbox: Sender<Message>,
     tails: Tails,
@@ -46,9 +46,9 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    pub(super) fn new(mode: Mode, start: Start, exe: String, cgroups: Cgroups, inbox: Sender<Message>) -> Self {
+    pub(super) fn new(mode: Mode, start: Start, exe: String, mut cgroups: Cgroups, inbox: Sender<Message>) -> Self {
         let (tails, askers) = (Tails::default(), BTreeMap::new());
-        let (groups, ended) = (BTreeMap::new(), Vec::new());
+        let (groups, ended) = (BTreeMap::new(), cgroups.take_former());
         Self { mode, start, exe, cgroups, groups, ended, inbox, tails, askers, last_ticket: 0, published: None }
     }
 
@@ -160,10 +160,7 @@ impl Executor {
             }
             self.ended.push(group);
         }
-        self.ended.retain(|group| {
-            group.kill();
-            !group.remove()
-        });
+        self.ended.retain(Cgroup::is_left);
         Some(event)
     }
 
