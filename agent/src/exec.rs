@@ -34,6 +34,7 @@ pub(crate) struct Spawned {
 }
 
 /// The control group that a process is to be in from its start.
+#[derive(Debug)]
 pub(crate) struct Group {
     /// Its `cgroup.procs`.
     pub(crate) entrance: File,

@@ -236,14 +236,15 @@ fn a_daemon_that_a_session_of_a_unit_starts_spares_itself_and_the_session() {
     let [session, victim] = ["777[7]", "888[8]"].map(only);
     guest.shell("kill -KILL $(cat /run/mk-agent.pid); touch /run/go");
     eventually("the next state file", || guest.pid("parent").filter(|pid| *pid != parent.1));
-    [parent, other].map(|(name, pid)| guest.successor(name, Some(pid)));
+    let [parent, _] = [parent, other].map(|(name, pid)| guest.successor(name, Some(pid)));
 
     let group = |pid: &str| guest.shell(&format!("grep ^0: /proc/{pid}/cgroup | cut -d: -f3"));
     assert_eq!(group("$(cat /run/mk-agent.pid)"), "/razor-mk/supervisor");
     let comm = || guest.shell(&format!("cat /proc/{session}/comm"));
     eventually("what the session does next", || (comm() == "sleep").then_some(()));
-    let former = group(&session.to_string());
-    assert!(former.starts_with("/razor-mk/parent."), "{former}");
+    let [former, present] = [session, parent].map(|pid| group(&pid.to_string()));
+    assert!([&former, &present].iter().all(|name| name.starts_with("/razor-mk/parent.")), "{former} {present}");
+    assert_ne!(former, present, "what is left of a former start has a group of its own");
     let gone = |path: &str| guest.shell(&format!("test -e {path} || echo gone")) == "gone";
     eventually("the end of what is not spared", || gone(&format!("/proc/{victim}")).then_some(()));
 
@@ -253,6 +254,26 @@ fn a_daemon_that_a_session_of_a_unit_starts_spares_itself_and_the_session() {
         assert!(guest.agent(&["unit", "restart", "other"]).status.success());
         gone(&format!("/sys/fs/cgroup{former}")).then_some(())
     });
+}
+
+/// The kernel refuses groups beyond a number.
+#[test]
+fn a_unit_without_its_control_group_is_told_as_a_problem() {
+    let Some(guest) = Guest::start(&[("sleeper", SLEEPER)]) else { return };
+    if !guest.has_groups() {
+        return;
+    }
+    let mut pid = guest.successor("sleeper", None);
+    let limit = |count: &str| guest.shell(&format!("echo {count} > /sys/fs/cgroup/razor-mk/cgroup.max.descendants"));
+    limit("0");
+    assert!(guest.agent(&["unit", "restart", "sleeper"]).status.success());
+    pid = guest.successor("sleeper", Some(pid));
+    let problem = guest.problem("no_control_group").unwrap();
+    assert!(problem.contains("unit sleeper runs without a control group"), "{problem}");
+    limit("max");
+    assert!(guest.agent(&["unit", "restart", "sleeper"]).status.success());
+    guest.successor("sleeper", Some(pid));
+    assert_eq!(guest.problem("no_control_group"), None);
 }
 
 #[test]
