@@ -213,11 +213,12 @@ impl Executor {
     }
 }
 
-/// What tells a file from the one that was there before, without a clock.
+/// What tells a file from the one that was there before, without a clock. A link counts as itself: it may lead to a file
+/// system that never answers.
 type Identity = (u64, u64, i64, i64);
 
 fn identity(path: &Path) -> Option<Identity> {
-    fs::metadata(path).ok().map(|about| (about.dev(), about.ino(), about.ctime(), about.ctime_nsec()))
+    fs::symlink_metadata(path).ok().map(|about| (about.dev(), about.ino(), about.ctime(), about.ctime_nsec()))
 }
 
 /// By the system call itself: nix takes a child that a real-time signal has killed for an error, and so it would be lost.

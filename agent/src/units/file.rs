@@ -8,7 +8,7 @@
 //! tty = "/dev/ttyS0"                      # optional: its standard streams and controlling terminal
 //! restart = "always"                      # or "on-failure", "never"
 //! after = ["ext"]                         # optional: units that must be ready or have ended
-//! ready = "/run/sshd.pid"                 # optional: it is ready once it has made or changed this file
+//! ready = "/run/sshd.pid"                 # optional: it is ready once it has made or changed this file below /run
 //! start_timeout = 60                      # seconds for that, and for each command in `pre`
 //! stop_timeout = 5                        # seconds from TERM to KILL
 //! kill_mode = "control-group"             # what goes with its process: all, or its "process-group" only
@@ -142,7 +142,10 @@ mod tests {
             ("name = \"a\"\ncommand = [\"/x\"]\ncolour = 1", "not understood"),
             ("name = \"a\"\ncommand = [\"/x\"]\nrestart = \"often\"", "not understood"),
             ("name = \"a\"\ncommand = [\"/x\"]\nkill_mode = \"mixed\"", "not understood"),
-            ("name = \"a\"\ncommand = [\"/x\"]\nready = \"pid\"", "ready = \"pid\": it takes an absolute path"),
+            (
+                "name = \"a\"\ncommand = [\"/x\"]\nready = \"/srv/pid\"",
+                "ready = \"/srv/pid\": it takes the path of a file below /run",
+            ),
             (
                 "name = \"a\"\ncommand = [\"/x\"]\nstart_timeout = 0",
                 "start_timeout = 0: it takes a whole number of seconds from 1 to 3600",

@@ -30,9 +30,11 @@ pub(super) fn size(key: &str, value: Option<&Value>, range: &RangeInclusive<u64>
     bytes.ok_or_else(wrong).map(Some)
 }
 
-/// An absolute path.
-pub(super) fn path(key: &str, value: &str) -> Result<(), String> {
-    if value.starts_with('/') { Ok(()) } else { Err(format!("{key} = \"{value:.80}\": it takes an absolute path")) }
+/// The path of a file below `/run`, which is in memory: PID 1 looks at it, and elsewhere that may never end.
+pub(super) fn run_path(key: &str, value: &str) -> Result<(), String> {
+    let below =
+        value.strip_prefix("/run/").is_some_and(|rest| !rest.split('/').any(|part| part.is_empty() || part == ".."));
+    if below { Ok(()) } else { Err(format!("{key} = \"{value:.80}\": it takes the path of a file below /run")) }
 }
 
 /// `K`, `M` and `G` are powers of 1024, as for the kernel.
@@ -56,6 +58,17 @@ pub fn for_people(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_below_run() {
+        for path in ["/run/x", "/run/x/y.pid"] {
+            assert_eq!(run_path("ready", path), Ok(()));
+        }
+        for path in ["", "run/x", "/run", "/run/", "/running/x", "/var/run/x", "/run/../srv/x", "/run//x", "/srv/x"] {
+            let why = run_path("ready", path).unwrap_err();
+            assert_eq!(why, format!("ready = \"{path}\": it takes the path of a file below /run"));
+        }
+    }
 
     #[test]
     fn sizes() {
