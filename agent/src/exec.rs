@@ -34,6 +34,7 @@ pub(crate) struct Spawned {
 }
 
 /// The control group that a process is to be in from its start.
+#[derive(Debug)]
 pub(crate) struct Group {
     /// Its `cgroup.procs`.
     pub(crate) entrance: File,
@@ -92,8 +93,9 @@ fn enter(entrance: Option<(RawFd, bool)>) -> std::io::Result<()> {
     }
 }
 
-/// Runs in the child before the program: no longer spared when memory runs out, and ended with the supervisor; no signal blocked, since the supervisor blocks those that it waits for; a new
-/// session with its terminal; no descriptor but the standard three.
+/// Runs in the child before the program: no longer spared when memory runs out, and ended with the supervisor; no signal
+/// blocked, since the supervisor blocks those that it waits for; a new session with its terminal; no descriptor but the
+/// standard three.
 fn prepare_child(on_terminal: bool) -> std::io::Result<()> {
     SigSet::empty().thread_set_mask()?;
     set_pdeathsig(Signal::SIGKILL)?;

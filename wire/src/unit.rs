@@ -34,7 +34,7 @@ pub struct UnitFile {
     /// Units that must be ready, or have ended, before its first start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<String>,
-    /// It is ready once it has made or changed this file.
+    /// It is ready once it has made or changed this file, which is below `/run`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<String>,
     /// Seconds for that, and for each command in `pre`; see [`Self::bounds`], as for what follows.
@@ -128,7 +128,7 @@ impl UnitFile {
         if let Some(tty) = self.tty.as_ref().filter(|tty| !tty.starts_with("/dev/")) {
             return Err(format!("tty {tty:.80} is not in /dev"));
         }
-        self.ready.as_ref().map_or(Ok(()), |path| keys::path("ready", path))?;
+        self.ready.as_ref().map_or(Ok(()), |path| keys::run_path("ready", path))?;
         self.bounds().map(drop)
     }
 

@@ -1,12 +1,13 @@
 //! Control groups of version 2: each start of a unit gets one of its own, `razor-mk/NAME.N`, which holds its limits and all
 //! that it starts, even what leaves its process group. A new one for each start: what is left of a former start, stuck in the
-//! kernel, then neither counts against the limits of its successor nor is the reason of its end.
+//! kernel, then neither counts against the limits of its successor nor is the reason of its end. The name says whether what
+//! is left in it stays, `razor-mk/NAME.N.stays`, so that the next supervisor knows too.
 //!
 //! The kernel wants no processes beside groups that have limits, the root group excepted, which may not be ours: so the
 //! supervisor itself moves to a group beside the units'. Where there are no such groups, units run without.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
@@ -17,7 +18,8 @@ use nix::unistd::Pid;
 use wire::error::Problem;
 
 use super::boot::STRICT;
-use crate::units::{KillMode, Unit};
+use crate::exec::Group;
+use crate::units::{KillMode, Limits, Unit};
 
 /// Where the kernel's groups are, and where distributions put those of version 2 that have version 1 beside them.
 const PLACES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
@@ -25,6 +27,8 @@ const PLACES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 const HOME: &str = "razor-mk";
 /// The supervisor's own, in ours; no unit's has such a name.
 const SUPERVISOR: &str = "supervisor";
+/// Ends the names of groups whose unit's kill mode leaves them alone.
+const STAYS: &str = "stays";
 
 /// Which limits the kernel can enforce for us.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,13 +39,22 @@ pub(super) struct Controllers {
 }
 
 impl Controllers {
+    /// Those of a unit's limits that are in force: it must not run without them.
+    pub(super) fn enforced(self, limits: &Limits) -> Limits {
+        Limits {
+            memory_max: limits.memory_max.filter(|_| self.memory),
+            pids_max: limits.pids_max.filter(|_| self.pids),
+            cpu_weight: limits.cpu_weight.filter(|_| self.cpu),
+        }
+    }
+
     /// Says which of a unit's limits are not in force, if any.
     pub(super) fn lacking(self, unit: &Unit) -> Option<Problem> {
-        let limits = &unit.limits;
+        let (limits, enforced) = (&unit.limits, self.enforced(&unit.limits));
         let keys = [
-            ("memory_max", limits.memory_max.is_some() && !self.memory),
-            ("pids_max", limits.pids_max.is_some() && !self.pids),
-            ("cpu_weight", limits.cpu_weight.is_some() && !self.cpu),
+            ("memory_max", limits.memory_max != enforced.memory_max),
+            ("pids_max", limits.pids_max != enforced.pids_max),
+            ("cpu_weight", limits.cpu_weight != enforced.cpu_weight),
         ];
         let keys: Vec<&str> = keys.into_iter().filter(|(_, lacks)| *lacks).map(|(key, _)| key).collect();
         if keys.is_empty() {
@@ -62,10 +75,12 @@ pub(super) struct Cgroups {
     home: Option<PathBuf>,
     controllers: Controllers,
     made: u64,
+    /// Those of a supervisor before this one that are not empty yet.
+    former: Vec<Cgroup>,
 }
 
 impl Cgroups {
-    /// Finds or mounts them, and kills what a supervisor before this one has left there.
+    /// Finds or mounts them, and kills what a supervisor before this one has left there, where the kill mode says so.
     pub(super) fn set_up() -> Self {
         let claimed = root().and_then(|root| claim(&root));
         claimed.unwrap_or_else(|error| {
@@ -78,36 +93,42 @@ impl Cgroups {
         self.controllers
     }
 
-    /// A group for one start of a unit. A unit is started without one rather than not at all.
-    pub(super) fn make(&mut self, unit: &Unit) -> Option<Cgroup> {
-        self.made += 1;
-        let path = self.home.as_ref()?.join(format!("{}.{}", unit.name, self.made));
-        let group = Cgroup { path, kill_mode: unit.kill_mode, memory_max: unit.limits.memory_max };
-        if let Err(error) = self.fill(&group, unit) {
-            tracing::error!("{} starts without its control group {}: {error}", unit.name, group.path.display());
-            group.remove();
-            return None;
-        }
-        Some(group)
+    /// Groups that are to be removed once they are empty.
+    pub(super) fn take_former(&mut self) -> Vec<Cgroup> {
+        std::mem::take(&mut self.former)
     }
 
-    fn fill(&self, group: &Cgroup, unit: &Unit) -> io::Result<()> {
-        fs::create_dir(&group.path)?;
-        let put = |file: &str, value: &dyn ToString| fs::write(group.path.join(file), value.to_string());
-        if let Some(bytes) = unit.limits.memory_max.filter(|_| self.controllers.memory) {
-            put("memory.max", &bytes)?;
-            // The whole unit ends then, and is started again, instead of going on without one of its processes.
-            put("memory.oom.group", &1)?;
-            // Kernels without swap have no such file.
-            let _: io::Result<()> = put("memory.swap.max", &0);
+    /// A group for one start of a unit; `None` where there are none.
+    ///
+    /// # Errors
+    /// The kernel refuses it, a limit of it, or the way into it.
+    pub(super) fn make(&mut self, unit: &Unit) -> anyhow::Result<Option<(Cgroup, Group)>> {
+        let Some(home) = &self.home else { return Ok(None) };
+        let path = create(home, unit, &mut self.made)?;
+        let limits = self.controllers.enforced(&unit.limits);
+        let group = Cgroup { path, kill_mode: unit.kill_mode, memory_max: unit.limits.memory_max };
+        let entrance = group.limit(&limits).and_then(|()| group.entrance());
+        match entrance {
+            Ok(entrance) => Ok(Some((group, Group { entrance, required: limits != Limits::default() }))),
+            Err(error) => {
+                group.remove();
+                Err(error)
+            }
         }
-        if let Some(count) = unit.limits.pids_max.filter(|_| self.controllers.pids) {
-            put("pids.max", &count)?;
-        }
-        if let Some(weight) = unit.limits.cpu_weight.filter(|_| self.controllers.cpu) {
-            put("cpu.weight", &weight)?;
-        }
-        Ok(())
+    }
+
+    /// What to do without a group that could not be made: the unit must not run without limits that are in force otherwise.
+    ///
+    /// # Errors
+    /// It must not run.
+    pub(super) fn do_without(&self, unit: &Unit, why: &anyhow::Error) -> anyhow::Result<Problem> {
+        let limits = self.controllers.enforced(&unit.limits);
+        ensure!(limits == Limits::default(), "its limits cannot be set: {why:#}");
+        let name = &unit.name;
+        let error =
+            format!("unit {name} runs without a control group, and what leaves its process group outlives it: {why:#}");
+        let remedy = format!("Remove what hinders it, then `mk-agent unit restart {name}`.");
+        Ok(Problem::new("no_control_group", error, remedy))
     }
 }
 
@@ -120,9 +141,38 @@ pub(super) struct Cgroup {
 }
 
 impl Cgroup {
+    /// One of a supervisor before this one.
+    fn former(path: PathBuf) -> Self {
+        let stays = path.extension().is_some_and(|end| end == STAYS);
+        let kill_mode = if stays { KillMode::ProcessGroup } else { KillMode::ControlGroup };
+        Self { path, kill_mode, memory_max: None }
+    }
+
+    fn limit(&self, limits: &Limits) -> anyhow::Result<()> {
+        let put = |file: &str, value: &dyn ToString| {
+            let path = self.path.join(file);
+            fs::write(&path, value.to_string()).with_context(|| format!("cannot write {}", path.display()))
+        };
+        if let Some(bytes) = limits.memory_max {
+            put("memory.max", &bytes)?;
+            // The whole unit ends then, and is started again, instead of going on without one of its processes.
+            put("memory.oom.group", &1)?;
+            // Kernels without swap have no such file.
+            let _: anyhow::Result<()> = put("memory.swap.max", &0);
+        }
+        if let Some(count) = limits.pids_max {
+            put("pids.max", &count)?;
+        }
+        if let Some(weight) = limits.cpu_weight {
+            put("cpu.weight", &weight)?;
+        }
+        Ok(())
+    }
+
     /// A process that writes `0` to it is in the group from then on.
-    pub(super) fn entrance(&self) -> io::Result<File> {
-        OpenOptions::new().write(true).open(self.path.join("cgroup.procs"))
+    fn entrance(&self) -> anyhow::Result<File> {
+        let path = self.path.join("cgroup.procs");
+        OpenOptions::new().write(true).open(&path).with_context(|| format!("cannot open {}", path.display()))
     }
 
     /// Kills all in it, where the unit's kill mode says so.
@@ -137,6 +187,12 @@ impl Cgroup {
         let events = fs::read_to_string(self.path.join("memory.events")).ok()?;
         let killed = events.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count != "0"));
         killed.then_some(self.memory_max)
+    }
+
+    /// Whether there is still somebody in it, whom this kills where the unit's kill mode says so; else it is removed.
+    pub(super) fn is_left(&self) -> bool {
+        self.kill();
+        !self.remove()
     }
 
     /// Removes it; false while there is somebody in it.
@@ -156,15 +212,34 @@ fn root() -> anyhow::Result<PathBuf> {
     found.map(PathBuf::from).with_context(|| format!("there is no cgroup2 at {}", PLACES.join(" or ")))
 }
 
+/// Makes the folder by the next number that is free: what a supervisor before this one has left there may have one.
+fn create(home: &Path, unit: &Unit, made: &mut u64) -> anyhow::Result<PathBuf> {
+    loop {
+        *made += 1;
+        let path = home.join(group_name(unit, *made));
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            result => return result.map(|()| path.clone()).with_context(|| format!("cannot make {}", path.display())),
+        }
+    }
+}
+
+fn group_name(unit: &Unit, number: u64) -> String {
+    match unit.kill_mode {
+        KillMode::ControlGroup => format!("{}.{number}", unit.name),
+        KillMode::ProcessGroup => format!("{}.{number}.{STAYS}", unit.name),
+    }
+}
+
+/// The supervisor leaves the group of who has started it first: that may be a unit of the one before.
 fn claim(root: &Path) -> anyhow::Result<Cgroups> {
     let home = root.join(HOME);
     fs::create_dir_all(home.join(SUPERVISOR)).with_context(|| format!("cannot make {}", home.display()))?;
-    for group in folders(&home).filter(|path| !path.ends_with(SUPERVISOR)) {
-        kill_all(&group);
-        remove_tree(&group);
-    }
     let procs = home.join(SUPERVISOR).join("cgroup.procs");
     fs::write(&procs, std::process::id().to_string()).with_context(|| format!("cannot enter {}", procs.display()))?;
+    let mut former: Vec<Cgroup> =
+        folders(&home).filter(|path| !path.ends_with(SUPERVISOR)).map(Cgroup::former).collect();
+    former.retain(Cgroup::is_left);
     let enable = |controller: &str| {
         let enabled = [root, &home].into_iter().try_for_each(|group| -> anyhow::Result<()> {
             let offered = fs::read_to_string(group.join("cgroup.controllers"))?;
@@ -174,7 +249,7 @@ fn claim(root: &Path) -> anyhow::Result<Cgroups> {
         enabled.inspect_err(|error| tracing::debug!("no unit can be limited by {controller}: {error:#}")).is_ok()
     };
     let controllers = Controllers { memory: enable("memory"), pids: enable("pids"), cpu: enable("cpu") };
-    Ok(Cgroups { home: Some(home), controllers, made: 0 })
+    Ok(Cgroups { home: Some(home), controllers, made: 0, former })
 }
 
 /// Kernels before 5.14 have no switch for it: there each process is killed by itself, which what forks may outrun.
@@ -204,15 +279,49 @@ fn folders(path: &Path) -> impl Iterator<Item = PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::{self, Limits};
+    use crate::units;
+
+    const ALL: Controllers = Controllers { memory: true, pids: true, cpu: true };
+
+    fn limited() -> Unit {
+        let limits = Limits { memory_max: None, pids_max: Some(5), cpu_weight: None };
+        Unit { limits, ..units::read("mk-agent").units.remove(0) }
+    }
+
+    #[test]
+    fn a_number_that_is_taken_is_passed_over() {
+        let home = tempfile::tempdir().unwrap();
+        let (unit, mut made) = (limited(), 0);
+        fs::create_dir(home.path().join("devices.1")).unwrap();
+        assert_eq!(create(home.path(), &unit, &mut made).unwrap(), home.path().join("devices.2"));
+        let stays = Unit { kill_mode: KillMode::ProcessGroup, ..unit };
+        assert_eq!(create(home.path(), &stays, &mut made).unwrap(), home.path().join("devices.3.stays"));
+        assert_eq!(Cgroup::former(home.path().join("devices.3.stays")).kill_mode, KillMode::ProcessGroup);
+        assert_eq!(Cgroup::former(home.path().join("devices.2")).kill_mode, KillMode::ControlGroup);
+    }
+
+    #[test]
+    fn without_limits_that_could_be_in_force_no_unit_runs() {
+        let home = Some(PathBuf::from("/nonexistent"));
+        let mut groups = Cgroups { home, controllers: ALL, ..Cgroups::default() };
+        let unit = limited();
+        let why = groups.make(&unit).unwrap_err();
+        let refused = groups.do_without(&unit, &why).unwrap_err().to_string();
+        assert!(
+            refused.starts_with("its limits cannot be set: cannot make /nonexistent/devices.1: No such"),
+            "{refused}"
+        );
+        groups.controllers.pids = false;
+        let problem = groups.do_without(&unit, &why).unwrap();
+        assert!(problem.error.contains("runs without a control group"), "{problem}");
+    }
 
     #[test]
     fn limits_that_are_not_in_force_are_told_with_their_keys() {
         let mut unit = units::read("mk-agent").units.remove(0);
         assert_eq!(Controllers::default().lacking(&unit), None, "it asks for none");
         unit.limits = Limits { memory_max: Some(1 << 20), pids_max: Some(5), cpu_weight: None };
-        let all = Controllers { memory: true, pids: true, cpu: true };
-        assert_eq!(all.lacking(&unit), None);
+        assert_eq!(ALL.lacking(&unit), None);
         let problem = Controllers { memory: true, ..Controllers::default() }.lacking(&unit).unwrap();
         assert!(problem.error.contains("devices runs without pids_max:"), "{problem}");
         let problem = Controllers::default().lacking(&unit).unwrap();

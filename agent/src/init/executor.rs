@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, sync};
+use wire::error::Problem;
 
 use super::Message;
 use super::cgroup::{Cgroup, Cgroups};
@@ -23,7 +24,7 @@ use crate::exec::Spawned;
 use crate::limits::{READY_LOOK, SMALL_STACK};
 use crate::log::Level;
 use crate::state::{Published as _, Start, Units};
-use crate::units::{Limits, Readiness, Unit};
+use crate::units::{Readiness, Unit};
 use crate::{exec, units};
 
 /// The supervisor's hands.
@@ -35,8 +36,10 @@ pub(super) struct Executor {
     cgroups: Cgroups,
     /// Control groups by process id of those that were started in them.
     groups: BTreeMap<i32, Cgroup>,
-    /// Control groups whose first process has ended, until they are empty.
+    /// Control groups whose first process has ended, and those of a supervisor before this one, until they are empty.
     ended: Vec<Cgroup>,
+    /// Units that run without a control group although there are such groups, by name.
+    without_group: BTreeMap<String, Problem>,
     inbox: Sender<Message>,
     tails: Tails,
     /// Who waits for a reply, by ticket.
@@ -46,10 +49,12 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    pub(super) fn new(mode: Mode, start: Start, exe: String, cgroups: Cgroups, inbox: Sender<Message>) -> Self {
+    pub(super) fn new(mode: Mode, start: Start, exe: String, mut cgroups: Cgroups, inbox: Sender<Message>) -> Self {
         let (tails, askers) = (Tails::default(), BTreeMap::new());
-        let (groups, ended) = (BTreeMap::new(), Vec::new());
-        Self { mode, start, exe, cgroups, groups, ended, inbox, tails, askers, last_ticket: 0, published: None }
+        let (groups, ended) = (BTreeMap::new(), cgroups.take_former());
+        let without_group = BTreeMap::new();
+        let (last_ticket, published) = (0, None);
+        Self { mode, start, exe, cgroups, groups, ended, without_group, inbox, tails, askers, last_ticket, published }
     }
 
     /// Takes down who asks, so that [`Action::Reply`] finds them.
@@ -88,7 +93,9 @@ impl Executor {
 
     /// Replaces the state file when something in it has changed.
     pub(super) fn publish(&mut self, state: &State) {
-        let units = Units { start: Some(self.start), ..state.published() };
+        let mut units = Units { start: Some(self.start), ..state.published() };
+        self.without_group.retain(|name, _| units.pids.contains_key(name));
+        units.problems.extend(self.without_group.values().cloned());
         if self.published.as_ref() == Some(&units) {
             return;
         }
@@ -120,12 +127,18 @@ impl Executor {
     }
 
     fn spawn_in_group(&mut self, unit: &Unit, command: &[String], tty: Option<&str>) -> anyhow::Result<Spawned> {
-        let Some(group) = self.cgroups.make(unit) else { return exec::spawn(command, tty, None) };
-        let required = self.cgroups.controllers().lacking(unit).is_none() && unit.limits != Limits::default();
-        let spawned = group
-            .entrance()
-            .map_err(anyhow::Error::new)
-            .and_then(|entrance| exec::spawn(command, tty, Some(&exec::Group { entrance, required })));
+        let made = match self.cgroups.make(unit) {
+            Ok(made) => made,
+            Err(why) => {
+                let problem = self.cgroups.do_without(unit, &why)?;
+                tracing::error!("{problem}");
+                self.without_group.insert(unit.name.clone(), problem);
+                return exec::spawn(command, tty, None);
+            }
+        };
+        self.without_group.remove(&unit.name);
+        let Some((group, way_in)) = made else { return exec::spawn(command, tty, None) };
+        let spawned = exec::spawn(command, tty, Some(&way_in));
         match &spawned {
             Ok(spawned) => drop(self.groups.insert(spawned.pid, group)),
             Err(_) => drop(group.remove()),
@@ -160,10 +173,7 @@ impl Executor {
             }
             self.ended.push(group);
         }
-        self.ended.retain(|group| {
-            group.kill();
-            !group.remove()
-        });
+        self.ended.retain(Cgroup::is_left);
         Some(event)
     }
 
@@ -203,11 +213,12 @@ impl Executor {
     }
 }
 
-/// What tells a file from the one that was there before, without a clock.
+/// What tells a file from the one that was there before, without a clock. A link counts as itself: it may lead to a file
+/// system that never answers.
 type Identity = (u64, u64, i64, i64);
 
 fn identity(path: &Path) -> Option<Identity> {
-    fs::metadata(path).ok().map(|about| (about.dev(), about.ino(), about.ctime(), about.ctime_nsec()))
+    fs::symlink_metadata(path).ok().map(|about| (about.dev(), about.ino(), about.ctime(), about.ctime_nsec()))
 }
 
 /// By the system call itself: nix takes a child that a real-time signal has killed for an error, and so it would be lost.

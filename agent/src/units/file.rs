@@ -8,7 +8,7 @@
 //! tty = "/dev/ttyS0"                      # optional: its standard streams and controlling terminal
 //! restart = "always"                      # or "on-failure", "never"
 //! after = ["ext"]                         # optional: units that must be ready or have ended
-//! ready = "/run/sshd.pid"                 # optional: it is ready once it has made or changed this file
+//! ready = "/run/sshd.pid"                 # optional: it is ready once it has made or changed this file below /run
 //! start_timeout = 60                      # seconds for that, and for each command in `pre`
 //! stop_timeout = 5                        # seconds from TERM to KILL
 //! kill_mode = "control-group"             # what goes with its process: all, or its "process-group" only
@@ -27,7 +27,7 @@ use wire::limits::MAX_UNIT_NAME;
 use wire::unit::{UnitFile, is_unit_name};
 
 use super::{Readiness, Unit};
-use crate::limits::{SETTINGS_FILE, START_TIMEOUT, STOP_TIMEOUT, UNIT_FILES};
+use crate::limits::{SETTINGS_FILE, START_TIMEOUT, STOP_TIMEOUT, UNIT_FILES, UNIT_PROBLEM};
 
 /// Adds the units of all files of a folder, and gives those that are skipped; `remedy` says what to do about them. A missing
 /// folder has no files.
@@ -48,7 +48,9 @@ pub(super) fn add(units: &mut Vec<Unit>, dir: &Path, remedy: &str) -> Vec<Proble
 }
 
 fn problem(path: &Path, remedy: &str, why: &anyhow::Error) -> Problem {
-    let error = format!("unit file {} is skipped: {why:#}", path.display());
+    let why = format!("{why:#}");
+    let why = &why[..why.floor_char_boundary(UNIT_PROBLEM)];
+    let error = format!("unit file {} is skipped: {why}", path.display());
     Problem::new("bad_unit_file", error, format!("{remedy}; all other units run."))
 }
 
@@ -142,7 +144,10 @@ mod tests {
             ("name = \"a\"\ncommand = [\"/x\"]\ncolour = 1", "not understood"),
             ("name = \"a\"\ncommand = [\"/x\"]\nrestart = \"often\"", "not understood"),
             ("name = \"a\"\ncommand = [\"/x\"]\nkill_mode = \"mixed\"", "not understood"),
-            ("name = \"a\"\ncommand = [\"/x\"]\nready = \"pid\"", "ready = \"pid\": it takes an absolute path"),
+            (
+                "name = \"a\"\ncommand = [\"/x\"]\nready = \"/srv/pid\"",
+                "ready = \"/srv/pid\": it takes the path of a file below /run",
+            ),
             (
                 "name = \"a\"\ncommand = [\"/x\"]\nstart_timeout = 0",
                 "start_timeout = 0: it takes a whole number of seconds from 1 to 3600",
@@ -175,13 +180,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("10-bad.toml"), "name = ").unwrap();
         fs::write(dir.path().join("20-shell.toml"), SHELL).unwrap();
+        let long = format!("name = \"{}\"\ncommand = [\"/x\"]", "N".repeat(9999));
+        fs::write(dir.path().join("40-long.toml"), long).unwrap();
         fs::write(dir.path().join("README"), "no unit").unwrap();
         nix::unistd::mkfifo(&dir.path().join("30-pipe.toml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let mut units = Vec::new();
         let problems = add(&mut units, dir.path(), "Correct it");
-        assert_eq!((units.len(), problems.len()), (1, 2));
+        assert_eq!((units.len(), problems.len()), (1, 3));
         assert!(problems[0].error.contains("10-bad.toml"), "{}", problems[0].error);
         assert!(problems[1].error.contains("30-pipe.toml is skipped: it is no file"), "{}", problems[1].error);
+        let long = &problems[2].error;
+        assert!(long.contains("40-long.toml is skipped: name = \"NNN") && long.len() < 1000, "{} bytes", long.len());
         assert!(problems[0].remedy.starts_with("Correct it;"), "{}", problems[0].remedy);
     }
 

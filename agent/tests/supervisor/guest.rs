@@ -164,6 +164,13 @@ impl Guest {
         units.iter().find(|u| u["name"] == name).unwrap_or_else(|| panic!("no unit {name} in {state}")).clone()
     }
 
+    /// What the first problem of that code in the state file says.
+    pub(crate) fn problem(&self, code: &str) -> Option<String> {
+        let state = self.state().unwrap();
+        let problems = state["problems"].as_array().unwrap();
+        problems.iter().find(|p| p["code"] == code).map(|p| p["error"].as_str().unwrap().to_owned())
+    }
+
     /// All units there are.
     pub(crate) fn names(&self) -> Vec<String> {
         let state = self.state().unwrap();

@@ -211,6 +211,71 @@ fn a_daemon_that_died_comes_back_with_pushed_units() {
     eventually("the end of the unit", || (!guest.names().contains(&"sleeper".to_owned())).then_some(()));
 }
 
+/// As when an operator who is logged in by ssh starts the supervisor again.
+#[test]
+fn a_daemon_that_a_session_of_a_unit_starts_spares_itself_and_the_session() {
+    let session = format!(
+        "while ! test -e /run/go; do sleep 0.1; done; rm /run/go /run/razor-mk/units.json; {} daemon; exec sleep 7777",
+        env!("CARGO_BIN_EXE_mk-agent")
+    );
+    let unit = |name: &str, mode: &str, child: &str| {
+        format!(
+            "name = \"{name}\"\nkill_mode = \"{mode}\"
+            command = [\"/bin/sh\", \"-c\", \"setsid sh -c '{child}' & exec sleep 1000\"]"
+        )
+    };
+    let parent = unit("parent", "process-group", &session);
+    let other = unit("other", "control-group", "exec sleep 8888");
+    let Some(guest) = Guest::start_daemon(&[("other", &other), ("parent", &parent)]) else { return };
+    if !guest.has_groups() {
+        return;
+    }
+    let [parent, other] = ["parent", "other"].map(|name| (name, guest.successor(name, None)));
+    let with = |word: &str| guest.shell(&format!("grep -l '{word}' /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3"));
+    let only = |word: &str| eventually("one child", || with(word).parse::<i64>().ok());
+    let [session, victim] = ["777[7]", "888[8]"].map(only);
+    guest.shell("kill -KILL $(cat /run/mk-agent.pid); touch /run/go");
+    eventually("the next state file", || guest.pid("parent").filter(|pid| *pid != parent.1));
+    let [parent, _] = [parent, other].map(|(name, pid)| guest.successor(name, Some(pid)));
+
+    let group = |pid: &str| guest.shell(&format!("grep ^0: /proc/{pid}/cgroup | cut -d: -f3"));
+    assert_eq!(group("$(cat /run/mk-agent.pid)"), "/razor-mk/supervisor");
+    let comm = || guest.shell(&format!("cat /proc/{session}/comm"));
+    eventually("what the session does next", || (comm() == "sleep").then_some(()));
+    let [former, present] = [session, parent].map(|pid| group(&pid.to_string()));
+    assert!([&former, &present].iter().all(|name| name.starts_with("/razor-mk/parent.")), "{former} {present}");
+    assert_ne!(former, present, "what is left of a former start has a group of its own");
+    let gone = |path: &str| guest.shell(&format!("test -e {path} || echo gone")) == "gone";
+    eventually("the end of what is not spared", || gone(&format!("/proc/{victim}")).then_some(()));
+
+    guest.shell(&format!("kill {session}"));
+    eventually("the end of the session's group", || {
+        // Groups are looked at when a unit's process has ended.
+        assert!(guest.agent(&["unit", "restart", "other"]).status.success());
+        gone(&format!("/sys/fs/cgroup{former}")).then_some(())
+    });
+}
+
+/// The kernel refuses groups beyond a number.
+#[test]
+fn a_unit_without_its_control_group_is_told_as_a_problem() {
+    let Some(guest) = Guest::start(&[("sleeper", SLEEPER)]) else { return };
+    if !guest.has_groups() {
+        return;
+    }
+    let mut pid = guest.successor("sleeper", None);
+    let limit = |count: &str| guest.shell(&format!("echo {count} > /sys/fs/cgroup/razor-mk/cgroup.max.descendants"));
+    limit("0");
+    assert!(guest.agent(&["unit", "restart", "sleeper"]).status.success());
+    pid = guest.successor("sleeper", Some(pid));
+    let problem = guest.problem("no_control_group").unwrap();
+    assert!(problem.contains("unit sleeper runs without a control group"), "{problem}");
+    limit("max");
+    assert!(guest.agent(&["unit", "restart", "sleeper"]).status.success());
+    guest.successor("sleeper", Some(pid));
+    assert_eq!(guest.problem("no_control_group"), None);
+}
+
 #[test]
 fn a_unit_is_ready_when_it_has_made_its_file() {
     let slow = r#"

@@ -17,7 +17,7 @@ pub(super) fn number<T: TryFrom<i64>>(
     let Some(value) = value else { return Ok(None) };
     let number = value.as_i64().filter(|n| range.contains(n)).and_then(|n| T::try_from(n).ok());
     let (first, last) = (range.start(), range.end());
-    let wrong = || format!("{key} = {value:.80}: it takes a whole number of {of} from {first} to {last}");
+    let wrong = || format!("{key} = {}: it takes a whole number of {of} from {first} to {last}", cut(value));
     number.ok_or_else(wrong).map(Some)
 }
 
@@ -26,13 +26,21 @@ pub(super) fn size(key: &str, value: Option<&Value>, range: &RangeInclusive<u64>
     let Some(value) = value else { return Ok(None) };
     let bytes = value.as_str().and_then(bytes).filter(|n| range.contains(n));
     let (first, last) = (for_people(*range.start()), for_people(*range.end()));
-    let wrong = || format!("{key} = {value:.80}: it takes a text such as \"32M\", from {first} to {last}");
+    let wrong = || format!("{key} = {}: it takes a text such as \"32M\", from {first} to {last}", cut(value));
     bytes.ok_or_else(wrong).map(Some)
 }
 
-/// An absolute path.
-pub(super) fn path(key: &str, value: &str) -> Result<(), String> {
-    if value.starts_with('/') { Ok(()) } else { Err(format!("{key} = \"{value:.80}\": it takes an absolute path")) }
+/// The path of a file below `/run`, which is in memory: PID 1 looks at it, and elsewhere that may never end.
+pub(super) fn run_path(key: &str, value: &str) -> Result<(), String> {
+    let below =
+        value.strip_prefix("/run/").is_some_and(|rest| !rest.split('/').any(|part| part.is_empty() || part == ".."));
+    if below { Ok(()) } else { Err(format!("{key} = \"{value:.80}\": it takes the path of a file below /run")) }
+}
+
+/// A value for a sentence. JSON is not cut by the precision of a format by itself, a text is.
+fn cut(value: &Value) -> String {
+    let text = value.to_string();
+    format!("{text:.80}")
 }
 
 /// `K`, `M` and `G` are powers of 1024, as for the kernel.
@@ -56,6 +64,27 @@ pub fn for_people(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_below_run() {
+        for path in ["/run/x", "/run/x/y.pid"] {
+            assert_eq!(run_path("ready", path), Ok(()));
+        }
+        for path in ["", "run/x", "/run", "/run/", "/running/x", "/var/run/x", "/run/../srv/x", "/run//x", "/srv/x"] {
+            let why = run_path("ready", path).unwrap_err();
+            assert_eq!(why, format!("ready = \"{path}\": it takes the path of a file below /run"));
+        }
+    }
+
+    #[test]
+    fn long_values_are_cut() {
+        let long = Value::from("9".repeat(1 << 16));
+        let number = number::<u64>("start_timeout", Some(&long), &(1..=3600), "seconds").unwrap_err();
+        let size = size("memory_max", Some(&long), &(1..=KIB)).unwrap_err();
+        for why in [number, size] {
+            assert!(why.contains("999: it takes") && why.len() < 200, "{} bytes: {why:.200}", why.len());
+        }
+    }
 
     #[test]
     fn sizes() {
