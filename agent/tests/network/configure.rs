@@ -1,6 +1,7 @@
 //! Pushed configuration while the check-in runs: each key is taken without a restart, a wrong one leaves all as it was, and
 //! units that do not run take the whole configuration back. The test stands in for the supervisor.
 
+use std::cell::Cell;
 use std::fs;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
@@ -17,6 +18,8 @@ struct Node {
     server: Server,
     supervisor: Supervisor,
     push: Arc<Mutex<Value>>,
+    /// Requests that were there when it was pushed.
+    before: Cell<usize>,
     _unit: Unit,
 }
 
@@ -39,20 +42,21 @@ impl Node {
         let unit = place.start("checkin");
         *push.lock().unwrap() =
             json!({"config_version": 1, "config": {"mk_checkin_interval": 1, "mk_checkin_skew": 0}});
-        let node = Self { place, server, supervisor, push, _unit: unit };
+        let node = Self { place, server, supervisor, push, before: Cell::new(0), _unit: unit };
         node.told(|config| config["version"] == 1);
         node
     }
 
     fn push(&self, version: u64, config: &Value) {
+        self.before.set(self.server.seen.lock().unwrap().len());
         *self.push.lock().unwrap() = json!({"config_version": version, "config": config});
     }
 
-    /// The first request from here on whose configuration's state is like this.
+    /// The first request since the push whose configuration's state is like this.
     fn told(&self, like: impl Fn(&Value) -> bool) -> Seen {
         eventually("configuration's state", || {
             let seen = self.server.seen.lock().unwrap();
-            seen.iter().rev().take(2).find(|s| like(&s.json()["config"])).cloned()
+            seen.iter().skip(self.before.get()).find(|s| like(&s.json()["config"])).cloned()
         })
     }
 
