@@ -9,10 +9,10 @@ use wire::error::Problem;
 
 use super::placed::{self, Files};
 use super::pushed::{Outcome, Stage};
-use super::trial::{self, Failed};
+use super::trial::{self, Failed, Trial, Verdict};
 use super::{Candidate, Pushed, Unit, outbox};
 use crate::init::client::{self, Reply, Request};
-use crate::limits::UNIT_TRIAL;
+use crate::limits::CHECKIN_GAP;
 use crate::state::{Extensions, Posted, Published as _, Units, uptime};
 use crate::{facts, log, units};
 
@@ -56,22 +56,30 @@ impl Unit {
             self.came(&format!("configuration {}", applied.version), &outcome);
             self.have_done();
         }
-        if let Some(verdict) = self.verdict() {
-            self.end_trial(verdict);
+        match self.verdict() {
+            Some((_, Verdict::Good)) => self.end_trial(Ok(())),
+            Some((_, Verdict::Bad(failed))) => self.end_trial(Err(failed)),
+            None | Some((_, Verdict::Open(_))) => {}
         }
     }
 
-    /// What has come of the units on trial.
-    pub(super) fn verdict(&self) -> Option<Result<(), Failed>> {
-        let (since, names) = self.pushed.on_trial()?;
+    /// Since when units are on trial, and what is to be thought of them.
+    fn verdict(&mut self) -> Option<(f64, Verdict)> {
+        let (since, units) = self.pushed.on_trial()?;
         // Without its word they are unknown to the supervisor: the trial ends in any case.
-        trial::verdict(&names, &Units::read().unwrap_or_default().units, uptime() - since)
+        let published = Units::read().unwrap_or_default().units;
+        Some((since, self.trial.look(&units, &published, uptime() - since)))
     }
 
-    /// This time, or less where units on trial are to be judged before.
-    pub(super) fn until_trial_ends(&self, wait: Duration) -> Duration {
-        let left = |(since, _): (f64, _)| (since + UNIT_TRIAL.as_secs_f64() - uptime()).max(0.0);
-        self.pushed.on_trial().map(left).map_or(wait, |left| wait.min(Duration::from_secs_f64(left)))
+    /// Time until units on trial are to be looked at again, if nothing happens before; none once it is known what is to be
+    /// thought of them.
+    pub(super) fn trial_due(&mut self) -> Option<Duration> {
+        Some(match self.verdict()? {
+            (since, Verdict::Open(age_s)) => {
+                Duration::from_secs_f64((since + age_s - uptime()).max(0.0)).max(CHECKIN_GAP)
+            }
+            (_, Verdict::Good | Verdict::Bad(_)) => Duration::ZERO,
+        })
     }
 
     fn end_trial(&mut self, verdict: Result<(), Failed>) {
@@ -171,10 +179,11 @@ impl Unit {
             Err(why) => return tracing::warn!("the units of the pushed configuration wait: {why:#}"),
         };
         self.units_known = true;
-        if self.pushed.begin_trial(uptime())
-            && let Err(why) = self.pushed.publish()
-        {
-            tracing::warn!("{why:#}");
+        if self.pushed.begin_trial(uptime()) {
+            self.trial = Trial::default();
+            if let Err(why) = self.pushed.publish() {
+                tracing::warn!("{why:#}");
+            }
         }
         // One that the supervisor skips is refused for what it says, not for being absent.
         let pushed = skipped.into_iter().find(|problem| problem.error.contains(units::PUSHED_DIR));

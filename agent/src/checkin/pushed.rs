@@ -194,13 +194,14 @@ impl Pushed {
         })
     }
 
-    /// Units that are on trial: since when, and the names of those that are not as before.
-    pub(super) fn on_trial(&self) -> Option<(f64, Vec<&str>)> {
+    /// Units that are on trial: since when, and those that are not as before.
+    pub(super) fn on_trial(&self) -> Option<(f64, BTreeMap<String, UnitFile>)> {
         let candidate = self.candidate.as_ref()?;
         let Stage::Units(Some(since)) = candidate.stage else { return None };
         let before = &self.config.mk_units;
-        let changed = candidate.config.mk_units.iter().filter(|(name, unit)| before.get(*name) != Some(unit));
-        Some((since, changed.map(|(name, _)| name.as_str()).collect()))
+        let mut changed = candidate.config.units().unwrap_or_default();
+        changed.retain(|name, _| before.get(name) != candidate.config.mk_units.get(name));
+        Some((since, changed))
     }
 
     fn refuse(&mut self, offer: Candidate, problem: Problem) -> Outcome {

@@ -33,6 +33,11 @@ fn failed() -> Problem {
     Problem::new("unit", "a ended", "r")
 }
 
+/// Since when units are on trial, and which.
+fn on_trial(pushed: &Pushed) -> Option<(f64, Vec<String>)> {
+    pushed.on_trial().map(|(since, units)| (since, units.into_keys().collect()))
+}
+
 /// A configuration with a unit of this argument.
 fn unit(argument: &str) -> Config {
     config(json!({"mk_units": {"a": {"command": ["/a", argument]}}, "mk_checkin_interval": 15}))
@@ -139,7 +144,7 @@ fn units_are_on_trial_before_any_of_it_is_in_force() {
     assert!(pushed.begin_trial(10.0) && !pushed.begin_trial(11.0), "once");
     let text = serde_json::to_string(&pushed).unwrap();
     let mut pushed: Pushed = serde_json::from_str(&text).unwrap();
-    assert_eq!(pushed.on_trial(), Some((10.0, vec!["a"])), "after a crash too");
+    assert_eq!(on_trial(&pushed), Some((10.0, vec!["a".to_owned()])), "after a crash too");
     ends_trial(&mut pushed, Ok(()));
     assert_eq!((pushed.version, pushed.config.clone(), pushed.candidate.clone()), (1, unit("1"), None));
 
@@ -148,7 +153,7 @@ fn units_are_on_trial_before_any_of_it_is_in_force() {
     let more = config(json!({"mk_units": {"a": {"command": ["/a", "1"]}, "b": {"command": ["/b"]}}}));
     considers(&mut pushed, offer(3, &more));
     pushed.begin_trial(20.0);
-    assert_eq!(pushed.on_trial(), Some((20.0, vec!["b"])), "what is as before is not judged");
+    assert_eq!(on_trial(&pushed), Some((20.0, vec!["b".to_owned()])), "what is as before is not judged");
     ends_trial(&mut pushed, Err(failed()));
     assert_eq!((pushed.version, pushed.config.mk_checkin_interval), (2, Some(20)), "the one before, as a whole");
     assert_eq!(pushed.units().keys().collect::<Vec<_>>(), ["a"]);
