@@ -166,6 +166,11 @@ impl Pushed {
         })
     }
 
+    /// The candidate's units are to run.
+    pub(super) fn has_trial(&self) -> bool {
+        self.candidate.as_ref().is_some_and(|c| matches!(c.stage, Stage::Units(_)))
+    }
+
     /// The candidate's units are there, and the supervisor does not know them yet.
     pub(super) fn awaits_supervisor(&self) -> bool {
         self.candidate.as_ref().is_some_and(|c| c.stage == Stage::Units(None))
@@ -202,6 +207,15 @@ impl Pushed {
         let mut changed = candidate.config.units().unwrap_or_default();
         changed.retain(|name, _| before.get(name) != candidate.config.mk_units.get(name));
         Some((since, changed))
+    }
+
+    /// Goes back to how it was before a configuration was taken that cannot be in force after all.
+    pub(super) fn take_back(&mut self, before: Self, problem: Problem) -> Outcome {
+        let Self { version, digest, posted, config, answer, .. } = std::mem::replace(self, before);
+        self.candidate = None;
+        self.mirror_returned |= differ(&config, &self.config);
+        let posted = answer.filter(|_| posted).map(|answer| answer.number);
+        self.refuse(Candidate { version, digest, posted, ..Candidate::default() }, problem)
     }
 
     fn refuse(&mut self, offer: Candidate, problem: Problem) -> Outcome {

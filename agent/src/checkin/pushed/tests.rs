@@ -221,3 +221,31 @@ fn a_posted_one_counts_until_the_server_pushes_another() {
     assert!(considers(&mut pushed, offer(5, &interval(60))));
     assert_eq!((pushed.state().posted, pushed.interval(Some(60))), (false, Some(60)));
 }
+
+#[test]
+fn one_that_cannot_be_placed_is_taken_back_as_a_whole() {
+    let facts = |fact: &str| config(json!({"mk_facts_d": {"a.txt": fact}, "mk_checkin_interval": 15}));
+    let mut pushed = Pushed::default();
+    considers(&mut pushed, offer(1, &facts("a=1\n")));
+    let before = pushed.clone();
+    assert_eq!(pushed.consider(offer(2, &facts("a=2\n"))), Some(Outcome::Taken));
+    assert_eq!(pushed.take_back(before, failed()), Outcome::Refused(failed()));
+    assert_eq!((pushed.version, pushed.config.clone()), (1, facts("a=1\n")));
+    assert_eq!((pushed.state().refused.unwrap().version, pushed.mirror_returned), (2, false));
+    assert!(!considers(&mut pushed, offer(2, &facts("a=2\n"))), "not tried again by itself");
+
+    let before = pushed.clone();
+    assert_eq!(pushed.post(7, &facts("a=3\n")), Some(Outcome::Taken));
+    pushed.take_back(before, failed());
+    assert_eq!((pushed.posted, pushed.config.clone()), (false, facts("a=1\n")));
+    assert_eq!(pushed.answer.clone(), Some(Answer { number: 7, refused: Some(failed()) }));
+
+    let mirror = Config { mk_tce_mirror_uri: Some("http://m".to_owned()), ..unit("1") };
+    considers(&mut pushed, offer(3, &mirror));
+    settles(&mut pushed, &Applied { number: 1, ..Applied::default() });
+    assert!(pushed.begin_trial(1.0));
+    let before = pushed.clone();
+    assert_eq!(pushed.end_trial(Ok(())), Some(Outcome::Taken));
+    pushed.take_back(before, failed());
+    assert_eq!((pushed.candidate.clone(), pushed.units().len(), pushed.mirror_returned), (None, 0, true));
+}
