@@ -50,7 +50,7 @@ use crate::random::random;
 use crate::settings::Settings;
 use crate::state::{Checkin, Published as _, RUN_DIR, ServerHint, uptime};
 use crate::tree::Tree;
-use crate::{facts, log, units};
+use crate::{facts, units};
 
 use beside::Next;
 use compose::{Ledger, View};
@@ -149,9 +149,6 @@ impl Unit {
         let dir = Path::new(RUN_DIR);
         let speaker = Speaker::load(dir)?;
         let pushed = Pushed::read().unwrap_or_default();
-        if let Some(level) = pushed.level() {
-            log::set_level(level);
-        }
         let (orders, results) = Orders::load();
         let mut outbox = Outbox::default();
         outbox.results(results);

@@ -277,7 +277,7 @@ impl Pushed {
     }
 
     /// How much is logged, if that was pushed.
-    pub(super) fn level(&self) -> Option<Level> {
+    pub(crate) fn level(&self) -> Option<Level> {
         match self.config.mk_log_level.as_deref()? {
             "Logger::FATAL" | "Logger::ERROR" => Some(Level::Error),
             "Logger::WARN" => Some(Level::Warn),

@@ -47,7 +47,7 @@ fn what_root_posts_is_in_force_until_the_server_pushes_another() {
         "gateway": null, "source": "static", "error": null});
     let hint = json!({"url": server.url(), "checkin": null, "source": "the test", "guessed": false});
     place.publish("net", &json!({"ports": [port], "dns": [], "search": [], "servers": [hint], "problems": []}));
-    let (_control, checkin) = (place.start("control"), place.start("checkin"));
+    let (control, checkin) = (place.start("control"), place.start("checkin"));
     server.request(1);
 
     let facts = |row: u32| json!({"mk_facts_d": {"row.txt": format!("row={row}\n")}}).to_string();
@@ -87,4 +87,16 @@ fn what_root_posts_is_in_force_until_the_server_pushes_another() {
         (config["answer"]["number"] == place.state("posted")["number"]).then_some(())
     });
     assert_eq!(place.state("config")["config"], json!({"mk_checkin_interval": 1}));
+
+    // Each unit logs as much as is in force when it starts.
+    let quiet = json!({"mk_log_level": "Logger::ERROR"}).to_string();
+    assert_eq!(post(&cable, &quiet).0, "200");
+    let begun = || place.log("control").matches("status on").count();
+    assert_eq!(begun(), 1);
+    drop(control);
+    let _control = place.start("control");
+    let port = ("127.0.0.1", wire::routes::CONTROL_PORT);
+    eventually("the port of the unit control", || cable.at_node(|| TcpStream::connect(port).ok()));
+    assert!(post(&cable, &quiet).1.contains("unchanged"));
+    assert_eq!(begun(), 1, "{}", place.log("control"));
 }
