@@ -13,6 +13,7 @@ use self::args::{Command, Facts, UnitCommand};
 use self::show::Snapshot;
 use crate::init::client::{self, Reply, Request};
 use crate::settings::Settings;
+use crate::state::Published as _;
 use crate::tree::Tree;
 use crate::{checkin, ext, facts, init, log, units};
 
@@ -96,7 +97,8 @@ fn run_unit(name: &str) -> anyhow::Result<ExitCode> {
         let known: Vec<&str> = units::BUILT_IN.iter().map(|u| u.name).collect();
         anyhow::anyhow!("there is no built-in unit {name}; there are {}", known.join(", "))
     })?;
-    log::to_stderr(Settings::load().level());
+    let pushed = checkin::Pushed::read().and_then(|pushed| pushed.level());
+    log::to_stderr(pushed.unwrap_or_else(|| Settings::load().level()));
     die_of_faults()?;
     if let Err(error) = (unit.run)() {
         tracing::error!("{error:#}");

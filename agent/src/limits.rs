@@ -11,7 +11,7 @@ pub(crate) const RESTART_DELAY_MAX: Duration = Duration::from_secs(30);
 pub(crate) const STABLE_AFTER: Duration = Duration::from_secs(60);
 /// So many ends in a row without a stable run are called a crash loop. The unit is still restarted, for ever.
 pub(crate) const CRASH_LOOP: u32 = 5;
-/// Pushed units are on trial for so long: each must run then, or be done.
+/// A pushed unit on trial must run for so long without an end, or be done.
 pub(crate) const UNIT_TRIAL: Duration = Duration::from_secs(30);
 /// What the supervisor publishes counts so long after it has heard of them.
 pub(crate) const UNIT_SETTLE: Duration = Duration::from_secs(2);

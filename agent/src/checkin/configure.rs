@@ -9,10 +9,10 @@ use wire::error::Problem;
 
 use super::placed::{self, Files};
 use super::pushed::{Outcome, Stage};
-use super::trial::{self, Failed};
+use super::trial::{self, Failed, Trial, Verdict};
 use super::{Candidate, Pushed, Unit, outbox};
 use crate::init::client::{self, Reply, Request};
-use crate::limits::UNIT_TRIAL;
+use crate::limits::CHECKIN_GAP;
 use crate::state::{Extensions, Posted, Published as _, Units, uptime};
 use crate::{facts, log, units};
 
@@ -22,7 +22,7 @@ impl Unit {
         let offer = reply.config.as_ref().zip(reply.config_version).map(|(config, version)| {
             (version, Candidate::of_server(version, reply.config_digest.clone(), config.clone()))
         });
-        let came = offer.and_then(|(version, offer)| Some((version, self.pushed.consider(offer)?)));
+        let came = offer.and_then(|(version, offer)| Some((version, self.decide(|pushed| pushed.consider(offer))?)));
         if let Some((version, outcome)) = &came {
             self.wait.brought();
             self.came(&format!("pushed configuration {version}"), outcome);
@@ -40,7 +40,7 @@ impl Unit {
     /// Deals with a posted configuration as with a pushed one.
     pub(super) fn take_posted(&mut self) {
         let Some(Posted { number, config }) = Posted::read() else { return };
-        if let Some(outcome) = self.pushed.post(number, &config) {
+        if let Some(outcome) = self.decide(|pushed| pushed.post(number, &config)) {
             self.came("the configuration that was posted to this node", &outcome);
             self.have_done();
         }
@@ -50,28 +50,36 @@ impl Unit {
     pub(super) fn settle(&mut self) {
         let applied = self.pushed.candidate.as_ref().and_then(|_| Extensions::read()?.applied);
         if let Some(applied) = applied
-            && let Some(outcome) = self.pushed.settle(&applied)
+            && let Some(outcome) = self.decide(|pushed| pushed.settle(&applied))
         {
             self.outbox.problems(applied.warnings);
             self.came(&format!("configuration {}", applied.version), &outcome);
             self.have_done();
         }
-        if let Some(verdict) = self.verdict() {
-            self.end_trial(verdict);
+        match self.verdict() {
+            Some((_, Verdict::Good)) => self.end_trial(Ok(())),
+            Some((_, Verdict::Bad(failed))) => self.end_trial(Err(failed)),
+            None | Some((_, Verdict::Open(_))) => {}
         }
     }
 
-    /// What has come of the units on trial.
-    pub(super) fn verdict(&self) -> Option<Result<(), Failed>> {
-        let (since, names) = self.pushed.on_trial()?;
+    /// Since when units are on trial, and what is to be thought of them.
+    fn verdict(&mut self) -> Option<(f64, Verdict)> {
+        let (since, units) = self.pushed.on_trial()?;
         // Without its word they are unknown to the supervisor: the trial ends in any case.
-        trial::verdict(&names, &Units::read().unwrap_or_default().units, uptime() - since)
+        let published = Units::read().unwrap_or_default().units;
+        Some((since, self.trial.look(&units, &published, uptime() - since)))
     }
 
-    /// This time, or less where units on trial are to be judged before.
-    pub(super) fn until_trial_ends(&self, wait: Duration) -> Duration {
-        let left = |(since, _): (f64, _)| (since + UNIT_TRIAL.as_secs_f64() - uptime()).max(0.0);
-        self.pushed.on_trial().map(left).map_or(wait, |left| wait.min(Duration::from_secs_f64(left)))
+    /// Time until units on trial are to be looked at again, if nothing happens before; none once it is known what is to be
+    /// thought of them.
+    pub(super) fn trial_due(&mut self) -> Option<Duration> {
+        Some(match self.verdict()? {
+            (since, Verdict::Open(age_s)) => {
+                Duration::from_secs_f64((since + age_s - uptime()).max(0.0)).max(CHECKIN_GAP)
+            }
+            (_, Verdict::Good | Verdict::Bad(_)) => Duration::ZERO,
+        })
     }
 
     fn end_trial(&mut self, verdict: Result<(), Failed>) {
@@ -80,10 +88,26 @@ impl Unit {
             Ok(Reply::Lines(lines)) => trial::problem(&failed, &lines),
             _ => trial::problem(&failed, &[]),
         });
-        if let Some(outcome) = self.pushed.end_trial(told) {
+        self.tried(told);
+    }
+
+    /// This came of the units on trial.
+    fn tried(&mut self, verdict: Result<(), Problem>) {
+        if let Some(outcome) = self.decide(|pushed| pushed.end_trial(verdict)) {
             self.came("the configuration with units on trial", &outcome);
             self.have_done();
         }
+    }
+
+    /// Has this decided of a configuration. One whose facts cannot be placed is not in force.
+    fn decide(&mut self, decision: impl FnOnce(&mut Pushed) -> Option<Outcome>) -> Option<Outcome> {
+        let before = self.pushed.clone();
+        let outcome = decision(&mut self.pushed)?;
+        if outcome != Outcome::Taken {
+            return Some(outcome);
+        }
+        let put = placed::put(Path::new(facts::PUSHED_DIR), &self.pushed.config.mk_facts_d);
+        Some(put.map_or_else(|why| self.pushed.take_back(before, not_placed(&why)), |_| outcome))
     }
 
     /// This came of a configuration.
@@ -149,19 +173,27 @@ impl Unit {
         }
     }
 
-    /// Puts the facts in force, and the units that are to run, where they are read, and has the supervisor read the units.
+    /// Puts the facts in force, and the units that are to run, where they are read, and has the supervisor read the units. If
+    /// these cannot be placed it is told nothing, and a configuration that brings them is refused.
     pub(super) fn place(&mut self) {
-        let facts = placed::put(Path::new(facts::PUSHED_DIR), &self.pushed.config.mk_facts_d);
-        let units = unit_files(&self.pushed).and_then(|files| placed::put(Path::new(units::PUSHED_DIR), &files));
-        for why in [&facts, &units].into_iter().filter_map(|put| put.as_ref().err()) {
-            let text = format!("files of the configuration cannot be placed: {why:#}");
-            tracing::warn!("{text}");
-            self.outbox.problems([Problem::new("config_files", text, "See whether /run on this node is full.")]);
+        if let Err(why) = placed::put(Path::new(facts::PUSHED_DIR), &self.pushed.config.mk_facts_d) {
+            self.warn(not_placed(&why));
         }
-        self.units_known &= !units.unwrap_or(false);
-        if !self.units_known || self.pushed.awaits_supervisor() {
-            self.reload();
+        match unit_files(&self.pushed).and_then(|files| placed::put(Path::new(units::PUSHED_DIR), &files)) {
+            Ok(is_news) => {
+                self.units_known &= !is_news;
+                if !self.units_known || self.pushed.awaits_supervisor() {
+                    self.reload();
+                }
+            }
+            Err(why) if self.pushed.has_trial() => self.tried(Err(not_placed(&why))),
+            Err(why) => self.warn(not_placed(&why)),
         }
+    }
+
+    fn warn(&mut self, problem: Problem) {
+        tracing::warn!("{problem}");
+        self.outbox.problems([problem]);
     }
 
     fn reload(&mut self) {
@@ -171,20 +203,23 @@ impl Unit {
             Err(why) => return tracing::warn!("the units of the pushed configuration wait: {why:#}"),
         };
         self.units_known = true;
-        if self.pushed.begin_trial(uptime())
-            && let Err(why) = self.pushed.publish()
-        {
-            tracing::warn!("{why:#}");
+        if self.pushed.begin_trial(uptime()) {
+            self.trial = Trial::default();
+            if let Err(why) = self.pushed.publish() {
+                tracing::warn!("{why:#}");
+            }
         }
         // One that the supervisor skips is refused for what it says, not for being absent.
         let pushed = skipped.into_iter().find(|problem| problem.error.contains(units::PUSHED_DIR));
-        if let Some(problem) = pushed
-            && let Some(outcome) = self.pushed.end_trial(Err(problem))
-        {
-            self.came("the configuration with units on trial", &outcome);
-            self.have_done();
+        if let Some(problem) = pushed {
+            self.tried(Err(problem));
         }
     }
+}
+
+fn not_placed(why: &anyhow::Error) -> Problem {
+    let text = format!("files of the configuration cannot be placed: {why:#}");
+    Problem::new("config_files", text, "See whether /run on this node is full, and set the key again.")
 }
 
 /// Unit files by name.

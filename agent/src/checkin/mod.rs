@@ -50,7 +50,7 @@ use crate::random::random;
 use crate::settings::Settings;
 use crate::state::{Checkin, Published as _, RUN_DIR, ServerHint, uptime};
 use crate::tree::Tree;
-use crate::{facts, log, units};
+use crate::{facts, units};
 
 use beside::Next;
 use compose::{Ledger, View};
@@ -67,6 +67,7 @@ use reply::{Effects, Power};
 use route::Route;
 use sealed::Sealed;
 use transport::{Timeouts, Transport};
+use trial::Trial;
 use verdict::Failure;
 use wait::Wait;
 use watch::{Inputs, Watch};
@@ -106,6 +107,8 @@ struct Unit {
     /// The request whose answer was lost.
     lost: Option<Sealed>,
     pushed: Pushed,
+    /// What was seen of its units.
+    trial: Trial,
     /// The supervisor has read the units that are placed.
     units_known: bool,
     orders: Orders,
@@ -146,9 +149,6 @@ impl Unit {
         let dir = Path::new(RUN_DIR);
         let speaker = Speaker::load(dir)?;
         let pushed = Pushed::read().unwrap_or_default();
-        if let Some(level) = pushed.level() {
-            log::set_level(level);
-        }
         let (orders, results) = Orders::load();
         let mut outbox = Outbox::default();
         outbox.results(results);
@@ -179,6 +179,7 @@ impl Unit {
             settings,
             speaker,
             pushed,
+            trial: Trial::default(),
             units_known: !Path::new(units::PUSHED_DIR).exists(),
         };
         unit.place();
@@ -210,7 +211,7 @@ impl Unit {
                 Round::Wait(wait) => {
                     self.state.next_attempt_s = Some(uptime() + wait.as_secs_f64());
                     self.publish();
-                    cause = self.sleep(begun, self.until_trial_ends(wait), &inputs, &view).await?;
+                    cause = self.sleep(begun, wait, &inputs, &view).await?;
                 }
                 Round::Again => cause = Cause::Server,
             }
@@ -250,7 +251,8 @@ impl Unit {
         let mut quiet = tokio::time::Instant::now();
         loop {
             let (current, now) = (Inputs::read().0, tokio::time::Instant::now());
-            if self.is_posted() || self.verdict().is_some() {
+            let trial = self.trial_due();
+            if self.is_posted() || trial == Some(Duration::ZERO) {
                 tokio::time::sleep(CHECKIN_GAP.saturating_sub(begun.elapsed())).await;
                 return Ok(Cause::Node);
             }
@@ -278,6 +280,7 @@ impl Unit {
                 },
                 // What changed in the meantime is looked at now.
                 () = tokio::time::sleep_until(quiet), if now < quiet => {}
+                () = tokio::time::sleep(trial.unwrap_or_default()), if trial.is_some() => {}
                 () = tokio::time::sleep_until(end) => {
                     self.hurries.waited();
                     return Ok(Cause::Node);

@@ -1,5 +1,6 @@
 //! Pushed files in a folder that others read: the whole set of them at once, or none. The folder is a link to the set in
-//! force, which stands beside it and is exchanged by rename; old file systems in memory cannot exchange folders.
+//! force, which stands beside it and is exchanged by rename; old file systems in memory cannot exchange folders. A real folder,
+//! which somebody on this machine made, is left alone while there is nothing to place, and is moved aside otherwise.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +18,8 @@ pub(super) type Files = BTreeMap<String, String>;
 /// # Errors
 /// Names the folder; the former files are still there then.
 pub(super) fn put(folder: &Path, files: &Files) -> anyhow::Result<bool> {
-    if there(folder).unwrap_or_default() == *files {
+    let is_real = folder.symlink_metadata().is_ok_and(|about| about.is_dir());
+    if there(folder).unwrap_or_default() == *files || (is_real && files.is_empty()) {
         return Ok(false);
     }
     exchange(folder, files).with_context(|| format!("cannot write {}", folder.display()))?;
@@ -48,9 +50,24 @@ fn exchange(folder: &Path, files: &Files) -> io::Result<()> {
     })?;
     let _: io::Result<()> = fs::remove_file(&link);
     symlink(next.file_name().unwrap_or_default(), &link)?;
+    move_aside(folder)?;
     fs::rename(&link, folder)?;
     // What nobody finds any more; the next one is not in its way.
     names.iter().filter(|name| *name != next).try_for_each(|name| remove(name))
+}
+
+/// Keeps a real folder, whose files are somebody's, under another name.
+fn move_aside(folder: &Path) -> io::Result<()> {
+    if !folder.symlink_metadata().is_ok_and(|about| about.is_dir()) {
+        return Ok(());
+    }
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let mut names = (1_u32..).map(|number| folder.with_file_name(format!("{name}.aside-{number}")));
+    let aside = names.find(|name| name.symlink_metadata().is_err()).ok_or(io::ErrorKind::AlreadyExists)?;
+    fs::rename(folder, &aside)?;
+    let (folder, aside) = (folder.display(), aside.display());
+    tracing::warn!("{folder} was no folder of the server's configuration, which takes its place: it is {aside} now");
+    Ok(())
 }
 
 fn fill(folder: &Path, files: &Files) -> io::Result<()> {
@@ -105,5 +122,21 @@ mod tests {
         symlink("nowhere", dir.path().join(".facts.d.link")).unwrap();
         assert!(put(&folder, &files(&[("c.txt", "c=1")])).unwrap());
         assert_eq!((there(&folder).unwrap().len(), fs::read_dir(dir.path()).unwrap().count()), (1, 2));
+    }
+
+    #[test]
+    fn a_folder_that_somebody_made_is_kept_beside() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("units.d");
+        for (made, aside) in ["units.d.aside-1", "units.d.aside-2"].into_iter().enumerate() {
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join("own.toml"), made.to_string()).unwrap();
+            assert!(!put(&folder, &Files::new()).unwrap() && folder.join("own.toml").exists(), "nothing is pushed");
+            let pushed = files(&[("a.toml", "a=1")]);
+            assert!(put(&folder, &pushed).unwrap());
+            assert_eq!(there(&folder).unwrap(), pushed);
+            assert_eq!(fs::read_to_string(dir.path().join(aside).join("own.toml")).unwrap(), made.to_string());
+            fs::remove_file(&folder).unwrap();
+        }
     }
 }

@@ -166,6 +166,11 @@ impl Pushed {
         })
     }
 
+    /// The candidate's units are to run.
+    pub(super) fn has_trial(&self) -> bool {
+        self.candidate.as_ref().is_some_and(|c| matches!(c.stage, Stage::Units(_)))
+    }
+
     /// The candidate's units are there, and the supervisor does not know them yet.
     pub(super) fn awaits_supervisor(&self) -> bool {
         self.candidate.as_ref().is_some_and(|c| c.stage == Stage::Units(None))
@@ -194,13 +199,23 @@ impl Pushed {
         })
     }
 
-    /// Units that are on trial: since when, and the names of those that are not as before.
-    pub(super) fn on_trial(&self) -> Option<(f64, Vec<&str>)> {
+    /// Units that are on trial: since when, and those that are not as before.
+    pub(super) fn on_trial(&self) -> Option<(f64, BTreeMap<String, UnitFile>)> {
         let candidate = self.candidate.as_ref()?;
         let Stage::Units(Some(since)) = candidate.stage else { return None };
         let before = &self.config.mk_units;
-        let changed = candidate.config.mk_units.iter().filter(|(name, unit)| before.get(*name) != Some(unit));
-        Some((since, changed.map(|(name, _)| name.as_str()).collect()))
+        let mut changed = candidate.config.units().unwrap_or_default();
+        changed.retain(|name, _| before.get(name) != candidate.config.mk_units.get(name));
+        Some((since, changed))
+    }
+
+    /// Goes back to how it was before a configuration was taken that cannot be in force after all.
+    pub(super) fn take_back(&mut self, before: Self, problem: Problem) -> Outcome {
+        let Self { version, digest, posted, config, answer, .. } = std::mem::replace(self, before);
+        self.candidate = None;
+        self.mirror_returned |= differ(&config, &self.config);
+        let posted = answer.filter(|_| posted).map(|answer| answer.number);
+        self.refuse(Candidate { version, digest, posted, ..Candidate::default() }, problem)
     }
 
     fn refuse(&mut self, offer: Candidate, problem: Problem) -> Outcome {
@@ -262,7 +277,7 @@ impl Pushed {
     }
 
     /// How much is logged, if that was pushed.
-    pub(super) fn level(&self) -> Option<Level> {
+    pub(crate) fn level(&self) -> Option<Level> {
         match self.config.mk_log_level.as_deref()? {
             "Logger::FATAL" | "Logger::ERROR" => Some(Level::Error),
             "Logger::WARN" => Some(Level::Warn),

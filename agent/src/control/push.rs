@@ -54,11 +54,13 @@ pub(super) async fn set_config(ends: Extension<Option<Ends>>, body: Result<Bytes
 async fn hand_over(config: Config) -> Response {
     let _one = HANDING.lock().await;
     let pushed = Pushed::read().unwrap_or_default();
-    if pushed.config == config && pushed.candidate.is_none() {
+    let answered = pushed.answer.map_or(0, |answer| answer.number);
+    let posted = Posted::read().map_or(0, |posted| posted.number);
+    // One that still waits to be taken would come after this one.
+    if pushed.config == config && pushed.candidate.is_none() && posted <= answered {
         return Json(json!({ "json_received": config, "message": "the configuration is unchanged" })).into_response();
     }
-    let answered = pushed.answer.map_or(0, |answer| answer.number);
-    let number = Posted::read().map_or(0, |posted| posted.number).max(answered) + 1;
+    let number = posted.max(answered) + 1;
     if let Err(why) = (Posted { number, config }).publish() {
         let problem = Problem::new("failed", format!("{why:#}"), "See whether /run on this node is full.");
         return refusal(StatusCode::INTERNAL_SERVER_ERROR, &problem);

@@ -1,5 +1,5 @@
 //! Unit files: `NAME.toml` in `/etc/razor-mk/units.d` of the image and in `/run/razor-mk/units.d`, where those are that the
-//! server has pushed; one outside program each, in order of file name. Example:
+//! server has pushed; one outside program each, in order of file name without `.toml`. Example:
 //!
 //! ```toml
 //! name = "sshd"
@@ -34,7 +34,8 @@ use crate::limits::{SETTINGS_FILE, START_TIMEOUT, STOP_TIMEOUT, UNIT_FILES, UNIT
 pub(super) fn add(units: &mut Vec<Unit>, dir: &Path, remedy: &str) -> Vec<Problem> {
     let mut paths: Vec<PathBuf> = fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
     paths.retain(|p| p.extension().is_some_and(|e| e == "toml"));
-    paths.sort();
+    // Of whole names, `a-b.toml` would come before `a.toml`.
+    paths.sort_by(|a, b| a.file_stem().cmp(&b.file_stem()));
     let mut problems = Vec::new();
     for (number, path) in paths.iter().enumerate() {
         let unit =
@@ -192,6 +193,19 @@ mod tests {
         let long = &problems[2].error;
         assert!(long.contains("40-long.toml is skipped: name = \"NNN") && long.len() < 1000, "{} bytes", long.len());
         assert!(problems[0].remedy.starts_with("Correct it;"), "{}", problems[0].remedy);
+    }
+
+    #[test]
+    fn a_name_comes_before_those_that_it_begins() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, after) in [("vmtoolsd-helper", "after = [\"vmtoolsd\"]"), ("vmtoolsd", "")] {
+            let text = format!("name = \"{name}\"\ncommand = [\"/bin/true\"]\n{after}");
+            fs::write(dir.path().join(format!("{name}.toml")), text).unwrap();
+        }
+        let mut units = Vec::new();
+        assert_eq!(add(&mut units, dir.path(), "Correct it"), []);
+        let names: Vec<&str> = units.iter().map(|unit| unit.name.as_str()).collect();
+        assert_eq!(names, ["vmtoolsd", "vmtoolsd-helper"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Pushed configuration while the check-in runs: each key is taken without a restart, a wrong one leaves all as it was, and
 //! units that do not run take the whole configuration back. The test stands in for the supervisor.
 
+use std::cell::Cell;
 use std::fs;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
@@ -17,6 +18,8 @@ struct Node {
     server: Server,
     supervisor: Supervisor,
     push: Arc<Mutex<Value>>,
+    /// Requests that were there when it was pushed.
+    before: Cell<usize>,
     _unit: Unit,
 }
 
@@ -39,20 +42,21 @@ impl Node {
         let unit = place.start("checkin");
         *push.lock().unwrap() =
             json!({"config_version": 1, "config": {"mk_checkin_interval": 1, "mk_checkin_skew": 0}});
-        let node = Self { place, server, supervisor, push, _unit: unit };
+        let node = Self { place, server, supervisor, push, before: Cell::new(0), _unit: unit };
         node.told(|config| config["version"] == 1);
         node
     }
 
     fn push(&self, version: u64, config: &Value) {
+        self.before.set(self.server.seen.lock().unwrap().len());
         *self.push.lock().unwrap() = json!({"config_version": version, "config": config});
     }
 
-    /// The first request from here on whose configuration's state is like this.
+    /// The first request since the push whose configuration's state is like this.
     fn told(&self, like: impl Fn(&Value) -> bool) -> Seen {
         eventually("configuration's state", || {
             let seen = self.server.seen.lock().unwrap();
-            seen.iter().rev().take(2).find(|s| like(&s.json()["config"])).cloned()
+            seen.iter().skip(self.before.get()).find(|s| like(&s.json()["config"])).cloned()
         })
     }
 
@@ -175,4 +179,35 @@ fn a_unit_that_the_supervisor_does_not_take_is_refused_for_its_reason() {
     let config = node.told(|config| config["refused"]["version"] == 2).json()["config"].clone();
     assert_eq!((&config["refused"]["problem"]["error"], &config["version"]), (&json!(why), &json!(1)));
     assert_eq!((node.file("units.d/tool.toml").as_str(), node.file("facts.d/10-rack.txt").as_str()), ("", ""));
+}
+
+#[test]
+fn what_cannot_be_placed_is_refused_as_a_whole_and_a_folder_of_an_operator_is_kept() {
+    if !possible(&["unshare"]) {
+        return;
+    }
+    let node = Node::new();
+    node.say_unit("tool", "done");
+    let path = |name: &str| node.place.path(&format!("run/razor-mk/{name}"));
+    for (version, folder, reloads) in [(2, "units.d", 0), (3, "facts.d", 2)] {
+        // A file in the place of each of the two folders that a set would be written to.
+        let blocks = ["a", "b"].map(|which| path(&format!(".{folder}.{which}")));
+        blocks.iter().for_each(|block| fs::write(block, "").unwrap());
+        node.push(version, &all("4", "one"));
+        let told = node.told(|config| config["refused"]["version"] == version).json();
+        let why = told["config"]["refused"]["problem"]["error"].as_str().unwrap();
+        assert!(why.contains(&format!("cannot write /run/razor-mk/{folder}")), "{why}");
+        assert_eq!(told["config"]["version"], 1);
+        assert_eq!((node.file("units.d/tool.toml").as_str(), node.file("facts.d/10-rack.txt").as_str()), ("", ""));
+        assert_eq!(node.supervisor.count(&json!(RELOAD)), reloads, "{folder}");
+        blocks.iter().for_each(|block| fs::remove_file(block).unwrap());
+    }
+    fs::remove_file(path("units.d")).unwrap();
+    fs::create_dir(path("units.d")).unwrap();
+    fs::write(path("units.d/own.toml"), "own").unwrap();
+    node.push(4, &all("4", "one"));
+    node.told(|config| config["version"] == 4);
+    assert!(node.file("units.d/tool.toml").contains("\"one\"") && node.file("units.d/own.toml").is_empty());
+    assert_eq!(node.file("units.d.aside-1/own.toml"), "own");
+    assert!(node.place.log("checkin").contains("it is /run/razor-mk/units.d.aside-1 now"));
 }

@@ -47,7 +47,7 @@ fn what_root_posts_is_in_force_until_the_server_pushes_another() {
         "gateway": null, "source": "static", "error": null});
     let hint = json!({"url": server.url(), "checkin": null, "source": "the test", "guessed": false});
     place.publish("net", &json!({"ports": [port], "dns": [], "search": [], "servers": [hint], "problems": []}));
-    let (_control, _checkin) = (place.start("control"), place.start("checkin"));
+    let (control, checkin) = (place.start("control"), place.start("checkin"));
     server.request(1);
 
     let facts = |row: u32| json!({"mk_facts_d": {"row.txt": format!("row={row}\n")}}).to_string();
@@ -74,4 +74,29 @@ fn what_root_posts_is_in_force_until_the_server_pushes_another() {
         seen.iter().map(Seen::json).find(|body| body["config"]["version"] == 5)
     });
     assert_eq!((&pushed["config"]["posted"], pushed["facts"].get("row")), (&Value::Null, None), "{pushed}");
+
+    // One that still waits is not passed over for one that is as it was.
+    drop(checkin);
+    let now = json!({"mk_checkin_interval": 1}).to_string();
+    let unchanged = || post(&cable, &now).1.contains("unchanged");
+    assert!(unchanged());
+    assert_eq!((post(&cable, &facts(3)).0, unchanged()), ("202".to_owned(), false));
+    let _checkin = place.start("checkin");
+    eventually("the last one that was posted", || {
+        let config = place.state("config");
+        (config["answer"]["number"] == place.state("posted")["number"]).then_some(())
+    });
+    assert_eq!(place.state("config")["config"], json!({"mk_checkin_interval": 1}));
+
+    // Each unit logs as much as is in force when it starts.
+    let quiet = json!({"mk_log_level": "Logger::ERROR"}).to_string();
+    assert_eq!(post(&cable, &quiet).0, "200");
+    let begun = || place.log("control").matches("status on").count();
+    assert_eq!(begun(), 1);
+    drop(control);
+    let _control = place.start("control");
+    let port = ("127.0.0.1", wire::routes::CONTROL_PORT);
+    eventually("the port of the unit control", || cable.at_node(|| TcpStream::connect(port).ok()));
+    assert!(post(&cable, &quiet).1.contains("unchanged"));
+    assert_eq!(begun(), 1, "{}", place.log("control"));
 }

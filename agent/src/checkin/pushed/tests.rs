@@ -33,6 +33,11 @@ fn failed() -> Problem {
     Problem::new("unit", "a ended", "r")
 }
 
+/// Since when units are on trial, and which.
+fn on_trial(pushed: &Pushed) -> Option<(f64, Vec<String>)> {
+    pushed.on_trial().map(|(since, units)| (since, units.into_keys().collect()))
+}
+
 /// A configuration with a unit of this argument.
 fn unit(argument: &str) -> Config {
     config(json!({"mk_units": {"a": {"command": ["/a", argument]}}, "mk_checkin_interval": 15}))
@@ -139,7 +144,7 @@ fn units_are_on_trial_before_any_of_it_is_in_force() {
     assert!(pushed.begin_trial(10.0) && !pushed.begin_trial(11.0), "once");
     let text = serde_json::to_string(&pushed).unwrap();
     let mut pushed: Pushed = serde_json::from_str(&text).unwrap();
-    assert_eq!(pushed.on_trial(), Some((10.0, vec!["a"])), "after a crash too");
+    assert_eq!(on_trial(&pushed), Some((10.0, vec!["a".to_owned()])), "after a crash too");
     ends_trial(&mut pushed, Ok(()));
     assert_eq!((pushed.version, pushed.config.clone(), pushed.candidate.clone()), (1, unit("1"), None));
 
@@ -148,7 +153,7 @@ fn units_are_on_trial_before_any_of_it_is_in_force() {
     let more = config(json!({"mk_units": {"a": {"command": ["/a", "1"]}, "b": {"command": ["/b"]}}}));
     considers(&mut pushed, offer(3, &more));
     pushed.begin_trial(20.0);
-    assert_eq!(pushed.on_trial(), Some((20.0, vec!["b"])), "what is as before is not judged");
+    assert_eq!(on_trial(&pushed), Some((20.0, vec!["b".to_owned()])), "what is as before is not judged");
     ends_trial(&mut pushed, Err(failed()));
     assert_eq!((pushed.version, pushed.config.mk_checkin_interval), (2, Some(20)), "the one before, as a whole");
     assert_eq!(pushed.units().keys().collect::<Vec<_>>(), ["a"]);
@@ -215,4 +220,32 @@ fn a_posted_one_counts_until_the_server_pushes_another() {
 
     assert!(considers(&mut pushed, offer(5, &interval(60))));
     assert_eq!((pushed.state().posted, pushed.interval(Some(60))), (false, Some(60)));
+}
+
+#[test]
+fn one_that_cannot_be_placed_is_taken_back_as_a_whole() {
+    let facts = |fact: &str| config(json!({"mk_facts_d": {"a.txt": fact}, "mk_checkin_interval": 15}));
+    let mut pushed = Pushed::default();
+    considers(&mut pushed, offer(1, &facts("a=1\n")));
+    let before = pushed.clone();
+    assert_eq!(pushed.consider(offer(2, &facts("a=2\n"))), Some(Outcome::Taken));
+    assert_eq!(pushed.take_back(before, failed()), Outcome::Refused(failed()));
+    assert_eq!((pushed.version, pushed.config.clone()), (1, facts("a=1\n")));
+    assert_eq!((pushed.state().refused.unwrap().version, pushed.mirror_returned), (2, false));
+    assert!(!considers(&mut pushed, offer(2, &facts("a=2\n"))), "not tried again by itself");
+
+    let before = pushed.clone();
+    assert_eq!(pushed.post(7, &facts("a=3\n")), Some(Outcome::Taken));
+    pushed.take_back(before, failed());
+    assert_eq!((pushed.posted, pushed.config.clone()), (false, facts("a=1\n")));
+    assert_eq!(pushed.answer.clone(), Some(Answer { number: 7, refused: Some(failed()) }));
+
+    let mirror = Config { mk_tce_mirror_uri: Some("http://m".to_owned()), ..unit("1") };
+    considers(&mut pushed, offer(3, &mirror));
+    settles(&mut pushed, &Applied { number: 1, ..Applied::default() });
+    assert!(pushed.begin_trial(1.0));
+    let before = pushed.clone();
+    assert_eq!(pushed.end_trial(Ok(())), Some(Outcome::Taken));
+    pushed.take_back(before, failed());
+    assert_eq!((pushed.candidate.clone(), pushed.units().len(), pushed.mirror_returned), (None, 0, true));
 }
