@@ -16,6 +16,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, Url};
 use rustls::ClientConfig;
 use wire::card::Span;
+use wire::error::Problem;
 use wire::limits::MAX_REPLY_BODY;
 use wire::routes::{GZIP, HELLO, HTTP_PORT, JSON, KEY_HEADER, SIGNATURE_HEADER};
 
@@ -86,8 +87,9 @@ impl Transport {
     /// With the CA that the image pins, if it does.
     ///
     /// # Errors
-    /// A certificate is not understood, or TLS cannot be set up.
-    pub(super) fn new(ca: Option<Ca<'_>>, timeouts: Timeouts) -> Result<Self, Failure> {
+    /// What the image pins is not known, a certificate is not understood, or TLS cannot be set up.
+    pub(super) fn new(ca: Result<Option<Ca<'_>>, Problem>, timeouts: Timeouts) -> Result<Self, Failure> {
+        let ca = ca.map_err(Failure::of)?;
         // A second call finds it installed already.
         let _: Result<(), _> = rustls::crypto::ring::default_provider().install_default();
         let bad = |why: String| {

@@ -28,7 +28,7 @@ fn server(answer: &'static [u8], stays: bool) -> String {
 
 /// What a check-in with this server comes to: the failure's code and text.
 async fn outcome(base: &str) -> (String, String) {
-    let mut transport = Transport::new(None, SHORT).unwrap();
+    let mut transport = Transport::new(Ok(None), SHORT).unwrap();
     let url = format!("{base}/svc/checkin");
     let answer = transport.post(&url, b"{}", &("a2V5".to_owned(), "c2ln".to_owned()), &[]).await;
     match answer.and_then(|a| verdict::checkin(&url, &a)) {
@@ -79,7 +79,7 @@ async fn an_endless_body_is_cut_off() {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n");
         while stream.write_all(&[b' '; 65536]).is_ok() {}
     });
-    let mut transport = Transport::new(None, Timeouts::default()).unwrap();
+    let mut transport = Transport::new(Ok(None), Timeouts::default()).unwrap();
     let failure = transport.hello(&url, &[]).await.1.unwrap_err();
     assert_eq!(failure.problem.code, "too_large");
 }
@@ -96,17 +96,19 @@ async fn nobody_there() {
 
 #[tokio::test]
 async fn tls_only_with_a_ca_and_then_nothing_else() {
-    let plain = Transport::new(None, SHORT).unwrap();
+    let plain = Transport::new(Ok(None), SHORT).unwrap();
     let code = |t: &Transport, url: &str| t.allowed(url).err().map(|f| f.problem.code);
     assert_eq!(code(&plain, "https://a"), Some("no_ca".to_owned()));
     assert_eq!(code(&plain, "ftp://a"), Some("bad_url".to_owned()));
     assert_eq!(code(&plain, "nonsense"), Some("bad_url".to_owned()));
     assert_eq!(code(&plain, "http://a"), None);
     let ca = rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert.pem();
-    let pinned = Transport::new(Some(Ca { pem: &ca, image_date: 0 }), SHORT).unwrap();
+    let pinned = Transport::new(Ok(Some(Ca { pem: &ca, image_date: 0 })), SHORT).unwrap();
     assert_eq!(code(&pinned, "http://a"), Some("plain_http".to_owned()));
     assert_eq!(code(&pinned, "https://a"), None);
     let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    let bad = Transport::new(Some(Ca { pem, image_date: 0 }), SHORT);
+    let bad = Transport::new(Ok(Some(Ca { pem, image_date: 0 })), SHORT);
     assert_eq!(bad.err().unwrap().problem.code, "bad_ca");
+    let unknown = Problem::new("bad_settings", "the site's file is broken", "Customize the image again.");
+    assert_eq!(Transport::new(Err(unknown.clone()), SHORT).err().unwrap(), Failure::of(unknown));
 }
