@@ -31,7 +31,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
         return Ok(());
     };
     let source = Source::of(&Pushed::read().unwrap_or_default().config);
-    install(&gem, &source, Settings::load().site.ca_pem.as_deref())
+    let settings = Settings::load();
+    install(&gem, &source, settings.ca()?.map(|ca| ca.pem))
 }
 
 /// Where gems come from.

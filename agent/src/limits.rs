@@ -66,8 +66,8 @@ pub(crate) const SOCKET_REPLY: Duration = Duration::from_secs(10);
 pub(crate) const UNIT_FILES: usize = 64;
 /// Bytes of what is said of a unit file that is wrong, which may repeat what stands in it.
 pub(crate) const UNIT_PROBLEM: usize = 500;
-/// Largest unit, site or image file in bytes. A site file may carry several CA certificates.
-pub(crate) const SETTINGS_FILE: u64 = 1024 * 1024;
+/// Largest unit file, and file with facts, in bytes.
+pub(crate) const UNIT_FILE: u64 = 1024 * 1024;
 /// Most bytes of an outside program's output that are kept.
 pub(crate) const COMMAND_OUTPUT: usize = 64 * 1024;
 /// Longest that is waited for the rest of a command's output once the command has ended.

@@ -1,14 +1,17 @@
 //! What this machine was told: the image's description of itself, the site's configuration and the kernel line, merged
-//! key by key (the kernel line wins). A file that is missing or broken leaves its defaults and a problem to report.
+//! key by key (the kernel line wins). A file that is missing leaves its defaults, and one that is broken a problem to report
+//! as well. What a broken site file pins is not known: then nothing is trusted.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
+use anyhow::Context as _;
 use serde::de::DeserializeOwned;
 use wire::error::Problem;
+use wire::limits::MAX_SETTINGS_FILE;
 use wire::site::{IMAGE_PATH, Image, SITE_PATH, Site};
 
 use crate::cmdline::{self, Argument, KernelLine, Source};
-use crate::limits::SETTINGS_FILE;
 use crate::log::Level;
 use crate::tls::Ca;
 use crate::tree::Tree;
@@ -20,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) image: Image,
     /// The site's configuration; its server, arguments and facts are merged into `line` already.
     pub(crate) site: Site,
+    /// Why the site's configuration is not known, although there is one.
+    pub(crate) broken_site: Option<Problem>,
     /// Kernel line and site arguments, merged.
     pub(crate) line: KernelLine,
     /// What was wrong with any of them.
@@ -35,20 +40,39 @@ impl Settings {
     /// Settings of a recorded machine.
     pub(crate) fn from(tree: &Tree) -> Self {
         let mut problems = Vec::new();
-        let image: Image = read(tree, IMAGE_PATH, &mut problems);
-        let site: Site = read(tree, SITE_PATH, &mut problems);
+        let image: Image = read(tree, IMAGE_PATH).unwrap_or_else(|why| {
+            let remedy = "The rest of the image works with defaults. Build the image again.";
+            problems.push(Problem::new("bad_settings", format!("{IMAGE_PATH} is ignored: {why:#}"), remedy));
+            Image::default()
+        });
+        let (site, broken_site) = match read::<Site>(tree, SITE_PATH) {
+            Ok(site) => (site, None),
+            Err(why) => (Site::default(), Some(broken(&why))),
+        };
+        problems.extend(broken_site.clone());
         let kernel_line = tree.text("/proc/cmdline").unwrap_or_default();
         let mut arguments = site_arguments(&site);
         arguments.extend(cmdline::arguments(&kernel_line, Source::KernelLine));
         let (line, wrong) = cmdline::interpret(&arguments);
         problems.extend(wrong);
-        Self { image, site, line, problems }
+        Self { image, site, broken_site, line, problems }
     }
 
     /// What this image pins, if it does.
-    pub(crate) fn ca(&self) -> Option<Ca<'_>> {
-        let pem = self.site.ca_pem.as_deref()?;
-        Some(Ca { pem, image_date: self.image.source_date_epoch })
+    ///
+    /// # Errors
+    /// It may pin something that is not known: no server can be trusted.
+    pub(crate) fn ca(&self) -> Result<Option<Ca<'_>>, Problem> {
+        let image_date = self.image.source_date_epoch;
+        match &self.broken_site {
+            Some(problem) => Err(problem.clone()),
+            None => Ok(self.site.ca_pem.as_deref().map(|pem| Ca { pem, image_date })),
+        }
+    }
+
+    /// Whether this image speaks to no server without TLS.
+    pub(crate) fn is_pinned(&self) -> bool {
+        !matches!(self.ca(), Ok(None))
     }
 
     /// How much is logged: what was asked for, else much in a debug image and little in others.
@@ -66,21 +90,26 @@ fn site_arguments(site: &Site) -> Vec<Argument> {
     server.chain(facts).chain(rest).collect()
 }
 
-fn read<T: DeserializeOwned + Default>(tree: &Tree, path: &str, problems: &mut Vec<Problem>) -> T {
-    if !tree.path(path).exists() {
-        return T::default();
+fn broken(why: &anyhow::Error) -> Problem {
+    let text = format!(
+        "{SITE_PATH} cannot be used: {why:#}. Whether it pins a CA certificate is not known, so that no server is trusted"
+    );
+    let remedy = "Put the site's settings into the image again, with the mkiso of the image's own version: mkiso customize IMAGE.";
+    Problem::new("bad_settings", text, remedy)
+}
+
+/// A settings file; defaults where there is none.
+fn read<T: DeserializeOwned + Default>(tree: &Tree, path: &str) -> anyhow::Result<T> {
+    match parse(&tree.path(path)) {
+        Err(why) if why.downcast_ref().map(std::io::Error::kind) == Some(ErrorKind::NotFound) => Ok(T::default()),
+        parsed => parsed,
     }
-    parse(&tree.path(path)).unwrap_or_else(|why| {
-        let remedy = "The rest of the image works with defaults. Customize or build the image again.";
-        problems.push(Problem::new("bad_settings", format!("{path} is ignored: {why:#}"), remedy));
-        T::default()
-    })
 }
 
 fn parse<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
     let size = std::fs::metadata(path)?.len();
-    anyhow::ensure!(size <= SETTINGS_FILE, "it has {size} bytes, more than {SETTINGS_FILE}");
-    Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+    anyhow::ensure!(size <= MAX_SETTINGS_FILE, "it has {size} bytes, more than {MAX_SETTINGS_FILE}");
+    serde_json::from_slice(&std::fs::read(path)?).context("its content is not understood")
 }
 
 #[cfg(test)]
@@ -129,10 +158,26 @@ mod tests {
     }
 
     #[test]
-    fn broken_files_are_reported_and_ignored() {
+    fn broken_files_are_reported_and_the_kernel_line_still_counts() {
         let settings = machine(Some("{\"servr\":1}"), Some("no json"), "razor.server=b");
         assert_eq!(settings.problems.len(), 2);
         assert!(settings.problems.iter().all(|p| p.code == "bad_settings"));
         assert_eq!(settings.line.server.unwrap().url, "http://b:8150");
+    }
+
+    #[test]
+    fn a_site_file_that_is_there_and_broken_trusts_nobody() {
+        let large = format!("{{\"ca_pem\":\"{}\"}}", " ".repeat(usize::try_from(MAX_SETTINGS_FILE).unwrap()));
+        let newer = r#"{"ca_pem":"PEM","of_a_newer_mkiso":1}"#;
+        for broken in [newer, r#"{"ca_pem":"PE"#, "", "\0\0", &large] {
+            let settings = machine(Some(broken), None, "");
+            let problem = settings.ca().unwrap_err();
+            assert!(settings.is_pinned() && settings.problems == [problem.clone()], "{broken:.40}");
+            assert!(problem.error.contains(SITE_PATH) && problem.remedy.contains("mkiso customize"), "{problem}");
+        }
+        for (site, is_pinned) in [(None, false), (Some("{}"), false), (Some(r#"{"ca_pem":"PEM"}"#), true)] {
+            let settings = machine(site, Some("no json"), "");
+            assert_eq!((settings.ca().unwrap().is_some(), settings.is_pinned()), (is_pinned, is_pinned), "{site:?}");
+        }
     }
 }

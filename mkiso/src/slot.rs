@@ -3,6 +3,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use wire::embed::Built;
+use wire::limits::MAX_SETTINGS_FILE;
 use wire::site::{AUTHORIZED_KEYS_PATH, SITE_PATH, Site};
 
 use crate::cpio::initrd;
@@ -33,7 +34,7 @@ impl Content {
     /// The slot's bytes, `len` of them.
     ///
     /// # Errors
-    /// The content needs more than `len` bytes; the message says how many.
+    /// The content needs more than `len` bytes, or is more than machines read; the message says how many.
     pub fn to_slot(&self, len: u64) -> Result<Vec<u8>> {
         let mut bytes = if *self == Self::default() { Vec::new() } else { self.archive()? };
         let needed = bytes.len() as u64;
@@ -80,6 +81,11 @@ impl Content {
     fn archive(&self) -> Result<Vec<u8>> {
         let mut archive = Archive::new(0);
         let site = serde_json::to_vec_pretty(&self.site)?;
+        let size = site.len() as u64;
+        ensure!(
+            size <= MAX_SETTINGS_FILE,
+            "the site's settings have {size} bytes, machines read at most {MAX_SETTINGS_FILE}; leave something out"
+        );
         for folder in folders(SITE_PATH) {
             archive.dir(folder, 0o755)?;
         }
@@ -175,6 +181,17 @@ mod tests {
     fn an_overflow_says_needed_and_available_bytes() {
         let error = content().to_slot(512).unwrap_err().to_string();
         assert!(error.contains("has 512") && error.contains("need "), "{error}");
+    }
+
+    #[test]
+    fn settings_that_no_machine_would_read_are_refused() {
+        let most = usize::try_from(MAX_SETTINGS_FILE).unwrap();
+        let with = |length| Content { site: Site { ca_pem: Some("x".repeat(length)), ..Site::default() }, ..content() };
+        let around = serde_json::to_vec_pretty(&with(0).site).unwrap().len();
+        let slot = with(most - around).to_slot(2 * MAX_SETTINGS_FILE).unwrap();
+        assert_eq!(Content::from_slot(&slot).unwrap(), with(most - around));
+        let error = with(most - around + 1).to_slot(2 * MAX_SETTINGS_FILE).unwrap_err().to_string();
+        assert!(error.contains(&format!("have {} bytes", most + 1)), "{error}");
     }
 
     #[test]

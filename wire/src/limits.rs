@@ -58,6 +58,9 @@ pub const PIDS_MAX: RangeInclusive<i64> = 1..=32768;
 pub const CPU_WEIGHT: RangeInclusive<i64> = 1..=10000;
 /// Size in bytes of the slot for a site's own configuration in every image, unless the builder is told otherwise.
 pub const DEFAULT_SITE_SLOT: u64 = 1024 * 1024;
+/// Largest file in bytes in which an image describes itself, or carries its site's settings: those may have several CA
+/// certificates.
+pub const MAX_SETTINGS_FILE: u64 = 1024 * 1024;
 /// Longest time in seconds for which a server keeps a node's question waiting: proxies cut what is silent for a minute.
 pub const MAX_WAIT_S: u64 = 50;
 /// Seconds for which a machine's light blinks unless the operator says otherwise: the way to its rack.

@@ -21,7 +21,7 @@ use crate::tls::Ca;
 /// rest.
 const ON_THE_WAY: [(&str, &[&str]); 5] = [
     ("name", &["dns"]),
-    ("connection", &["bad_url", "no_ca", "plain_http", "bad_ca", "connect", "connect_timeout"]),
+    ("connection", &["bad_url", "no_ca", "plain_http", "bad_ca", "bad_settings", "connect", "connect_timeout"]),
     ("tls", &["tls"]),
     (HTTP, &["timeout", "broken", "not_http", "too_large", "http_status", "redirected", "not_json"]),
     (GREETING, &[]),
@@ -88,7 +88,7 @@ pub(crate) fn doctor() -> anyhow::Result<Report> {
 }
 
 /// Asks every server what it is.
-async fn greet(ca: Option<Ca<'_>>, inputs: &Inputs) -> Vec<Way> {
+async fn greet(ca: Result<Option<Ca<'_>>, Problem>, inputs: &Inputs) -> Vec<Way> {
     let mut ways = Vec::new();
     let mut transport = Transport::new(ca, Timeouts::default());
     for hint in inputs.servers.iter().filter(|_| inputs.has_address()).cloned() {

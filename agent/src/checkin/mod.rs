@@ -388,7 +388,7 @@ impl Unit {
 
     fn compare_clocks(&mut self, reply: &CheckinReply) {
         let mut warning = clock::wrong(outbox::clock(), reply.clock_s);
-        if let (Some(problem), Some(servers), true) = (&warning, reply.clock_s, self.settings.ca().is_some()) {
+        if let (Some(problem), Some(servers), true) = (&warning, reply.clock_s, self.settings.is_pinned()) {
             match clock::set(servers) {
                 Ok(()) => {
                     tracing::warn!("{}; it is set to the server's, which has proved who it is", problem.error);

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +15,11 @@ use hyper_util::client::legacy::connect::HttpInfo;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, Url};
-use rustls::ClientConfig;
+use rustls::{ClientConfig, InvalidMessage};
 use wire::card::Span;
+use wire::error::Problem;
 use wire::limits::MAX_REPLY_BODY;
-use wire::routes::{GZIP, HELLO, HTTP_PORT, JSON, KEY_HEADER, SIGNATURE_HEADER};
+use wire::routes::{GZIP, HELLO, HTTP_PORT, HTTPS_PORT, JSON, KEY_HEADER, SIGNATURE_HEADER};
 
 use super::names::Names;
 use super::stopwatch::Stopwatch;
@@ -86,8 +88,9 @@ impl Transport {
     /// With the CA that the image pins, if it does.
     ///
     /// # Errors
-    /// A certificate is not understood, or TLS cannot be set up.
-    pub(super) fn new(ca: Option<Ca<'_>>, timeouts: Timeouts) -> Result<Self, Failure> {
+    /// What the image pins is not known, a certificate is not understood, or TLS cannot be set up.
+    pub(super) fn new(ca: Result<Option<Ca<'_>>, Problem>, timeouts: Timeouts) -> Result<Self, Failure> {
+        let ca = ca.map_err(Failure::of)?;
         // A second call finds it installed already.
         let _: Result<(), _> = rustls::crypto::ring::default_provider().install_default();
         let bad = |why: String| {
@@ -322,15 +325,15 @@ async fn body(
 
 /// What went wrong on the way to this URL, whose host has these addresses by DNS.
 fn failure(url: &str, addresses: &[IpAddr], why: &reqwest::Error, timeouts: Timeouts) -> Failure {
-    let causes = chain(why);
-    let (code, what, remedy) = if why.is_connect() && why.is_timeout() {
+    let (causes, tls) = (chain(why), of_tls(why).map(tls_failure));
+    let (code, what, remedy) = if let Some((what, remedy)) = &tls {
+        ("tls", *what, remedy.as_str())
+    } else if why.is_connect() && why.is_timeout() {
         (
             "connect_timeout",
             "no connection in time",
             "See whether cable, VLAN, route and firewall let this machine reach it.",
         )
-    } else if causes.contains("certificate") || causes.contains("tls") {
-        ("tls", "its certificate is not accepted", "See whether it is signed by the CA in this image, and the clocks.")
     } else if causes.contains("unreachable") || causes.contains("No route to host") {
         ("connect", "no way to it", "See whether cable, VLAN and route let this machine reach it.")
     } else if why.is_connect() {
@@ -360,6 +363,33 @@ fn failure(url: &str, addresses: &[IpAddr], why: &reqwest::Error, timeouts: Time
         false => remedy.to_owned(),
     };
     Failure { lost, unreached, ..Failure::new(code, format!("{url}{at}: {what}{time}"), &remedy) }
+}
+
+/// What failed in TLS, and what to do. The server's machine was reached then.
+fn tls_failure(why: &rustls::Error) -> (&'static str, String) {
+    match why {
+        rustls::Error::InvalidCertificate(_) => (
+            "its certificate is not accepted",
+            "See whether it is signed by the CA in this image, and the clocks.".to_owned(),
+        ),
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => (
+            "it does not speak TLS there",
+            format!("Name the server with its port for TLS: {HTTPS_PORT}, if no other was chosen."),
+        ),
+        _ => {
+            ("no TLS with it", "See the server's log, and whether another service answers at this address.".to_owned())
+        }
+    }
+}
+
+/// The error of TLS that caused this one. Errors of input and output carry it, and skip it among their causes.
+fn of_tls(error: &reqwest::Error) -> Option<&rustls::Error> {
+    causes(error).find_map(|mut cause| {
+        while let Some(carrier) = cause.downcast_ref::<io::Error>() {
+            cause = carrier.get_ref()?;
+        }
+        cause.downcast_ref()
+    })
 }
 
 fn is_unreached(outcome: &Result<Answer, Failure>) -> bool {

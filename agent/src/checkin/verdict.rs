@@ -64,7 +64,11 @@ pub(super) struct Failure {
 impl Failure {
     /// A failure that another server may not have.
     pub(super) fn new(code: &str, error: String, remedy: &str) -> Self {
-        let problem = Problem::new(code, error, remedy);
+        Self::of(Problem::new(code, error, remedy))
+    }
+
+    /// The same with this problem.
+    pub(super) fn of(problem: Problem) -> Self {
         Self { problem, final_word: false, status: None, unreached: false, lost: false, retry_after: None }
     }
 

@@ -110,7 +110,7 @@ impl<'a> Loader<'a> {
     }
 
     fn mirror(&self, base: &str) -> anyhow::Result<Mirror> {
-        Mirror::trusting(base, self.settings.site.ca_pem.as_deref())
+        Mirror::trusting(base, self.settings.ca()?.map(|ca| ca.pem))
     }
 
     /// Has Tiny Core's own programs use this mirror.

@@ -76,7 +76,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
         let changes = socket::Changes::listen()?;
         let (sender, receiver) = unbounded_channel();
         let settings = Settings::load();
-        let mut unit = Unit::new(settings.line, settings.site.ca_pem.is_some(), sender);
+        let is_pinned = settings.is_pinned();
+        let mut unit = Unit::new(settings.line, is_pinned, sender);
         let former = Net::read().unwrap_or_default().ports.into_iter();
         unit.former = former.map(|port| (port.key.clone(), port)).collect();
         unit.run(changes, receiver).await
@@ -85,7 +86,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 
 struct Unit {
     line: KernelLine,
-    /// The image pins a CA.
+    /// The image pins a CA, or may do.
     is_pinned: bool,
     /// By index, which is not used twice.
     ports: BTreeMap<u32, Port>,

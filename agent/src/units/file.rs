@@ -27,7 +27,7 @@ use wire::limits::MAX_UNIT_NAME;
 use wire::unit::{UnitFile, is_unit_name};
 
 use super::{Readiness, Unit};
-use crate::limits::{SETTINGS_FILE, START_TIMEOUT, STOP_TIMEOUT, UNIT_FILES, UNIT_PROBLEM};
+use crate::limits::{START_TIMEOUT, STOP_TIMEOUT, UNIT_FILE, UNIT_FILES, UNIT_PROBLEM};
 
 /// Adds the units of all files of a folder, and gives those that are skipped; `remedy` says what to do about them. A missing
 /// folder has no files.
@@ -60,7 +60,7 @@ fn load(path: &Path, known: &[Unit]) -> anyhow::Result<Unit> {
     // Reading anything else, such as a pipe, might never end.
     ensure!(about.is_file(), "it is no file");
     let size = about.len();
-    ensure!(size <= SETTINGS_FILE, "it has {size} bytes, more than {SETTINGS_FILE}");
+    ensure!(size <= UNIT_FILE, "it has {size} bytes, more than {UNIT_FILE}");
     parse(&fs::read_to_string(path)?, known)
 }
 

@@ -20,7 +20,7 @@ use serde_json::Value;
 use wire::fact_file::{Reader, reader};
 
 use super::collector::Found;
-use crate::limits::{FACT_PROGRAM_END, FACT_PROGRAM_WAIT, SETTINGS_FILE};
+use crate::limits::{FACT_PROGRAM_END, FACT_PROGRAM_WAIT, UNIT_FILE};
 use crate::state::{Published as _, uptime};
 use crate::tree::Tree;
 use program::Said;
@@ -141,8 +141,8 @@ fn data(path: &Path, read: Reader) -> anyhow::Result<Facts> {
     ensure!(fs::metadata(path).context("cannot be read")?.is_file(), "is no file");
     let mut bytes = Vec::new();
     let file = fs::File::open(path).context("cannot be read")?;
-    file.take(SETTINGS_FILE + 1).read_to_end(&mut bytes).context("cannot be read")?;
-    ensure!(bytes.len() as u64 <= SETTINGS_FILE, "has more than {SETTINGS_FILE} bytes, which are read at most");
+    file.take(UNIT_FILE + 1).read_to_end(&mut bytes).context("cannot be read")?;
+    ensure!(bytes.len() as u64 <= UNIT_FILE, "has more than {UNIT_FILE} bytes, which are read at most");
     read(std::str::from_utf8(&bytes).context("is not UTF-8")?).map_err(|why| anyhow!(why))
 }
 
@@ -214,7 +214,7 @@ mod tests {
         fs::write(folder.join("10-rack.txt"), "rack=4\n").unwrap();
         nix::unistd::mkfifo(&folder.join("20-pipe.json"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         std::os::unix::fs::symlink("/dev/zero", folder.join("30-device.txt")).unwrap();
-        fs::File::create(folder.join("40-large.txt")).unwrap().set_len(SETTINGS_FILE + 1).unwrap();
+        fs::File::create(folder.join("40-large.txt")).unwrap().set_len(UNIT_FILE + 1).unwrap();
         let (send, receive) = std::sync::mpsc::channel();
         std::thread::spawn(move || send.send(found(&Tree::at(dir.path()))));
         let (facts, failures) = receive.recv_timeout(std::time::Duration::from_secs(20)).expect("none is waited for");
