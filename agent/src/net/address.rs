@@ -47,9 +47,7 @@ pub(super) struct Address {
     pub(super) error: Option<String>,
     /// The largest packet before a lease said otherwise.
     own_mtu: Option<u16>,
-    /// When something was put back last.
-    mended: Option<Instant>,
-    /// When it is looked at again, if that was too short a while ago.
+    /// When it is looked at again, if something was put back too short a while ago. Never in the past after a tick.
     look_at: Option<Instant>,
     events: UnboundedSender<Event>,
 }
@@ -79,7 +77,6 @@ impl Address {
             applied: None,
             error: None,
             own_mtu: None,
-            mended: None,
             look_at: None,
             events,
         }
@@ -100,7 +97,7 @@ impl Address {
             }
             Addressing::Dhcp | Addressing::Static(_) | Addressing::None | Addressing::Part(_) => {}
         }
-        if carrier {
+        if carrier && self.look_at.is_none() {
             self.mend(now);
         }
     }
@@ -139,7 +136,13 @@ impl Address {
         }
     }
 
-    /// When it is to be looked at again, with a [`dhcp::Event::Tick`].
+    /// Time went by.
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.look_at = self.look_at.filter(|at| *at > now);
+        self.dhcp(&dhcp::Event::Tick, now);
+    }
+
+    /// When the next [`Self::tick`] is due.
     pub(super) fn due(&self) -> Option<Instant> {
         self.dhcp.as_ref().and_then(|d| d.client.due()).into_iter().chain(self.look_at).min()
     }
@@ -242,8 +245,7 @@ impl Address {
             (None, Some(applied)) => Some(((applied.address, applied.prefix), applied.routes())),
             (None, None) => None,
         };
-        self.look_at = self.mended.map(|at| at + PORT_RETRY).filter(|at| in_force.is_some() && *at > now);
-        let Some((local, routes)) = in_force.filter(|_| self.look_at.is_none()) else { return };
+        let Some((local, routes)) = in_force else { return };
         let (name, address) = (&self.name, format!("{}/{}", local.0, local.1));
         let has_address = self.has(local);
         let lost: Vec<String> = match has_address {
@@ -253,7 +255,7 @@ impl Address {
         if lost.is_empty() {
             return;
         }
-        self.mended = Some(now);
+        self.look_at = Some(now + PORT_RETRY);
         let addressed = if has_address { Ok(()) } else { link::set_address(name, local.0, local.1) };
         match addressed.and_then(|()| self.route(local, &routes)) {
             Ok(()) => {

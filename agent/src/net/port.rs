@@ -202,7 +202,7 @@ impl Port {
         if matches!(&self.stage, Stage::Failed(_, at) if *at <= now) {
             self.raise();
         }
-        self.address.dhcp(&dhcp::Event::Tick, now);
+        self.address.tick(now);
         if let (None, Some(linking), Some(_)) = (self.leasing, self.linking, &self.address.lease) {
             self.leasing = Some(Span::between(linking.end_ms(), uptime_ms()));
         }
@@ -217,7 +217,7 @@ impl Port {
     /// When the next [`Self::tick`] is due.
     pub(super) fn due(&self) -> Option<Instant> {
         let raise = if let Stage::Failed(_, at) = self.stage { Some(at) } else { None };
-        let listen = self.listen_at.filter(|_| self.ears.is_none());
+        let listen = self.listen_at.filter(|_| self.ears.is_none() && self.is_up());
         [raise, self.address.due(), listen, self.lldp.due()].into_iter().flatten().min()
     }
 
