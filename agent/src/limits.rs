@@ -186,6 +186,8 @@ pub(crate) const DHCP_VERIFIES: u32 = 3;
 pub(crate) const DHCP_SILENCE: u32 = 4;
 /// A port that cannot be brought up is tried again after this time: its firmware may have come meanwhile.
 pub(crate) const PORT_RETRY: Duration = Duration::from_secs(5);
+/// What the kernel refuses of a port again and again is tried after twice the time each time, and at last so often.
+pub(crate) const PORT_RETRY_MAX: Duration = Duration::from_secs(60);
 /// All ports are looked at this often even if the kernel reports nothing.
 pub(crate) const PORT_RESCAN: Duration = Duration::from_secs(10);
 /// A bond that has no link for so long although ports of it have one is said to be idle: LACP takes some seconds.

@@ -235,7 +235,7 @@ impl Port {
             addresses: link::addresses(&self.nic.name),
             gateway: self.address.gateway().map(|g| g.to_string()),
             source: self.source(addressing),
-            error: self.error.clone().or_else(|| self.address.error.clone()).or_else(silence),
+            error: self.error.clone().or_else(|| self.address.error()).or_else(silence),
             lldp: self.lldp.describe(),
             linking: self.linking,
             leasing: self.leasing,
