@@ -231,7 +231,7 @@ impl Unit {
         self.ports.retain(|index, port| {
             let stays = seen.contains(index);
             if !stays {
-                tracing::info!("{} ({}) is gone", port.nic.name, port.nic.key);
+                port.leave(now);
             }
             stays
         });

@@ -18,7 +18,7 @@ use super::raise::{Raised, raise};
 use crate::limits::PORT_RETRY;
 use crate::state::uptime_ms;
 use crate::tree::Tree;
-use crate::{nic, state};
+use crate::{ifreq, nic, state};
 
 /// How far it is.
 enum Stage {
@@ -162,6 +162,14 @@ impl Port {
     pub(super) fn address_by(&mut self, addressing: &Addressing, now: Instant) {
         if self.is_up() {
             self.address.come_by(addressing, self.carrier, now);
+        }
+    }
+
+    /// It is in care no more. What nothing is any longer made on keeps no address: another port may have it now.
+    pub(super) fn leave(&mut self, now: Instant) {
+        tracing::info!("{} ({}) is gone", self.nic.name, self.nic.key);
+        if !self.is_physical() && ifreq::index(&self.nic.name).is_ok_and(|index| index == self.index) {
+            self.address.come_by(&Addressing::None, false, now);
         }
     }
 

@@ -111,6 +111,7 @@ fn what_is_taken_apart_in_a_shell_is_made_anew_whatever_the_clock_says() {
         format!("ip link del {top}"),
         "ip link set eth0 nomaster; ip link set eth1 down".to_owned(),
         "ip link del bond0".to_owned(),
+        "ip link set eth0 nomaster; ip link set eth1 nomaster".to_owned(),
     ] {
         shell.run(&harm);
         wait(&format!("`{harm}` is made good"), limits::REACTION, &guest, || {
