@@ -188,6 +188,8 @@ pub(crate) const DHCP_VERIFIES: u32 = 3;
 pub(crate) const DHCP_SILENCE: u32 = 4;
 /// A port that cannot be brought up is tried again after this time: its firmware may have come meanwhile.
 pub(crate) const PORT_RETRY: Duration = Duration::from_secs(5);
+/// What the kernel refuses of a port again and again is tried after twice the time each time, and at last so often.
+pub(crate) const PORT_RETRY_MAX: Duration = Duration::from_secs(60);
 /// All ports are looked at this often even if the kernel reports nothing.
 pub(crate) const PORT_RESCAN: Duration = Duration::from_secs(10);
 /// A bond that has no link for so long although ports of it have one is said to be idle: LACP takes some seconds.
@@ -281,6 +283,8 @@ pub(crate) const WAIT_MARGIN: Duration = Duration::from_secs(10);
 pub(crate) const WAIT_PROMPT: Duration = Duration::from_secs(5);
 /// A question that could not wait longer than this is not asked.
 pub(crate) const WAIT_SHORTEST: Duration = Duration::from_secs(2);
+/// Questions in a row that wait their whole time before a longer one is tried again.
+pub(crate) const WAIT_WHOLE: u32 = 10;
 /// A server that does not know such questions is asked again after this time: it may have been renewed.
 pub(crate) const WAIT_UNKNOWN: Duration = Duration::from_secs(3600);
 /// A network port's light is asked for so long at a time, so that it can be switched off early.

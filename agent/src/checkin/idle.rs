@@ -3,8 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use wire::limits::MAX_WAIT_S;
+
 use super::verdict::Failure;
-use crate::limits::{WAIT_PROMPT, WAIT_SHORTEST};
+use crate::limits::{WAIT_PROMPT, WAIT_SHORTEST, WAIT_WHOLE};
 
 /// What is known of the way to one server.
 #[derive(Debug, Default)]
@@ -13,6 +15,8 @@ pub(super) struct Idle {
     asked: Option<(Instant, Duration)>,
     /// Questions that wait no longer than this may get through.
     longest: Option<Duration>,
+    /// Questions in a row that waited so long.
+    whole: u32,
 }
 
 impl Idle {
@@ -33,9 +37,21 @@ impl Idle {
         let lived = now.saturating_duration_since(at).min(time);
         let is_cut = lived >= WAIT_PROMPT;
         if is_cut {
+            self.whole = 0;
             self.longest = Some((lived * 3 / 4).max(WAIT_SHORTEST));
         }
         is_cut
+    }
+
+    /// A question has waited its whole time. After some of them a longer one is tried: what ended one before may have been a
+    /// server that was started again, and short questions cost it more.
+    pub(super) fn waited(&mut self) {
+        let Some(longest) = self.longest else { return };
+        self.whole += 1;
+        if self.whole >= WAIT_WHOLE {
+            self.whole = 0;
+            self.longest = Some(longest * 2).filter(|longest| longest.as_secs() < MAX_WAIT_S);
+        }
     }
 
     /// It was the server that went away, or there is another way now.
@@ -73,6 +89,33 @@ mod tests {
         {
             assert_eq!(behind_a_proxy(cuts_after), expected, "{cuts_after}");
         }
+    }
+
+    #[test]
+    fn one_accident_is_forgotten_and_a_proxy_costs_a_question_now_and_then() {
+        let (mut idle, now) = (Idle::default(), Instant::now());
+        idle.asked(now, 50);
+        assert!(idle.is_cut(&failure(true), now + WAIT_PROMPT), "the server was killed");
+        let mut questions = 0;
+        while idle.of(50) < 50 {
+            questions += 1;
+            idle.waited();
+        }
+        assert!(questions <= 5 * WAIT_WHOLE, "{questions}");
+        // What ends questions after 30 s goes on doing so.
+        let (mut cuts, mut waited) = (0, 0);
+        for _ in 0..1000 {
+            let seconds = idle.of(50);
+            idle.asked(now, seconds);
+            if seconds > 30 {
+                cuts += 1;
+                assert!(idle.is_cut(&failure(true), now + Duration::from_secs(30)));
+            } else {
+                waited += 1;
+                idle.waited();
+            }
+        }
+        assert!(cuts * WAIT_WHOLE <= waited + WAIT_WHOLE, "{cuts} cuts, {waited} waited");
     }
 
     #[test]

@@ -131,6 +131,9 @@ impl Wait {
                 self.failures =
                     if self.is_sooner(now, half.min(WAIT_PROMPT)) { self.failures.saturating_add(1) } else { 0 };
                 self.not_before = (self.failures > 0).then(|| now + pace::after_failure(self.failures, None, random));
+                if self.failures == 0 {
+                    self.idle.waited();
+                }
                 false
             }
             Err(failure) if self.idle.is_cut(failure, now) => {

@@ -8,10 +8,10 @@ use std::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
-use super::Event;
 use super::dhcp::{self, Action, Ask, Client, Dropped, Lease, Mac, Reply, Route, SERVER_PORT};
 use super::link;
 use super::socket::{PacketSocket, unicast};
+use super::{Event, pause};
 use crate::limits::{DHCP_SILENCE, PORT_RETRY};
 use crate::random::random;
 
@@ -44,14 +44,30 @@ pub(super) struct Address {
     pub(super) lease: Option<Lease>,
     dhcp: Option<Dhcp>,
     applied: Option<Static>,
-    pub(super) error: Option<String>,
+    /// What the kernel refuses of the address or its routes.
+    refused: Option<Refused>,
+    /// What else is wrong.
+    error: Option<String>,
     /// The largest packet before a lease said otherwise.
     own_mtu: Option<u16>,
-    /// When something was put back last.
-    mended: Option<Instant>,
-    /// When it is looked at again, if that was too short a while ago.
+    /// Nothing is put back before that time: a program that takes it away again and again, or a kernel that refuses it, must
+    /// not keep the unit busy. Never in the past after a tick.
     look_at: Option<Instant>,
     events: UnboundedSender<Event>,
+}
+
+/// What the kernel refuses, and how many times in a row it has.
+struct Refused {
+    text: String,
+    times: u32,
+}
+
+/// An address with its routes.
+struct InForce {
+    address: (Ipv4Addr, u8),
+    routes: Vec<Route>,
+    /// Where an operator looks if the kernel refuses it.
+    source: String,
 }
 
 /// A DHCP client with its sockets.
@@ -77,9 +93,9 @@ impl Address {
             lease: None,
             dhcp: None,
             applied: None,
+            refused: None,
             error: None,
             own_mtu: None,
-            mended: None,
             look_at: None,
             events,
         }
@@ -89,10 +105,9 @@ impl Address {
     pub(super) fn come_by(&mut self, addressing: &Addressing, carrier: bool, now: Instant) {
         match addressing {
             Addressing::Dhcp if self.dhcp.is_none() && carrier => self.start_dhcp(now),
-            Addressing::Static(wanted) if self.applied.as_ref() != Some(wanted) => {
+            Addressing::Static(wanted) if self.applied.as_ref() != Some(wanted) && self.look_at.is_none() => {
                 let applied = self.apply_static(wanted);
-                self.applied = applied.is_ok().then(|| wanted.clone());
-                self.error = applied.err().map(|e| format!("{e:#}"));
+                self.came_of(applied, now);
             }
             Addressing::None | Addressing::Part(_) if self.applied.is_some() || self.dhcp.is_some() => {
                 (self.applied, self.dhcp) = (None, None);
@@ -100,7 +115,7 @@ impl Address {
             }
             Addressing::Dhcp | Addressing::Static(_) | Addressing::None | Addressing::Part(_) => {}
         }
-        if carrier {
+        if carrier && self.look_at.is_none() {
             self.mend(now);
         }
     }
@@ -139,7 +154,13 @@ impl Address {
         }
     }
 
-    /// When it is to be looked at again, with a [`dhcp::Event::Tick`].
+    /// Time went by.
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.look_at = self.look_at.filter(|at| *at > now);
+        self.dhcp(&dhcp::Event::Tick, now);
+    }
+
+    /// When the next [`Self::tick`] is due.
     pub(super) fn due(&self) -> Option<Instant> {
         self.dhcp.as_ref().and_then(|d| d.client.due()).into_iter().chain(self.look_at).min()
     }
@@ -148,11 +169,11 @@ impl Address {
     pub(super) fn dhcp(&mut self, event: &dhcp::Event, now: Instant) {
         let Some(dhcp) = &mut self.dhcp else { return };
         for action in dhcp.client.handle(event, now, random()) {
-            self.act(action);
+            self.act(action, now);
         }
     }
 
-    fn act(&mut self, action: Action) {
+    fn act(&mut self, action: Action, now: Instant) {
         let name = self.name.clone();
         match action {
             Action::Send(request) => {
@@ -169,10 +190,13 @@ impl Address {
                 }
             }
             Action::Use(lease) => {
-                self.error = self.apply(&lease).err().map(|e| format!("{e:#}"));
-                if let Some(why) = &self.error {
+                let applied = self.apply(&lease);
+                self.came_of(applied, now);
+                let error = self.set_mtu(lease.mtu).err().map(|why| format!("{why:#}"));
+                if let Some(why) = error.as_ref().filter(|why| self.error.as_ref() != Some(why)) {
                     tracing::warn!("{name}: {why}");
                 }
+                self.error = error;
                 if self.lease.as_ref() != Some(&lease) {
                     let Lease { address, prefix, server, .. } = &lease;
                     tracing::info!("{name}: {address}/{prefix} by DHCP from {server}");
@@ -194,25 +218,40 @@ impl Address {
         }
     }
 
-    /// Sets address, routes and MTU. A driver that refuses the MTU, or one bad route among good ones, must not cost the
-    /// machine its address: everything is tried, and the first failure is told.
-    fn apply(&mut self, lease: &Lease) -> anyhow::Result<()> {
-        let local = (lease.address, lease.prefix);
+    /// Sets address and routes. One bad route among good ones must not cost the machine its address: everything is tried,
+    /// and the first failure is told.
+    fn apply(&self, lease: &Lease) -> anyhow::Result<()> {
+        let in_force = InForce::from(lease);
         let same_routes = self.lease.as_ref().is_none_or(|old| old.routes == lease.routes);
         // After a restart of this unit the port still has its address: connections over it stay.
-        if !same_routes || !self.has(local) {
-            link::set_address(&self.name, local.0, local.1)?;
+        if !same_routes || !self.has(in_force.address) {
+            self.set(in_force.address)?;
         }
-        let routed = self.route(local, &lease.routes);
-        routed.and(self.set_mtu(lease.mtu))
+        self.route(&in_force)
     }
 
-    fn route(&self, local: (Ipv4Addr, u8), routes: &[Route]) -> anyhow::Result<()> {
+    fn set(&self, (address, prefix): (Ipv4Addr, u8)) -> anyhow::Result<()> {
+        link::set_address(&self.name, address, prefix)
+    }
+
+    fn route(&self, InForce { address, routes, source }: &InForce) -> anyhow::Result<()> {
         let mut routed = Ok(());
         for route in routes {
-            routed = routed.and(link::add_route(&self.name, self.index, local, route));
+            routed = routed.and(link::add_route(&self.name, self.index, *address, route));
         }
-        routed
+        routed.map_err(|why| anyhow::anyhow!("{why:#}; see whether {source} is right"))
+    }
+
+    /// Setting the address or its routes ended like that. What is refused is told once, and tried ever more seldom.
+    fn came_of(&mut self, done: anyhow::Result<()>, now: Instant) {
+        let former = self.refused.take();
+        let Err(why) = done else { return };
+        let (text, times) = (format!("{why:#}"), former.as_ref().map_or(1, |former| former.times.saturating_add(1)));
+        if former.is_none_or(|former| former.text != text) {
+            tracing::warn!("{}: {text}", self.name);
+        }
+        self.look_at = Some(now + pause(times));
+        self.refused = Some(Refused { text, times });
     }
 
     /// Sets the largest packet; without a word of the server it is as before.
@@ -223,56 +262,57 @@ impl Address {
         wanted.or(self.own_mtu).map_or(Ok(()), |mtu| link::set_mtu(&self.name, mtu))
     }
 
-    fn apply_static(&self, wanted: &Static) -> anyhow::Result<()> {
-        let local = (wanted.address, wanted.prefix);
-        link::set_address(&self.name, local.0, local.1)?;
-        tracing::info!("{}: {}/{} as the kernel line says", self.name, local.0, local.1);
-        self.route(local, &wanted.routes())
+    fn apply_static(&mut self, wanted: &Static) -> anyhow::Result<()> {
+        let in_force = InForce::from(wanted);
+        self.set(in_force.address)?;
+        tracing::info!("{}: {}/{} as the kernel line says", self.name, wanted.address, wanted.prefix);
+        self.applied = Some(wanted.clone());
+        self.route(&in_force)
     }
 
     fn has(&self, (address, prefix): (Ipv4Addr, u8)) -> bool {
         link::addresses(&self.name).contains(&format!("{address}/{prefix}"))
     }
 
-    /// Puts back what somebody has taken away, at once and then no sooner than after a while: a program that takes it away
-    /// again and again must not keep the unit busy.
+    /// Puts back what somebody has taken away, at once and then no sooner than after a while, and tries again what the kernel
+    /// has refused.
     fn mend(&mut self, now: Instant) {
-        let in_force = match (&self.lease, &self.applied) {
-            (Some(lease), _) => Some(((lease.address, lease.prefix), lease.routes.clone())),
-            (None, Some(applied)) => Some(((applied.address, applied.prefix), applied.routes())),
-            (None, None) => None,
-        };
-        self.look_at = self.mended.map(|at| at + PORT_RETRY).filter(|at| in_force.is_some() && *at > now);
-        let Some((local, routes)) = in_force.filter(|_| self.look_at.is_none()) else { return };
-        let (name, address) = (&self.name, format!("{}/{}", local.0, local.1));
-        let has_address = self.has(local);
+        let leased = self.lease.as_ref().map(InForce::from);
+        let Some(in_force) = leased.or_else(|| self.applied.as_ref().map(InForce::from)) else { return };
+        let (address, prefix) = in_force.address;
+        let has_address = self.has(in_force.address);
         let lost: Vec<String> = match has_address {
-            true => link::lacking(name, &routes).iter().map(ToString::to_string).collect(),
-            false => vec![format!("address {address}")],
+            true => link::lacking(&self.name, &in_force.routes).iter().map(ToString::to_string).collect(),
+            false => vec![format!("address {address}/{prefix}")],
         };
         if lost.is_empty() {
+            self.refused = None;
             return;
         }
-        self.mended = Some(now);
-        let addressed = if has_address { Ok(()) } else { link::set_address(name, local.0, local.1) };
-        match addressed.and_then(|()| self.route(local, &routes)) {
-            Ok(()) => {
-                tracing::warn!("{name}: somebody has taken its {} away; it is there again", lost.join(", "));
-                self.error = None;
-            }
-            Err(why) => {
-                tracing::warn!("{name}: its {} is gone and cannot be put back: {why:#}", lost.join(", "));
-                self.error = Some(format!("{why:#}"));
+        self.look_at = Some(now + PORT_RETRY);
+        let set = if has_address { Ok(()) } else { self.set(in_force.address) };
+        let done = set.and_then(|()| self.route(&in_force));
+        if done.is_ok() {
+            let (name, lost) = (&self.name, lost.join(", "));
+            match &self.refused {
+                Some(_) => tracing::info!("{name}: the kernel no longer refuses its {lost}"),
+                None => tracing::warn!("{name}: somebody has taken its {lost} away; it is there again"),
             }
         }
+        self.came_of(done, now);
     }
 
     fn clear(&mut self) {
-        self.lease = None;
+        (self.lease, self.refused) = (None, None);
         let restored = self.set_mtu(None);
         if let Err(why) = link::clear_address(&self.name).and(restored) {
             tracing::warn!("{why:#}");
         }
+    }
+
+    /// What is wrong with it.
+    pub(super) fn error(&self) -> Option<String> {
+        self.refused.as_ref().map(|refused| refused.text.clone()).or_else(|| self.error.clone())
     }
 
     /// The first hop of the default route.
@@ -299,8 +339,16 @@ impl Dhcp {
     }
 }
 
-impl Static {
-    fn routes(&self) -> Vec<Route> {
-        self.gateway.map(Route::default_by).into_iter().collect()
+impl From<&Lease> for InForce {
+    fn from(lease: &Lease) -> Self {
+        let source = format!("what DHCP server {} gives", lease.server);
+        Self { address: (lease.address, lease.prefix), routes: lease.routes.clone(), source }
+    }
+}
+
+impl From<&Static> for InForce {
+    fn from(wanted: &Static) -> Self {
+        let routes = wanted.gateway.map(Route::default_by).into_iter().collect();
+        Self { address: (wanted.address, wanted.prefix), routes, source: "razor.gw".to_owned() }
     }
 }

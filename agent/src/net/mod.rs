@@ -21,7 +21,7 @@ mod socket;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -31,7 +31,7 @@ use wire::error::Problem;
 use crate::cmdline::KernelLine;
 use crate::facts::permanent_address;
 use crate::init::client;
-use crate::limits::{BOND_IDLE, DNS_RETRY, PORT_RESCAN};
+use crate::limits::{BOND_IDLE, DNS_RETRY, PORT_RESCAN, PORT_RETRY, PORT_RETRY_MAX};
 use crate::nic;
 use crate::settings::Settings;
 use crate::state::{self, Devices, Net, Published as _};
@@ -232,7 +232,7 @@ impl Unit {
         self.ports.retain(|index, port| {
             let stays = seen.contains(index);
             if !stays {
-                tracing::info!("{} ({}) is gone", port.nic.name, port.nic.key);
+                port.leave(now);
             }
             stays
         });
@@ -345,5 +345,21 @@ impl Unit {
             Err(why) => return tracing::warn!("{why:#}"),
         }
         self.published = Some(net);
+    }
+}
+
+/// The pause after what the kernel refused so many times in a row.
+fn pause(times: u32) -> Duration {
+    (PORT_RETRY * 2_u32.saturating_pow(times.saturating_sub(1))).min(PORT_RETRY_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_refuses_is_tried_ever_more_seldom() {
+        let pauses: Vec<u64> = [0, 1, 2, 3, 4, 5, 99, u32::MAX].map(|times| pause(times).as_secs()).to_vec();
+        assert_eq!(pauses, [5, 5, 10, 20, 40, 60, 60, 60]);
     }
 }

@@ -18,7 +18,7 @@ use super::raise::{Raised, raise};
 use crate::limits::PORT_RETRY;
 use crate::state::uptime_ms;
 use crate::tree::Tree;
-use crate::{nic, state};
+use crate::{ifreq, nic, state};
 
 /// How far it is.
 enum Stage {
@@ -165,6 +165,14 @@ impl Port {
         }
     }
 
+    /// It is in care no more. What nothing is any longer made on keeps no address: another port may have it now.
+    pub(super) fn leave(&mut self, now: Instant) {
+        tracing::info!("{} ({}) is gone", self.nic.name, self.nic.key);
+        if !self.is_physical() && ifreq::index(&self.nic.name).is_ok_and(|index| index == self.index) {
+            self.address.come_by(&Addressing::None, false, now);
+        }
+    }
+
     /// Somebody spoke LLDP.
     pub(super) fn heard(&mut self, heard: Heard, now: Instant) {
         self.lldp.heard(heard, now);
@@ -202,7 +210,7 @@ impl Port {
         if matches!(&self.stage, Stage::Failed(_, at) if *at <= now) {
             self.raise();
         }
-        self.address.dhcp(&dhcp::Event::Tick, now);
+        self.address.tick(now);
         if let (None, Some(linking), Some(_)) = (self.leasing, self.linking, &self.address.lease) {
             self.leasing = Some(Span::between(linking.end_ms(), uptime_ms()));
         }
@@ -217,7 +225,7 @@ impl Port {
     /// When the next [`Self::tick`] is due.
     pub(super) fn due(&self) -> Option<Instant> {
         let raise = if let Stage::Failed(_, at) = self.stage { Some(at) } else { None };
-        let listen = self.listen_at.filter(|_| self.ears.is_none());
+        let listen = self.listen_at.filter(|_| self.ears.is_none() && self.is_up());
         [raise, self.address.due(), listen, self.lldp.due()].into_iter().flatten().min()
     }
 
@@ -235,7 +243,7 @@ impl Port {
             addresses: link::addresses(&self.nic.name),
             gateway: self.address.gateway().map(|g| g.to_string()),
             source: self.source(addressing),
-            error: self.error.clone().or_else(|| self.address.error.clone()).or_else(silence),
+            error: self.error.clone().or_else(|| self.address.error()).or_else(silence),
             lldp: self.lldp.describe(),
             linking: self.linking,
             leasing: self.leasing,

@@ -73,6 +73,10 @@ fn join(name: &str, index: u32, bond: &Bond) -> anyhow::Result<()> {
     if tree.text(dir.join(BOND).join("bonding/slaves")).is_none_or(|ports| ports.is_empty()) {
         let mode = BOND_MODES.iter().position(|mode| *mode == bond.mode).and_then(|mode| u8::try_from(mode).ok());
         let mode = mode.with_context(|| format!("there is no mode {}", bond.mode))?;
+        // The kernel changes no bond that is up, as one is that has lost all its ports.
+        if tree.path(dir.join(BOND)).exists() {
+            ifreq::down(BOND)?;
+        }
         with_module("bonding", || Message::bond(BOND, mode, bond.mac).carry_out())
             .with_context(|| format!("the kernel makes no bond of mode {}", bond.mode))?;
     }

@@ -18,6 +18,8 @@ const OTHER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 77);
 const THEFT: Duration = Duration::from_secs(12);
 /// Processor time that a unit may take meanwhile: a loop would take all of it.
 const BUSY: Duration = Duration::from_secs(3);
+/// A link is away for longer than until the unit would look again at what it has put back.
+const UNLINKED: Duration = Duration::from_secs(10);
 
 /// How a server comes to grant another address.
 const CHANGES: [(&str, Mood, &str); 3] = [
@@ -137,4 +139,18 @@ fn what_somebody_takes_away_is_put_back_without_a_fight() {
     assert!((1..=4).contains(&thefts) && told <= 4, "{}", place.log("net"));
     assert!(busy < BUSY, "{busy:?}");
     eventually("route", is_whole);
+
+    // The link goes as soon as something was put back.
+    let taken = "somebody has taken its default route";
+    let before = place.log("net").matches(taken).count();
+    must(&format!("ip -n {node} route del default"));
+    eventually("put back", || (place.log("net").matches(taken).count() > before).then_some(()));
+    fs::write(place.path("sys/class/net/eth0/carrier"), "0").unwrap();
+    must(&format!("ip -n {node} link set eth0 promisc on"));
+    eventually("missing link", || (port(&place)["up"] == false).then_some(()));
+    let busy = net.processor_time();
+    thread::sleep(UNLINKED);
+    let busy = net.processor_time() - busy;
+    println!("{busy:?} of processor time in {UNLINKED:?} without a link");
+    assert!(busy < BUSY, "{busy:?}");
 }

@@ -1,10 +1,12 @@
 //! One port whose driver, lease or kernel line makes trouble.
 
 use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
 
-use super::dhcp::Server as Dhcp;
+use super::dhcp::{ADDRESS, Mood, Server as Dhcp};
 use super::{RANGE, address, port};
-use crate::sandbox::{Cable, Place, eventually, must, possible};
+use crate::sandbox::{Cable, Place, Unit, eventually, must, possible};
 
 #[test]
 fn an_mtu_that_the_driver_refuses_is_named_and_does_not_cost_the_address() {
@@ -68,4 +70,51 @@ fn a_static_address_that_could_not_be_set_is_set_later() {
     must(&format!("ip -n {node} link set eth0 mtu 1500"));
     assert_eq!(eventually("address", || address(&place)), "10.9.0.33/24");
     assert!(port(&place)["error"].is_null());
+}
+
+/// A unit that is refused something is watched for so long.
+const WATCHED: Duration = Duration::from_secs(12);
+/// Processor time that it may take meanwhile: a loop would take all of it.
+const BUSY: Duration = Duration::from_secs(3);
+
+/// The kernel refuses the gateway of this port, which has an address by then.
+fn goes_on_without_a_gateway(cable: &Cable, place: &Place, unit: &Unit, remedy: &str) {
+    let error = eventually("error", || port(place)["error"].as_str().map(str::to_owned));
+    assert!(error.contains("by 10.9.0.255 over eth0: ") && error.ends_with(remedy), "{error}");
+    let given = || cable.ip("-o addr show dev eth0 scope global");
+    assert!(given().contains("10.9.0."), "{}", given());
+    let (told, busy) = (place.log("net").matches("10.9.0.255").count(), unit.processor_time());
+    thread::sleep(WATCHED);
+    let busy = unit.processor_time() - busy;
+    println!("{busy:?} of processor time in {WATCHED:?}");
+    assert_eq!((told, place.log("net").matches("10.9.0.255").count()), (1, 1), "{}", place.log("net"));
+    assert!(busy < BUSY, "{busy:?}: {}", place.log("net"));
+    assert!(address(place).is_some() && given().contains("10.9.0."), "{}", cable.ip("addr"));
+    assert_eq!(port(place)["error"], error.as_str());
+}
+
+#[test]
+fn a_gateway_that_the_kernel_refuses_is_named_once_and_costs_neither_address_nor_time() {
+    if !possible(&["ip", "unshare"]) {
+        return;
+    }
+    let fixed = || {
+        let cable = Cable::new("g");
+        let place = Place::with_ports("razor.ip=10.9.0.33/24 razor.gw=10.9.0.255", &[&cable]);
+        let unit = place.start("net");
+        goes_on_without_a_gateway(&cable, &place, &unit, "; see whether razor.gw is right");
+        assert_eq!(place.log("net").matches("10.9.0.33/24 as the kernel line says").count(), 1);
+    };
+    let leased = || {
+        let cable = Cable::new("h");
+        let place = Place::with_ports("", &[&cable]);
+        let dhcp = Dhcp::at(&cable);
+        dhcp.turns(Mood::Grants, ADDRESS, &[(3, &[10, 9, 0, 255])]);
+        let unit = place.start("net");
+        goes_on_without_a_gateway(&cable, &place, &unit, "; see whether what DHCP server 10.9.0.1 gives is right");
+    };
+    thread::scope(|scope| {
+        scope.spawn(fixed);
+        scope.spawn(leased);
+    });
 }

@@ -22,17 +22,32 @@ fn post(cable: &Cable, body: &str) -> (String, String) {
     (head.split(' ').nth(1).unwrap().to_owned(), body.to_owned())
 }
 
+/// Gives the node's end an address, and a listener at the other.
+fn addressed(cable: &Cable) -> TcpListener {
+    let node = &cable.node;
+    must(&format!(
+        "ip -n {node} link set lo up; ip -n {node} addr add 10.9.0.5/24 dev eth0; ip -n {node} link set eth0 up"
+    ));
+    cable.at_server(|| TcpListener::bind("10.9.0.1:0").unwrap())
+}
+
+/// A machine on this cable that knows this server.
+fn wired(cable: &Cable, server: &Server) -> Place {
+    let place = Place::with_ports("", &[cable]);
+    let port = json!({"name": "eth0", "key": "0000:00:03.0", "mac": Cable::MAC, "up": true, "addresses": ["10.9.0.5/24"],
+        "gateway": null, "source": "static", "error": null});
+    let hint = json!({"url": server.url(), "checkin": null, "source": "the test", "guessed": false});
+    place.publish("net", &json!({"ports": [port], "dns": [], "search": [], "servers": [hint], "problems": []}));
+    place
+}
+
 #[test]
 fn what_root_posts_is_in_force_until_the_server_pushes_another() {
     if !possible(&["ip", "unshare"]) {
         return;
     }
     let cable = Cable::new("p");
-    must(&format!(
-        "ip -n {0} link set lo up; ip -n {0} addr add 10.9.0.5/24 dev eth0; ip -n {0} link set eth0 up",
-        cable.node
-    ));
-    let listener = cable.at_server(|| TcpListener::bind("10.9.0.1:0").unwrap());
+    let listener = addressed(&cable);
     let server = Server::answering(listener, |request, stream| {
         let posted = request.json()["config"].clone();
         // Once it has heard of it, and was told of the second one, it pushes its own.
@@ -42,11 +57,7 @@ fn what_root_posts_is_in_force_until_the_server_pushes_another() {
         };
         say(stream, &none(&more).to_string());
     });
-    let place = Place::with_ports("", &[&cable]);
-    let port = json!({"name": "eth0", "key": "0000:00:03.0", "mac": Cable::MAC, "up": true, "addresses": ["10.9.0.5/24"],
-        "gateway": null, "source": "static", "error": null});
-    let hint = json!({"url": server.url(), "checkin": null, "source": "the test", "guessed": false});
-    place.publish("net", &json!({"ports": [port], "dns": [], "search": [], "servers": [hint], "problems": []}));
+    let place = wired(&cable, &server);
     let (control, checkin) = (place.start("control"), place.start("checkin"));
     server.request(1);
 

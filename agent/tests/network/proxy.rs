@@ -111,8 +111,9 @@ fn questions_that_a_proxy_ends_become_shorter_and_no_flood() {
     let seen = server.seen.lock().unwrap().clone();
     let waits: Vec<u64> = seen.iter().filter(|s| s.line.starts_with("GET ")).map(|s| wait_of(&s.line)).collect();
     println!("questions of {waits:?} seconds, {:?} of processor time", unit.processor_time());
-    assert!(waits[0] >= 50 && waits[1..].iter().all(|wait| *wait < IDLE.as_secs()), "{waits:?}");
-    let most = usize::try_from(WATCHED.as_secs() / waits[1]).unwrap() + 2;
+    // A machine that stalls may notice the first end late, and needs another one.
+    assert!(waits[0] >= 50 && waits[2..].iter().all(|wait| *wait < IDLE.as_secs()), "{waits:?}");
+    let most = usize::try_from(WATCHED.as_secs() / waits[2]).unwrap() + 2;
     assert!((4..=most).contains(&waits.len()), "after each another one waits: {waits:?}");
     assert_eq!(seen.len() - waits.len(), 1, "a question that is ended is no reason to check in");
     let state = place.state("checkin");

@@ -126,7 +126,6 @@ fn extended(before: &str, more: &[String]) -> Result<String> {
     let mut words: Vec<&str> = before.split_whitespace().collect();
     for word in more.iter().flat_map(|line| line.split_whitespace()) {
         let key = word.split_once('=').map_or(word, |(key, _)| key);
-        ensure!(!key.starts_with("razor."), "{word} is an argument of the microkernel: set it with --arg");
         ensure!(
             !["rdinit", "init", "initrd", "rootfstype"].contains(&key),
             "{key} is the image's own: without it the microkernel does not start"
@@ -190,7 +189,6 @@ mod tests {
             (of(&[], &["razor.fact.rack=x"], &[]), "--fact rack=x"),
             (of(&[], &["razor.extend=x"], &[]), "razor.extend is no argument"),
             (of(&[], &["razor.gw=a b"], &[]), "no blanks"),
-            (of(&[], &[], &["razor.ip=1"]), "--arg"),
             (of(&[], &[], &["quiet rdinit=/bin/sh"]), "rdinit is the image's own"),
         ] {
             let error = applied(&settings, Own::default()).unwrap_err().to_string();

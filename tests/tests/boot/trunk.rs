@@ -1,6 +1,6 @@
-//! Machines whose switch ports are trunks: a bond of two ports and a VLAN on it, told by the image's slot, in a production and
-//! in a debug image. Links go one after the other and the node goes on; what somebody takes apart in a shell is made anew, and
-//! a clock that jumps by years changes nothing.
+//! Machines whose switch ports are trunks: a bond of two ports and a VLAN on it, told on the kernel line of a production image
+//! and by the slot of a debug image. Links go one after the other and the node goes on; what somebody takes apart in a shell is
+//! made anew, and a clock that jumps by years changes nothing.
 
 use std::path::Path;
 
@@ -23,9 +23,15 @@ fn machine(seed: u32, model: NicModel, mode: &str) -> (Machine, String) {
     (machine, bond)
 }
 
-fn image(lab: &Lab, variant: &str, port: u16, arguments: &[&str]) -> std::path::PathBuf {
-    let each = arguments.iter().flat_map(|argument| [Path::new("--arg"), Path::new(argument)]);
+/// An image that has these arguments in its slot (`--arg`) or on its kernel lines (`--kernel-arg`).
+fn image(lab: &Lab, variant: &str, port: u16, option: &str, arguments: &[&str]) -> std::path::PathBuf {
+    let each = arguments.iter().flat_map(|argument| [Path::new(option), Path::new(argument)]);
     lab.customized(variant, &format!("http://10.0.2.2:{port}"), &each.collect::<Vec<_>>())
+}
+
+/// What makes the kernel line long: what stands behind it comes through whole only if all of it does.
+fn filler() -> String {
+    format!("mk.filler={}", "x".repeat(800))
 }
 
 /// An LLDP frame of the switch `leaf` from its port `e7`, that holds for two minutes.
@@ -41,7 +47,11 @@ fn a_vlan_on_a_bond_outlives_either_of_its_links() {
     // The other model's driver does not hear of a cable that QEMU pulls.
     let (machine, bond) = machine(0x71, NicModel::Virtio, "active-backup");
     let vlan = format!("razor.vlan={VLAN}");
-    let guest = lab.boot(&machine, &image(&lab, "production", server.port, &[&bond, &vlan]), Firmware::Bios);
+    let guest = lab.boot(
+        &machine,
+        &image(&lab, "production", server.port, "--kernel-arg", &[&filler(), &bond, &vlan]),
+        Firmware::Bios,
+    );
     let switch = Switch::before(&guest, 2, VLAN, &lab);
     server.await_node(&guest);
     guest.console().wait_for("link up, 10.0.2.15/24 (dhcp from 10.0.2.2)", 0, limits::REACTION).unwrap();
@@ -91,7 +101,7 @@ fn what_is_taken_apart_in_a_shell_is_made_anew_whatever_the_clock_says() {
     let (machine, bond) = machine(0x72, NicModel::E1000e, "802.3ad");
     let (vlan, ip) = (format!("razor.vlan=bond0,{VLAN}"), "razor.ip=10.0.2.40/24");
     let arguments = [&bond, &vlan, ip, "razor.gw=10.0.2.2"];
-    let guest = lab.boot(&machine, &image(&lab, "debug", server.port, &arguments), Firmware::Bios);
+    let guest = lab.boot(&machine, &image(&lab, "debug", server.port, "--arg", &arguments), Firmware::Bios);
     let switch = Switch::before(&guest, 2, VLAN, &lab);
     server.await_node(&guest);
     let shell = Shell::open(&guest);
@@ -111,6 +121,7 @@ fn what_is_taken_apart_in_a_shell_is_made_anew_whatever_the_clock_says() {
         format!("ip link del {top}"),
         "ip link set eth0 nomaster; ip link set eth1 down".to_owned(),
         "ip link del bond0".to_owned(),
+        "ip link set eth0 nomaster; ip link set eth1 nomaster".to_owned(),
     ] {
         shell.run(&harm);
         wait(&format!("`{harm}` is made good"), limits::REACTION, &guest, || {
