@@ -97,9 +97,9 @@ fn run_unit(name: &str) -> anyhow::Result<ExitCode> {
         let known: Vec<&str> = units::BUILT_IN.iter().map(|u| u.name).collect();
         anyhow::anyhow!("there is no built-in unit {name}; there are {}", known.join(", "))
     })?;
+    die_of_faults()?;
     let pushed = checkin::Pushed::read().and_then(|pushed| pushed.level());
     log::to_stderr(pushed.unwrap_or_else(|| Settings::load().level()));
-    die_of_faults()?;
     if let Err(error) = (unit.run)() {
         tracing::error!("{error:#}");
         return Ok(ExitCode::from(FAILED));
