@@ -257,11 +257,11 @@ mod tests {
             statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
         };
         let before = resident();
-        // `yes` writes more than a gigabyte in this time.
+        // `yes` writes more than a gigabyte in this time; what the tests beside this one take is in the count too.
         let error = run_apart(&["yes"], Duration::from_secs(2)).unwrap_err();
         assert!(error.to_string().contains("did not end"), "{error}");
         let grown = resident().saturating_sub(before);
-        assert!(grown < 64 << 20, "{grown} bytes");
+        assert!(grown < 256 << 20, "{grown} bytes");
         let output = run(&["sh", "-c", "yes x | head -c 1000000; echo last"], Duration::from_secs(30)).unwrap();
         assert!(output.text.len() <= COMMAND_OUTPUT && output.text.ends_with("last\n"));
     }
