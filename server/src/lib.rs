@@ -5,6 +5,7 @@
 //! [`store`] makes that durable. [`describe`] and [`wording`] put it in words; [`page`] shows them in a browser, and
 //! [`cli`], a client of the API like any other, on a terminal.
 
+pub mod backup;
 pub mod bundles;
 pub mod cli;
 pub mod config;

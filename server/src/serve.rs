@@ -29,7 +29,7 @@ use crate::waits::Waits;
 /// Configuration within the data folder, used unless another file is named.
 const CONFIG_FILE: &str = "config.toml";
 /// Held by the server that works in the data folder; holds its process id.
-const LOCK_FILE: &str = "lock";
+pub(crate) const LOCK_FILE: &str = "lock";
 /// Folder of the mirror of extensions within the data folder.
 const MIRROR_FOLDER: &str = "tce";
 

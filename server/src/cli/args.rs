@@ -40,6 +40,10 @@ pub enum Command {
     Conflicts(Conflicts),
     /// Say which node a machine is, or would be, by which evidence, and why not another. Changes nothing.
     Explain(ExplainArgs),
+    /// Write everything that the server keeps into one archive, on the server's own machine. The server may be running.
+    Backup(Backup),
+    /// Make a data folder of a backup.
+    Restore(Restore),
     /// Make and renew the server's CA and certificate, on the server's own machine.
     Tls {
         /// Which.
@@ -52,6 +56,27 @@ pub enum Command {
         #[command(subcommand)]
         command: Image,
     },
+}
+
+/// Write everything that the server keeps into one archive.
+#[derive(Debug, ClapArgs)]
+pub struct Backup {
+    /// The server's data folder.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// The archive, which must not be there yet; `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// Make a data folder of a backup.
+#[derive(Debug, ClapArgs)]
+pub struct Restore {
+    /// The archive; `-` is standard input.
+    pub archive: PathBuf,
+    /// The data folder, which must be empty, or not there yet.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
 }
 
 /// Make and renew the server's CA and certificate.

@@ -2,6 +2,7 @@
 //! else to standard error.
 
 pub mod args;
+pub mod backup;
 pub mod bundles;
 pub mod client;
 pub mod config;
@@ -45,6 +46,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Command::Conflicts(conflicts) => identity::run(&Client::new(&args.server)?, conflicts).await,
             Command::Config { command } => config::run(&Client::new(&args.server)?, command).await,
             Command::Explain(question) => explain::run(&Client::new(&args.server)?, question).await,
+            Command::Backup(options) => backup::write(&options).await,
+            Command::Restore(options) => backup::restore(&options).await,
             Command::Tls { command } => tls::run(command),
             Command::Image { command } => images::run(&Client::new(&args.server)?, command).await,
         }
