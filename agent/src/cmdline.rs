@@ -201,5 +201,17 @@ fn extend_refused(argument: &Argument) -> Problem {
     )
 }
 
+/// For the fuzzer: each argument is read or complained about, and a line that is read again says the same.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let arguments = arguments(&text, Source::KernelLine);
+    let (line, problems) = interpret(&arguments);
+    assert!(problems.len() + line.facts.len() <= arguments.len());
+    assert_eq!(interpret(&arguments), (line, problems));
+    let written: usize = arguments.iter().map(|argument| argument.key.len() + argument.value.len()).sum();
+    assert!(written <= text.len());
+}
+
 #[cfg(test)]
 mod tests;

@@ -112,6 +112,16 @@ fn parse<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
     serde_json::from_slice(&std::fs::read(path)?).context("its content is not understood")
 }
 
+/// For the fuzzer: the site's settings, as far as they become arguments.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let _ = serde_json::from_slice::<Image>(bytes);
+    let Ok(site) = serde_json::from_slice::<Site>(bytes) else { return };
+    let arguments = site_arguments(&site);
+    let (line, problems) = cmdline::interpret(&arguments);
+    assert!(line.facts.len() + problems.len() <= arguments.len());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

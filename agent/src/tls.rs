@@ -107,6 +107,14 @@ impl ServerCertVerifier for Judge {
     }
 }
 
+/// For the fuzzer: certificates in PEM, of which there has to be one.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let pem = String::from_utf8_lossy(bytes);
+    let judge = Judge::new(Ca { pem: &pem, image_date: 0 });
+    assert!(judge.is_err() || pem.contains("-----BEGIN CERTIFICATE-----"));
+}
+
 #[cfg(test)]
 mod tests {
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};

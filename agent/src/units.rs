@@ -1,6 +1,6 @@
 //! The supervised units: those that are built in, and those that unit files add.
 
-mod file;
+pub(crate) mod file;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

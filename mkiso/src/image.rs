@@ -200,3 +200,16 @@ fn within(area: &Area, len: u64, most: u64, image: &Path) -> Result<()> {
     );
     Ok(())
 }
+
+/// For the fuzzer: both descriptions of an image. A span that is taken lies within its file.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let image = Path::new("image.iso");
+    let _ = read_manifest(bytes, "mk/manifest.json", image);
+    let Ok(embed) = descriptor(bytes, "mk/embed.json", image) else { return };
+    for area in embed.boot_lines.iter().map(|line| &line.area).chain([&embed.site]) {
+        if within(area, 4096, 4096, image).is_ok() {
+            assert!(area.offset + area.length <= 4096);
+        }
+    }
+}

@@ -12,6 +12,8 @@ pub mod build;
 pub mod cache;
 pub mod cpio;
 pub mod customize;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod gems;
 pub mod image;
 pub mod input;

@@ -10,6 +10,8 @@ pub mod bundles;
 pub mod cli;
 pub mod config;
 pub mod describe;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod http;
 pub mod human;
 pub mod identity;

@@ -212,6 +212,13 @@ fn parse_uri(line: &str) -> Result<Package> {
     })
 }
 
+/// For the fuzzer: what apt-get prints.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    assert!(parse_uris(&text).is_ok_and(|packages| packages.len() <= text.lines().count()) || text.contains('\''));
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -13,6 +13,8 @@ pub mod elf;
 pub mod fetch;
 #[cfg(feature = "import")]
 pub mod find;
+#[cfg(all(any(test, fuzzing), feature = "import", feature = "serve"))]
+pub mod fuzz;
 #[cfg(feature = "import")]
 pub mod import;
 #[cfg(feature = "import")]

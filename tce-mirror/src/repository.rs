@@ -58,7 +58,9 @@ pub fn blocks(text: &str) -> Vec<(String, Vec<&str>)> {
 /// Whether a path, such as one of a `.list` or of `provides.db`, is the file or ends in the file that somebody looks for.
 #[must_use]
 pub fn is_file(path: &str, wanted: &str) -> bool {
-    let (path, wanted) = (path.trim_start_matches(['.', '/']), wanted.trim_start_matches('/'));
+    // A dot that begins a file's own name stays.
+    let path = path.strip_prefix('.').filter(|rest| rest.starts_with('/')).unwrap_or(path);
+    let (path, wanted) = (path.trim_start_matches('/'), wanted.trim_start_matches('/'));
     !wanted.is_empty() && path.strip_suffix(wanted).is_some_and(|before| before.is_empty() || before.ends_with('/'))
 }
 
@@ -92,6 +94,7 @@ mod tests {
 
     #[test]
     fn files_by_whole_names() {
+        assert!(is_file("./.profile", ".profile") && is_file("/.profile", "/.profile"));
         assert!(is_file("usr/local/lib/firmware/bnx2/x.fw", "bnx2/x.fw") && is_file("./usr/bin/a", "/usr/bin/a"));
         assert!(!is_file("usr/bin/ba", "a") && !is_file("usr/bin/a", "") && !is_file("usr/bin/a", "bin"));
     }

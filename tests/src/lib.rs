@@ -3,6 +3,7 @@
 //! for tests that cannot run everywhere, [`limits`] holds every time-out and size.
 
 pub mod built;
+pub mod fuzz;
 pub mod limits;
 pub mod process;
 pub mod recorded;

@@ -30,3 +30,9 @@ pub const REACTION: Duration = Duration::from_secs(200);
 pub const SHELL: Duration = Duration::from_secs(60);
 /// The server says where it listens.
 pub const SERVER_START: Duration = Duration::from_secs(60);
+/// Changed inputs of each target in the short form of fuzzing.
+pub const FUZZ_CHANGES: usize = 2000;
+/// Longest example of which changes are made, in bytes.
+pub const FUZZ_LONGEST: usize = 64 * 1024;
+/// Longest that one input may take: far beyond any that does, in code that is not optimised, on a busy machine.
+pub const FUZZ_INPUT: Duration = Duration::from_secs(30);

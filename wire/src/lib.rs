@@ -16,6 +16,8 @@ pub mod error;
 pub mod extensions;
 pub mod fact_file;
 pub mod facts;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod gems;
 pub mod inventory;
 pub mod limits;

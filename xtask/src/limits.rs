@@ -28,3 +28,13 @@ pub(crate) const BENCH_START: Duration = Duration::from_secs(600);
 pub(crate) const BENCH_BUILDS: usize = 3;
 /// `bench`: inventories of each kind, by turns.
 pub(crate) const BENCH_INVENTORIES: usize = 9;
+/// `fuzz`: how long each target is run, unless `--seconds` says otherwise.
+pub(crate) const FUZZ_SECONDS: u64 = 20;
+/// `fuzz`: longest input in bytes.
+pub(crate) const FUZZ_INPUT_BYTES: usize = 64 * 1024;
+/// `fuzz`: longest input in bytes that is kept in the work tree.
+pub(crate) const FUZZ_CORPUS_BYTES: usize = 2048;
+/// `fuzz`: most memory, of which 150 MiB are the fuzzer's own.
+pub(crate) const FUZZ_MEMORY_MIB: usize = 512;
+/// `fuzz`: longest that one input may take.
+pub(crate) const FUZZ_INPUT_SECONDS: usize = 5;

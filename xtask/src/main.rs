@@ -1,8 +1,9 @@
-//! `cargo xtask build-iso | boot | test | bench`: builds the programs and runs them. It knows which program to call
+//! `cargo xtask build-iso | boot | test | fuzz | bench`: builds the programs and runs them. It knows which program to call
 //! with what, and what a machine needs for that; everything else is the programs' own business.
 
 mod bench;
 mod boot;
+mod fuzz;
 mod images;
 mod limits;
 mod packages;
@@ -35,6 +36,8 @@ enum Command {
     Boot(boot::Args),
     /// Run every test.
     Test(test::Args),
+    /// Look for inputs that a parser does not stand.
+    Fuzz(fuzz::Args),
     /// Measure, each figure against its goal and its peer.
     Bench(bench::Args),
 }
@@ -54,6 +57,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::BuildIso(args) => images::run(&args, install),
         Command::Boot(args) => boot::run(&args, install),
         Command::Test(args) => test::run(&args, install),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Bench(args) => bench::run(&args, install),
     }
 }

@@ -30,7 +30,7 @@ mod secrets;
 mod stopwatch;
 mod transport;
 mod trial;
-mod verdict;
+pub(crate) mod verdict;
 mod wait;
 mod watch;
 

@@ -207,6 +207,32 @@ fn quote(text: &str) -> String {
     cut(text, QUOTE)
 }
 
+/// For the fuzzer: any answer of whatever listens at the server's address. The first two bytes are its status and what else its
+/// head says. What a stranger says is repeated in short.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let [status, head, body @ ..] = bytes else { return };
+    let said = |bit: u8| (head & bit != 0).then(|| String::from_utf8_lossy(&body[..body.len().min(32)]).into_owned());
+    let answer = Answer {
+        peer: None,
+        status: [200, 204, 301, 400, 404, 409, 413, 429, 500, 503][usize::from(*status) % 10],
+        content_type: if head & 1 == 0 { Some(JSON.to_owned()) } else { said(2) },
+        location: said(4),
+        retry_after: said(8),
+        body: body.to_vec(),
+    };
+    let url = "http://server/svc";
+    let reply = checkin(url, &answer);
+    if let Ok(reply) = &reply {
+        let _ = super::reply::effects(reply, &std::collections::BTreeSet::new(), false);
+    }
+    let all = [reply.err(), hello(url, &answer).err(), bundle(url, &answer).err(), wait(url, &answer).err()];
+    for Failure { problem, .. } in all.into_iter().flatten() {
+        let length = problem.code.len() + problem.error.len() + problem.remedy.len();
+        assert!(length < 4 * (2 * SAID + 8 * QUOTE), "{length} bytes: {problem:?}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -10,8 +10,8 @@
 //!
 //! Anybody on the machine may read here, and nobody but root changes anything.
 
-mod peer;
-mod push;
+pub(crate) mod peer;
+pub(crate) mod push;
 
 use axum::Json;
 use axum::Router;

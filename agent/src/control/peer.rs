@@ -34,6 +34,13 @@ fn address(text: &str) -> Option<SocketAddrV4> {
     Some(SocketAddrV4::new(Ipv4Addr::from(address.to_ne_bytes()), u16::from_str_radix(port, 16).ok()?))
 }
 
+/// For the fuzzer: the kernel's table.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let socket = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8156);
+    let _ = owner(&String::from_utf8_lossy(bytes), socket, socket);
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};

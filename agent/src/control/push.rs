@@ -115,6 +115,14 @@ fn bad_config(why: &str) -> Problem {
     Problem::new("bad_config", error, "Post a JSON object, raw or as a form field's name.")
 }
 
+/// For the fuzzer: a posted configuration in both forms.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    if let Ok(config) = parse(bytes) {
+        let _ = config.validate();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

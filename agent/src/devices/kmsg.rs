@@ -72,6 +72,12 @@ pub(crate) fn follow(mut found: impl FnMut(MissingFirmware)) -> anyhow::Result<(
     }
 }
 
+/// For the fuzzer.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    assert!(parse(bytes).is_none_or(|found| !found.file.is_empty() && !found.file.contains(char::is_whitespace)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,11 +9,11 @@ mod early;
 mod findings;
 mod firmware;
 mod insert;
-mod kmsg;
-mod pattern;
+pub(crate) mod kmsg;
+pub(crate) mod pattern;
 mod schedule;
-mod table;
-mod uevent;
+pub(crate) mod table;
+pub(crate) mod uevent;
 mod unit;
 
 use std::collections::BTreeMap;

@@ -69,6 +69,18 @@ fn contains(members: &[u8], byte: u8) -> bool {
     found != negated
 }
 
+/// For the fuzzer: a pattern, a line feed and a text. A pattern without special letters matches itself alone.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let at = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let (pattern, text) = (&bytes[..at], bytes.get(at + 1..).unwrap_or_default());
+    let does = matches(pattern, text);
+    if literal_len(pattern) == pattern.len() {
+        assert_eq!(does, pattern == text);
+    }
+    assert!(matches(&[pattern, b"*"].concat(), text) || !does);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -166,6 +166,24 @@ fn soft_line(line: &str) -> Option<(String, Soft)> {
     Some((module, soft))
 }
 
+/// For the fuzzer: all lists of modules in one text, after which all of them are wanted. Each is loaded once, after what it needs.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let table = ModuleTable::parse(&text, &text, &text);
+    let alias = super::alias::AliasIndex::parse(&text);
+    let named = |name: &str| alias.modules(name).into_iter().map(str::to_owned).collect();
+    let wanted: Vec<String> = table.modules.keys().cloned().collect();
+    let steps = table.steps(&wanted, named);
+    let names: BTreeSet<&str> = steps.iter().map(|step| step.module.as_str()).collect();
+    assert_eq!((names.len(), steps.len()), (wanted.len(), wanted.len()));
+    let owners = super::firmware::Owners::parse(&text);
+    for line in text.lines().take(16) {
+        let _ = (table.known(line), alias.modules(line), owners.of(line));
+        let _ = (super::coldplug::rank(line), super::coldplug::device_id(line));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

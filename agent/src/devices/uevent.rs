@@ -91,6 +91,13 @@ impl Listener {
     }
 }
 
+/// For the fuzzer.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let found = parse(bytes);
+    assert!(found.is_none_or(|found| !found.action.is_empty() && found.path.starts_with('/')));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

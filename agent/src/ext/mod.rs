@@ -10,7 +10,7 @@ mod link;
 pub(crate) mod load;
 mod modules;
 mod mount;
-mod squashfs;
+pub(crate) mod squashfs;
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;

@@ -32,6 +32,14 @@ fn number(head: &[u8], at: usize, size: usize) -> u64 {
     head.iter().skip(at).take(size).rev().fold(0, |n, &byte| n << 8 | u64::from(byte))
 }
 
+/// For the fuzzer: the head of a file.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    if check(bytes, bytes.len() as u64).is_ok() {
+        assert!(number(bytes, BYTES_USED, 8) <= bytes.len() as u64);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -120,6 +120,14 @@ fn vulnerabilities(tree: &Tree) -> BTreeMap<String, String> {
     tree.names(&dir).into_iter().filter_map(verdict).collect()
 }
 
+/// For the fuzzer: the kernel's texts about processors.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = (identity(&text), counts(&text));
+    assert!(list(&text).iter().all(|number| *number <= MAX_CPUS));
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

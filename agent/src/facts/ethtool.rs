@@ -238,6 +238,14 @@ fn mode_mbps(bit: usize) -> Option<u32> {
     })
 }
 
+/// For the fuzzer: an answer to any of the questions; the first byte is how many names it should have.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let Some((count, answer)) = bytes.split_first() else { return };
+    let _ = (word(answer, 0), firmware(answer), max_mbps(answer), lldp_agent(answer, usize::from(*count), u32::MAX));
+    assert!(permanent_mac(answer).is_none_or(|mac| mac.len() == 17));
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

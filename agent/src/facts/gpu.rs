@@ -145,3 +145,10 @@ pub(super) mod tests {
         }
     }
 }
+
+/// For the fuzzer: the drivers' texts about a device.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = (uuid(&text), text.lines().filter_map(window).count());
+}

@@ -6,32 +6,32 @@
 //! the field's name. Strings stay as the firmware gives them, placeholders too: only the server judges them. Nothing is
 //! written: disks are opened for reading, and only to be asked how they are.
 
-mod bmc;
+pub(crate) mod bmc;
 mod boot;
 mod collector;
-mod cpu;
+pub(crate) mod cpu;
 mod dimm;
 mod disk;
 mod edac;
-mod ethtool;
-mod gpu;
-mod health;
+pub(crate) mod ethtool;
+pub(crate) mod gpu;
+pub(crate) mod health;
 mod kept;
 mod memory;
 mod network;
 mod numa;
-mod pci;
-mod place;
-mod record;
+pub(crate) mod pci;
+pub(crate) mod place;
+pub(crate) mod record;
 mod site;
 mod smbios;
 mod system;
 mod temperature;
-mod tpm;
-mod transceiver;
+pub(crate) mod tpm;
+pub(crate) mod transceiver;
 mod usb;
 mod virtualization;
-mod vpd;
+pub(crate) mod vpd;
 
 #[cfg(test)]
 mod recorded;

@@ -60,6 +60,13 @@ fn transfers(speed: &str) -> Option<u32> {
     whole.parse::<u32>().ok()?.checked_mul(1000)?.checked_add(tenths * 100)
 }
 
+/// For the fuzzer: the kernel's texts about a device.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = (identity("0000:00:00.0", &text), transfers(&text));
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -96,6 +96,13 @@ fn usb_ports<'a>(parts: &[&'a str]) -> Option<&'a str> {
     parts.iter().rev().find_map(device)
 }
 
+/// For the fuzzer: the path of a disk's device, as bytes and as the kernel makes them.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    assert_eq!(place(Path::new(&*text), Some(1), Some(1)), place(Path::new(&*text), Some(1), Some(1)));
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -163,6 +163,15 @@ fn kind_name(kind: u8) -> Option<&'static str> {
     })
 }
 
+/// For the fuzzer.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    for module in [true, false].into_iter().filter_map(|sfp| parse(bytes, sfp)) {
+        let texts = [&module.vendor, &module.part, &module.serial];
+        assert!(texts.into_iter().flatten().all(|text| !text.is_empty() && text.chars().count() <= TEXT), "{module:?}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

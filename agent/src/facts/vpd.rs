@@ -58,6 +58,15 @@ fn trimmed(bytes: &[u8]) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
+/// For the fuzzer.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let identity = ata_identity(bytes).unwrap_or_default();
+    let texts = [serial(bytes), identity.serial, identity.firmware, identity.model];
+    assert!(texts.iter().flatten().all(|text| !text.is_empty() && text.trim() == text), "{texts:?}");
+    let _ = (0..300).filter_map(|word| identify_word(bytes, word)).count();
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -17,7 +17,7 @@ mod cgroup;
 mod decide;
 mod event;
 mod executor;
-mod output;
+pub(crate) mod output;
 mod signals;
 mod socket;
 mod supervisor;

@@ -154,6 +154,17 @@ fn each_line(mut from: impl BufRead, mut take: impl FnMut(&str)) {
     }
 }
 
+/// For the fuzzer: whatever a unit prints, its lines are short, not blank, and work on no terminal.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let mut lines = 0;
+    each_line(bytes, |line| {
+        assert!(!line.is_empty() && line.len() <= LOG_LINE && !line.chars().any(char::is_control), "{line:?}");
+        lines += 1;
+    });
+    assert!(lines <= bytes.len());
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

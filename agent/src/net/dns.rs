@@ -169,6 +169,19 @@ fn number(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
 }
 
+/// For the fuzzer: whatever a name server answers, hosts come out that can be asked for.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let id = number(bytes, 0).unwrap_or(0);
+    for kind in [Kind::Address, Kind::Service] {
+        let records = answer(bytes, id, kind).unwrap_or_default();
+        assert!(records.len() <= bytes.len());
+        for record in services(records) {
+            assert!(matches!(record, Record::Service { target, .. } if names::is_host_name(&target)));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -5,13 +5,13 @@
 //! One task owns all state and looks at the whole of it at each event, so that events may be lost or come twice.
 
 mod address;
-mod dhcp;
-mod dns;
+pub(crate) mod dhcp;
+pub(crate) mod dns;
 mod layers;
 mod link;
-mod lldp;
-mod names;
-mod netlink;
+pub(crate) mod lldp;
+pub(crate) mod names;
+pub(crate) mod netlink;
 mod port;
 mod raise;
 mod resolv;

@@ -78,6 +78,18 @@ pub(crate) fn decode_list(bytes: &[u8]) -> Option<Vec<String>> {
     Some(names)
 }
 
+/// For the fuzzer: what is read can be written, and is then read as the same.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    for name in decode_list(bytes).unwrap_or_default() {
+        let name = name.trim_end_matches('.');
+        let written = encode(name);
+        assert!(written.is_some(), "{name:?}");
+        let written = written.unwrap_or_default();
+        assert_eq!(decode(&written, 0), Some((name.to_owned(), written.len())));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

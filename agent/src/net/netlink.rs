@@ -126,6 +126,13 @@ fn words(mut attributes: &[u8]) -> Option<String> {
     }
 }
 
+/// For the fuzzer.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let words = result(bytes).and_then(|(_, words)| words).unwrap_or_default();
+    assert!(words.len() <= bytes.len() * char::REPLACEMENT_CHARACTER.len_utf8());
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

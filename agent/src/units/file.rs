@@ -96,6 +96,13 @@ fn not_understood(text: &str, error: &toml::de::Error) -> anyhow::Error {
     anyhow::anyhow!("line {line} is not understood: {}", error.message().replace('\n', ", "))
 }
 
+/// For the fuzzer: what is taken has a name and bounds that the supervisor can keep.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let Ok(unit) = parse(&String::from_utf8_lossy(bytes), &[]) else { return };
+    assert!(is_unit_name(&unit.name) && !unit.command.is_empty());
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -175,6 +175,12 @@ impl Config {
     }
 }
 
+/// For the fuzzer.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(text: &str) {
+    let _ = Config::parse(text);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -38,10 +38,10 @@ pub enum Error {
         /// What is wrong with it.
         source: std::io::Error,
     },
-    /// A compressed archive is larger than the reader was told to accept.
-    #[error("gzip member at offset {start} inflates to more than {limit} bytes")]
+    /// The compressed archives are larger than the reader was told to accept.
+    #[error("up to the gzip member at offset {start}, more than {limit} bytes come out")]
     TooLarge {
-        /// Where the member starts in the file.
+        /// Where the member starts with which they are.
         start: usize,
         /// The limit in bytes.
         limit: u64,
@@ -56,20 +56,24 @@ pub enum Error {
     },
 }
 
-/// Calls `each` with every member of every archive in `initrd`, in the kernel's order. A gzip member may inflate to
-/// `limit` bytes.
+/// Calls `each` with every member of every archive in `initrd`, in the kernel's order. All gzip members together may
+/// inflate to `limit` bytes.
 ///
 /// # Errors
 /// Damaged, cut or unknown data, with its offset.
 pub fn for_each(initrd: &[u8], limit: u64, mut each: impl FnMut(Member<'_>)) -> Result<(), Error> {
-    let mut at = 0;
+    let (mut at, mut left) = (0, limit);
     while let Some(rest) = initrd.get(at..).filter(|rest| !rest.is_empty()) {
         if rest[0] == 0 {
             at += rest.iter().take_while(|byte| **byte == 0).count();
         } else if rest.starts_with(MAGIC) && at % ALIGN == 0 {
             at += plain(rest, at, &mut each)?;
         } else if rest.starts_with(GZIP) {
-            at += gzip(rest, at, limit, &mut each)?;
+            let inflated = inflate(rest, left).map_err(|source| Error::Gzip { start: at, source })?;
+            let (inflated, length) = inflated.ok_or(Error::TooLarge { start: at, limit })?;
+            left -= inflated.len() as u64;
+            packed(&inflated, at, &mut each)?;
+            at += length;
         } else {
             let what = OTHERS.iter().find(|(magic, _)| rest.starts_with(magic)).map_or_else(
                 || format!("bytes {:02x?}", &rest[..rest.len().min(6)]),
@@ -90,15 +94,17 @@ fn plain(bytes: &[u8], start: usize, each: &mut impl FnMut(Member<'_>)) -> Resul
     Ok(iter.offset().max(1))
 }
 
-/// Reads one gzip member, which holds whole archives, and says how long it is.
-fn gzip(bytes: &[u8], start: usize, limit: u64, each: &mut impl FnMut(Member<'_>)) -> Result<usize, Error> {
+/// Inflates one gzip member, and says how long it is; nothing where it becomes more than `left` bytes.
+fn inflate(bytes: &[u8], left: u64) -> std::io::Result<Option<(Vec<u8>, usize)>> {
     let mut decoder = GzDecoder::new(bytes);
     let mut inflated = Vec::new();
-    let read = decoder.by_ref().take(limit.saturating_add(1)).read_to_end(&mut inflated);
-    read.map_err(|source| Error::Gzip { start, source })?;
-    if inflated.len() as u64 > limit {
-        return Err(Error::TooLarge { start, limit });
-    }
+    decoder.by_ref().take(left.saturating_add(1)).read_to_end(&mut inflated)?;
+    let fits = inflated.len() as u64 <= left;
+    Ok(fits.then(|| (inflated, bytes.len() - decoder.into_inner().len())))
+}
+
+/// Reads what a gzip member at `start` holds, whole archives.
+fn packed(inflated: &[u8], start: usize, each: &mut impl FnMut(Member<'_>)) -> Result<(), Error> {
     let mut at = 0;
     while let Some(rest) = inflated.get(at..).filter(|rest| !rest.is_empty()) {
         at += match rest.iter().take_while(|byte| **byte == 0).count() {
@@ -106,7 +112,7 @@ fn gzip(bytes: &[u8], start: usize, limit: u64, each: &mut impl FnMut(Member<'_>
             zeros => zeros,
         };
     }
-    Ok(bytes.len() - decoder.into_inner().len())
+    Ok(())
 }
 
 #[cfg(test)]
@@ -165,6 +171,13 @@ mod tests {
         assert!(matches!(names(&whole[..whole.len() / 2]), Err(Error::Gzip { .. })));
         let bomb = gz(&vec![0; 2 << 20]);
         assert!(matches!(names(&bomb), Err(Error::TooLarge { .. })));
+    }
+
+    #[test]
+    fn many_members_together_inflate_to_no_more_than_one_may() {
+        let half = gz(&[archive("half"), vec![0; 600 << 10]].concat());
+        assert_eq!(names(&half).unwrap(), ["half"]);
+        assert!(matches!(names(&half.repeat(2)), Err(Error::TooLarge { start, .. }) if start == half.len()));
     }
 
     proptest! {

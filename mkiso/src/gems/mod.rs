@@ -2,6 +2,7 @@
 //! verified, laid out as the agent's mirror on port 2158 serves it. What was taken is pinned in `image.lock`
 //! ([`pins`]). An empty list makes no mirror. No Ruby is needed or run.
 
+mod aliases;
 pub mod index;
 pub mod list;
 mod marshal;

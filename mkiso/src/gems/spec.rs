@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use flate2::read::GzDecoder;
 use yaml_rust2::{Yaml, YamlLoader};
 
+use super::aliases;
 use super::list::Wanted;
 use super::version::{Requirement, Version};
 use crate::cache::sha256;
@@ -63,6 +64,8 @@ pub fn read(gem: &[u8]) -> Result<Spec> {
     for entry in archive.entries().context("it is no gem")? {
         let mut entry = entry.context("it is no gem, or is cut short")?;
         let name = entry.path()?.to_string_lossy().into_owned();
+        // The header of a sparse file may stand for any number of zeros.
+        ensure!(entry.header().entry_type().is_file(), "{name:.60?} is no plain file");
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).with_context(|| format!("{name} is cut short"))?;
         members.insert(name, bytes);
@@ -90,9 +93,14 @@ fn yaml(gz: &[u8]) -> Result<Yaml> {
     let read = GzDecoder::new(gz).take(MAX_GEM_METADATA + 1).read_to_string(&mut text);
     let read = read.context("it is damaged")?;
     ensure!(read as u64 <= MAX_GEM_METADATA, "it has more than {MAX_GEM_METADATA} bytes");
+    parsed(&text)
+}
+
+fn parsed(text: &str) -> Result<Yaml> {
     // The reader goes one call deeper for each level.
-    ensure!(depth(&text) <= MAX_DEPTH, "it is nested more than {MAX_DEPTH} deep");
-    YamlLoader::load_from_str(&text)?.into_iter().next().ok_or_else(|| anyhow!("it is empty"))
+    ensure!(depth(text) <= MAX_DEPTH, "it is nested more than {MAX_DEPTH} deep");
+    aliases::check(text, MAX_GEM_METADATA)?;
+    YamlLoader::load_from_str(text)?.into_iter().next().ok_or_else(|| anyhow!("it is empty"))
 }
 
 /// Deepest nesting of metadata that is read.
@@ -156,6 +164,14 @@ fn text(yaml: &Yaml) -> Option<String> {
         Yaml::String(text) | Yaml::Real(text) => Some(text.clone()),
         Yaml::Integer(number) => Some(number.to_string()),
         _ => None,
+    }
+}
+
+/// For the fuzzer: the metadata as text.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    if let Ok(spec) = parsed(&String::from_utf8_lossy(bytes)).and_then(|yaml| spec(&yaml)) {
+        assert!(!spec.full_name().contains('/'));
     }
 }
 
@@ -228,6 +244,28 @@ pub(crate) mod tests {
         assert!(read(&other).is_err());
         let deep = "[".repeat(100_000);
         assert!(yaml(&gz(&deep)).unwrap_err().to_string().contains("deep"));
+    }
+
+    #[test]
+    fn a_gem_of_a_sparse_file_is_refused_before_it_fills_the_memory() {
+        // One header of 512 bytes stands for two gibibytes of zeros.
+        let mut header = tar::Header::new_gnu();
+        header.set_path(METADATA).unwrap();
+        header.set_entry_type(tar::EntryType::GNUSparse);
+        header.as_gnu_mut().unwrap().set_real_size(1 << 31);
+        header.as_gnu_mut().unwrap().sparse[0].offset = *b"20000000000\0";
+        header.as_gnu_mut().unwrap().sparse[0].numbytes = *b"00000000000\0";
+        header.set_size(0);
+        header.set_cksum();
+        let gem = [header.as_bytes().as_slice(), &[0; 1024]].concat();
+        assert!(read(&gem).unwrap_err().to_string().contains("no plain file"));
+    }
+
+    #[test]
+    fn aliases_that_stand_for_more_than_any_memory_are_refused() {
+        let line = |n: usize| format!("l{n}: &l{n} [{}]\n", vec![format!("*l{}", n - 1); 9].join(","));
+        let text = format!("l0: &l0 ha\n{}", (1..30).map(line).collect::<String>());
+        assert!(yaml(&gz(&text)).unwrap_err().to_string().contains("aliases"));
     }
 
     proptest! {

@@ -68,10 +68,10 @@ impl Version {
         &self.text
     }
 
-    /// The first version that `~> self` does not take: the last number but one counted up.
+    /// The first version that `~> self` does not take: of the numbers before any letter, the last but one counted up.
     fn bump(&self) -> Vec<Part> {
-        let numbers = self.text.split(['.', '-']).map_while(|word| word.parse::<u128>().ok());
-        let mut numbers: Vec<u128> = numbers.collect();
+        let numbers = self.text.split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default();
+        let mut numbers: Vec<u128> = numbers.split('.').map_while(|word| word.parse().ok()).collect();
         if numbers.len() > 1 {
             numbers.pop();
         }
@@ -207,6 +207,9 @@ mod tests {
             ("~> 1.2", "1.9", "2.0"),
             ("~> 1.2.3", "1.2.9", "1.3"),
             ("~> 2", "2.7", "3"),
+            ("~> 1b", "1b", "2"),
+            ("~> 1.2.3.rc1", "1.2.9", "1.3"),
+            ("~> 1.2.3b", "1.2.9", "1.3"),
             (">= 1.7.7", "1.7.7", "1.7.6"),
             ("1.0", "1.0.0", "1.0.1"),
             (">= 1&< 2", "1.5", "2"),

@@ -93,6 +93,13 @@ fn names_us(name: &str, own_name: Option<&str>) -> bool {
     })
 }
 
+/// For the fuzzer: whoever comes from elsewhere is refused, whatever the request says of itself.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(headers: &HeaderMap) {
+    let _ = check(std::net::Ipv4Addr::LOCALHOST.into(), headers, Some("server.example"));
+    assert!(check(std::net::Ipv4Addr::new(192, 0, 2, 1).into(), headers, Some("server.example")).is_err());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -44,6 +44,14 @@ fn base_url(scheme: Scheme, headers: &HeaderMap) -> Result<String, Refusal> {
     })
 }
 
+/// For the fuzzer: a script line can be made of it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(headers: &HeaderMap) {
+    let Ok(url) = base_url(Scheme::Http, headers) else { return };
+    assert!(!url.contains(|c: char| c.is_whitespace() || c.is_control() || "$&|;#".contains(c)), "{url:?}");
+    let _ = super::boot::with_port(&url, 8150);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

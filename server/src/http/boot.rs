@@ -108,7 +108,7 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// The base URL with another port.
-fn with_port(base: &str, port: u16) -> String {
+pub(crate) fn with_port(base: &str, port: u16) -> String {
     let host_end = base.rfind(']').or_else(|| base.rfind("//").map(|at| at + 1)).unwrap_or(0);
     let end = base[host_end..].find(':').map_or(base.len(), |at| host_end + at);
     format!("{}:{port}", &base[..end])
@@ -155,6 +155,13 @@ fn no_image() -> Problem {
 
 fn script(text: String) -> Response {
     (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+}
+
+/// For the fuzzer: numbers of a query.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(text: &str) {
+    assert!(nic_max(text).is_ok_and(|most| most <= MAX_NICS) || nic_max(text).is_err());
+    let _ = http_port(text);
 }
 
 #[cfg(test)]

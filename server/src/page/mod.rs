@@ -7,7 +7,7 @@
 mod conflicts;
 mod history;
 mod layout;
-mod node;
+pub(crate) mod node;
 mod nodes;
 mod parts;
 mod refusal;

@@ -64,6 +64,15 @@ pub async fn watch(files: Option<Files>, mut ended: Receiver<()>) {
     }
 }
 
+/// For the fuzzer: a certificate in PEM or as DER.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let pem = CertificateDer::from_pem_slice(bytes).ok();
+    if let Ok((_, certificate)) = x509_parser::parse_x509_certificate(pem.as_deref().unwrap_or(bytes)) {
+        let _ = certificate.validity().not_after.to_datetime();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};

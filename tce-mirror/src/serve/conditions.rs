@@ -101,6 +101,25 @@ fn position(digits: &str) -> Option<u64> {
     is_number.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
+/// For the fuzzer: lines `Header: value` of a request for a file. A part that is answered lies within the file.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in bytes.split(|byte| *byte == b'\n').take(32) {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        if let (Ok(name), Ok(value)) = (line[..colon].try_into(), line[colon + 1..].trim_ascii().try_into()) {
+            headers.append::<HeaderName>(name, value);
+        }
+    }
+    for length in [0, 1, 1000, u64::MAX] {
+        let file = Version { tag: "\"1-2\"", modified: Some(UNIX_EPOCH), length };
+        if let Answer::Part(first, last) = file.answer(&Method::GET, &headers) {
+            assert!(first <= last && last < length, "{first} to {last} of {length}");
+        }
+        assert!(!matches!(file.answer(&Method::HEAD, &headers), Answer::Part(..)));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -80,6 +80,12 @@ fn tag_of(meta: &Metadata) -> String {
     format!("\"{:x}-{:x}.{:x}-{:x}\"", meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ino())
 }
 
+/// For the fuzzer: the conditions of a request.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz_conditions(bytes: &[u8]) {
+    conditions::fuzz(bytes);
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

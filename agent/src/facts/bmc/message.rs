@@ -195,6 +195,23 @@ pub(super) fn ipv6(value: &[u8]) -> Option<Ipv6Addr> {
     (active && !address.is_unspecified()).then_some(address)
 }
 
+/// For the fuzzer: any answer of a service processor to any of the questions.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let _ = is_silence(bytes);
+    for bytes in [bytes, data(bytes).ok().flatten().unwrap_or_default()] {
+        let _ = (
+            firmware(bytes),
+            is_lan(bytes),
+            guid(bytes, None),
+            guid(bytes, Some("00112233-4455-6677-8899-aabbccddeeff")),
+        );
+        let value = value(bytes);
+        let _ = (ipv4(value), source(value), uses_ipv6(value), ipv6_counts(value), ipv6(value));
+        assert!(mac(value).is_none_or(|mac| mac.len() == 17));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -5,7 +5,7 @@
 
 mod device;
 mod inquiry;
-mod message;
+pub(crate) mod message;
 
 use std::path::PathBuf;
 use std::time::Instant;

@@ -158,6 +158,22 @@ fn used(page: &[u8]) -> Option<u32> {
     valid.then(|| u32::from(page[8]))
 }
 
+/// For the fuzzer: sense data, a page, or words of identification.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let reply = Reply { good: true, data: bytes.to_vec(), sense: bytes.to_vec() };
+    let _ = (registers(&reply).map(|r| is_awake(r.count)), verdict(&reply), used(bytes));
+    let _ = Abilities::of(|n| Some(u16::from_le_bytes([*bytes.get(2 * n)?, *bytes.get(2 * n + 1)?])));
+    let mut health = Health::default();
+    attributes(bytes, &mut health);
+    if let Some(page) = bytes.first_chunk::<BLOCK>() {
+        // No fuzzer guesses a sum.
+        let mut page = *page;
+        page[BLOCK - 1] = page[..BLOCK - 1].iter().fold(0_u8, |sum, byte| sum.wrapping_sub(*byte));
+        attributes(&page, &mut health);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -3,9 +3,9 @@
 //! failed is kept too, and longer each time, since the kernel resets its controller when it does not answer. Disks on USB are
 //! left alone: bridges have hung on such commands.
 
-mod ata;
-mod nvme;
-mod scsi;
+pub(crate) mod ata;
+pub(crate) mod nvme;
+pub(crate) mod scsi;
 mod sg;
 
 use std::collections::BTreeMap;

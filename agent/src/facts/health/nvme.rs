@@ -81,6 +81,12 @@ fn parse(page: &[u8; PAGE]) -> Health {
     }
 }
 
+/// For the fuzzer.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let _ = bytes.first_chunk().map(parse);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -128,6 +128,16 @@ fn verdict(page: &[u8], health: &mut Health) {
     health.temperature_c = health.temperature_c.or(degrees);
 }
 
+/// For the fuzzer: a page under every number, and twice, since counts of several pages are added up.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    assert!(supported(bytes).len() <= bytes.len());
+    let mut health = Health::default();
+    for (number, _) in READERS.into_iter().chain(READERS) {
+        add(number, bytes, &mut health);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

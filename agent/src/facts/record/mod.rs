@@ -10,7 +10,7 @@ mod entry;
 mod mask;
 mod paths;
 mod secrets;
-mod table;
+pub(crate) mod table;
 
 use sha2::{Digest as _, Sha256};
 

@@ -46,6 +46,23 @@ fn lengths(table: &[u8]) -> Option<(usize, usize)> {
     Some((fields, end + 2))
 }
 
+/// For the fuzzer: the first byte is the length of the entry point, which is followed by the table. A recording of a table tells
+/// the same of the machine as the table itself.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    use crate::facts::{dimm, smbios};
+
+    let Some((length, rest)) = bytes.split_first() else { return };
+    let (entry, table) = rest.split_at(rest.len().min(usize::from(*length)));
+    let all = |table: Vec<u8>| {
+        let table = smbios::Table::parse(entry, table);
+        let memory = dimm::memory(&table);
+        let board = (table.system(), table.board(), table.chassis(), table.bios());
+        format!("{:?}", (board, table.names_bmc(), table.processor_max_mhz(), memory))
+    };
+    assert_eq!(all(table.to_vec()), all(blanked(table.to_vec(), super::secrets::is_read)));
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -213,6 +213,18 @@ fn meaning(code: u32) -> &'static str {
     }
 }
 
+/// For the fuzzer: any answer of a TPM to any of the commands.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let _ = (length(bytes), is_busy(bytes), p256::point_in(bytes));
+    let _ = endorsement_key(&Command::endorsement_key(&p256::template()), bytes);
+    let found = properties(&Command::properties(0x100, 64), bytes).unwrap_or_default();
+    assert!(found.len() <= bytes.len());
+    let _ = index(&Command::index(0x01c0_000a), bytes).map(|index| index.is_some_and(|index| index.is_for_all()));
+    let kept = stored(&Command::read(0x01c0_000a, 64, 0), bytes).unwrap_or_default();
+    assert!(kept.len() < bytes.len().max(1));
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -7,7 +7,7 @@
 
 mod device;
 mod key;
-mod message;
+pub(crate) mod message;
 mod p256;
 
 #[cfg(test)]

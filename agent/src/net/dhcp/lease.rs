@@ -189,6 +189,17 @@ fn class_prefix(address: Ipv4Addr) -> u8 {
     }
 }
 
+/// For the fuzzer: a lease says no more than the message did, and only what can be put in force.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let Some(lease) = Reply::decode(bytes).as_ref().and_then(Lease::of) else { return };
+    assert!(lease.routes.len() + lease.dns.len() + lease.search.len() <= bytes.len());
+    assert!(lease.prefix <= 32 && lease.routes.iter().all(|route| route.prefix <= 32));
+    assert!(lease.search.iter().all(|domain| names::is_host_name(domain)));
+    assert!(lease.times.is_none_or(|times| times.renew < times.rebind && times.rebind < times.expire));
+    assert!(lease.mtu.is_none_or(|mtu| mtu >= SMALLEST_MTU));
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -4,8 +4,8 @@
 //! request only after 3 to 5 seconds, and brings its own packet and netlink libraries.
 
 mod client;
-mod frame;
-mod lease;
+pub(crate) mod frame;
+pub(crate) mod lease;
 mod message;
 
 pub(crate) use client::{Action, Client, Dropped, Event};

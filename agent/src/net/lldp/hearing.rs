@@ -113,6 +113,30 @@ fn is_same(old: &Neighbour, new: &Neighbour) -> bool {
     *old == Neighbour { raw: old.raw.clone(), ..new.clone() }
 }
 
+/// For the fuzzer: frames one after the other, each behind its length and a byte that says how its tag was told. Whoever
+/// speaks, no more neighbours are kept than are asked for, and what is kept can be printed.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(mut bytes: &[u8]) {
+    let (mut hearing, now) = (Hearing::default(), Instant::now());
+    hearing.can_hear(true, now);
+    while let [length, told, rest @ ..] = bytes {
+        let (frame, next) = rest.split_at(rest.len().min(usize::from(*length) * 4));
+        let tagged = if told & 1 == 0 { None } else { super::frame::tag(frame) };
+        let heard = super::frame::unwrap(frame, tagged).and_then(|(vlan, unit)| super::unit::decode(unit, vlan));
+        if let Some(heard) = heard {
+            hearing.heard(heard, now);
+        }
+        hearing.tick(now);
+        bytes = next;
+    }
+    let known = hearing.describe().unwrap_or_default();
+    assert!(known.neighbours.len() <= LLDP_NEIGHBOURS);
+    for neighbour in &known.neighbours {
+        let shown = [&neighbour.chassis, &neighbour.port];
+        assert!(shown.iter().all(|text| !text.is_empty() && !text.chars().any(char::is_control)), "{neighbour:?}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -4,7 +4,7 @@
 
 mod ears;
 mod frame;
-mod hearing;
+pub(crate) mod hearing;
 mod unit;
 
 use wire::inventory::Lldp;

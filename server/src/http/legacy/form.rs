@@ -188,6 +188,20 @@ fn unreadable(why: &str) -> Refusal {
     Refusal::new(400, "missing_argument", format!("the body is no registration: {why}"), remedy)
 }
 
+/// For the fuzzer: a register's body and a check-in's query.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let pairs: Pairs = form_urlencoded::parse(bytes).into_owned().collect();
+    if let Ok(speaker) = speaker(&pairs) {
+        assert!(speaker.hw_id().len() <= MAX_COMPONENTS);
+        let _ = speaker.info();
+    }
+    let Ok(registration) = registration(bytes) else { return };
+    let sent = registration.facts.clone();
+    let (request, echo) = registration.into_request();
+    assert_eq!(echo.sent(request.facts.unwrap_or_default()), sent);
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

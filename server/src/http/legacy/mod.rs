@@ -106,3 +106,9 @@ fn refused(family: Family, command: &str, failure: Failure) -> Response {
     response.headers_mut().remove(axum::http::header::CONTENT_LENGTH);
     response
 }
+
+/// For the fuzzer: what old images send.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    form::fuzz(bytes);
+}

@@ -1,0 +1,178 @@
+//! `cargo xtask fuzz`: libFuzzer, guided by coverage, over each parser of bytes from outside; `docs/FUZZING.md` is about it.
+//!
+//! All code is compiled with the compiler's own pass for coverage, which stable Rust has; build scripts and macros are not,
+//! since a target is named. What was found is merged into `fuzz/corpus`, which the plain tests of each crate run as well.
+
+mod said;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail, ensure};
+use xshell::cmd;
+
+use crate::{limits, place, programs};
+use said::Said;
+
+/// The one target that is tried: also what keeps build scripts out.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Counters at each edge of the code, their places, and the two sides of each comparison.
+const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+     -Cllvm-args=-sanitizer-coverage-trace-compares";
+
+/// Arguments of `fuzz`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Targets; all of them without one.
+    targets: Vec<String>,
+    /// How long each of them is run.
+    #[arg(long, default_value_t = limits::FUZZ_SECONDS)]
+    seconds: u64,
+    /// Leave the corpora in the work tree as they are.
+    #[arg(long)]
+    keep_corpus: bool,
+}
+
+/// Where one target's run has its files.
+struct Run {
+    program: PathBuf,
+    name: String,
+    /// Corpus in the work tree.
+    corpus: PathBuf,
+    /// Examples of the work tree, copied.
+    examples: PathBuf,
+    /// What adds coverage, from this run and those before.
+    found: PathBuf,
+    /// Inputs that a target did not stand.
+    finds: PathBuf,
+}
+
+/// `cargo xtask fuzz`.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let _alone = place::alone("fuzz")?;
+    let program = build()?;
+    let sh = programs::shell()?;
+    let list = cmd!(sh, "{program} list").quiet().read().context("the targets cannot be listed")?;
+    let known: Vec<(&str, Vec<&str>)> = list.lines().filter_map(named).collect();
+    for asked in &args.targets {
+        ensure!(known.iter().any(|(name, _)| name == asked), "there is no target {asked}; there are:\n{list}");
+    }
+    let wanted = |name: &str| args.targets.is_empty() || args.targets.iter().any(|asked| asked == name);
+    let mut broken = Vec::new();
+    println!("{}", said::HEADS);
+    for (name, examples) in known.into_iter().filter(|(name, _)| wanted(name)) {
+        let run = Run::prepare(&program, name, &examples)?;
+        let said = run.fuzz(args.seconds)?;
+        if !args.keep_corpus {
+            run.merge()?;
+        }
+        println!("{}", said.row(name, args.seconds, size(&run.corpus)?));
+        if let Some(find) = said.find {
+            broken.push(format!("{name}: {find}"));
+        }
+    }
+    if broken.is_empty() {
+        return Ok(());
+    }
+    bail!("inputs that a target does not stand; each goes into a test beside its parser:\n{}", broken.join("\n"))
+}
+
+fn build() -> anyhow::Result<PathBuf> {
+    let (sh, dir) = (programs::shell()?, place::target().join("fuzz"));
+    sh.set_var("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", FLAGS);
+    let build = programs::cargo(&sh).args(["build", "--profile", "fuzz", "-p", "mk-fuzz", "--target", TARGET]);
+    build.arg("--target-dir").arg(&dir).run().context("the fuzzer does not build; it needs a C++ compiler (g++)")?;
+    Ok(dir.join(TARGET).join("fuzz/mk-fuzz"))
+}
+
+/// A line of the list: a name and places of examples.
+fn named(line: &str) -> Option<(&str, Vec<&str>)> {
+    let mut words = line.split_whitespace();
+    Some((words.next()?, words.collect()))
+}
+
+impl Run {
+    fn prepare(program: &Path, name: &str, examples: &[&str]) -> anyhow::Result<Self> {
+        let (own, corpus) =
+            (place::target().join("fuzz-runs").join(name), place::root().join("fuzz/corpus").join(name));
+        let (program, name) = (program.to_owned(), name.to_owned());
+        let run = Self { program, name, corpus, examples: own.join("examples"), found: own.join("found"), finds: own };
+        place::clear(&run.examples)?;
+        for folder in [&run.corpus, &run.found] {
+            fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        for example in examples {
+            copy(&place::root().join(example), &run.examples)?;
+        }
+        Ok(run)
+    }
+
+    /// Runs it, until its time is over or it finds something.
+    fn fuzz(&self, seconds: u64) -> anyhow::Result<Said> {
+        let sh = programs::shell()?;
+        let Self { program, name, corpus, examples, found, finds } = self;
+        let (most, memory, time) = (limits::FUZZ_INPUT_BYTES, limits::FUZZ_MEMORY_MIB, limits::FUZZ_INPUT_SECONDS);
+        let bounds = [
+            format!("-max_total_time={seconds}"),
+            format!("-max_len={most}"),
+            format!("-rss_limit_mb={memory}"),
+            format!("-timeout={time}"),
+            format!("-artifact_prefix={}/", finds.display()),
+        ];
+        let log = finds.join("log");
+        let output = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let run = cmd!(sh, "{program} {name} {found} {corpus} {examples} {bounds...} -print_final_stats=1");
+        let status = std::process::Command::from(run.quiet()).stderr(output).status();
+        let status = status.with_context(|| format!("cannot start {}", program.display()))?;
+        let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+        let said = Said::read(&text);
+        ensure!(
+            status.success() || said.find.is_some(),
+            "{name} ended with {status}, and found nothing; see {}",
+            place::shown(&log)
+        );
+        Ok(said)
+    }
+
+    /// Makes the corpus anew: the fewest inputs that reach all that was reached and that the examples do not.
+    fn merge(&self) -> anyhow::Result<()> {
+        let sh = programs::shell()?;
+        let Self { program, name, corpus, examples, found, finds } = self;
+        let merged = finds.join("merged");
+        place::clear(&merged)?;
+        let copied = copy(examples, &merged)?;
+        let most = limits::FUZZ_CORPUS_BYTES;
+        let rules = [format!("-max_len={most}"), "-use_counters=0".to_owned(), "-merge=1".to_owned()];
+        let merge = cmd!(sh, "{program} {name} {rules...} {merged} {corpus} {found}").quiet().ignore_stderr();
+        merge.run().with_context(|| format!("what {name} has found cannot be merged"))?;
+        copied.iter().try_for_each(fs::remove_file)?;
+        place::clear(corpus)?;
+        copy(&merged, corpus)?;
+        Ok(())
+    }
+}
+
+/// Copies a file, or the files in and below a folder, into a folder; gives the copies.
+fn copy(from: &Path, to: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut copies = Vec::new();
+    if from.is_file() {
+        let name = from.file_name().map(PathBuf::from).unwrap_or_default();
+        fs::copy(from, to.join(&name)).with_context(|| format!("cannot copy {}", from.display()))?;
+        return Ok(vec![to.join(name)]);
+    }
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        copies.extend(copy(&entry?.path(), to)?);
+    }
+    Ok(copies)
+}
+
+/// Files in a folder, and their bytes.
+fn size(folder: &Path) -> anyhow::Result<(usize, u64)> {
+    let mut size = (0, 0);
+    for entry in fs::read_dir(folder)? {
+        size = (size.0 + 1, size.1 + entry?.metadata()?.len());
+    }
+    Ok(size)
+}
