@@ -3,6 +3,7 @@
 
 mod bench;
 mod boot;
+mod elsewhere;
 mod images;
 mod limits;
 mod packages;

@@ -10,7 +10,7 @@ use xshell::{Shell, cmd};
 use crate::images::{self, Image, Variant};
 use crate::packages::{self, Job};
 use crate::report::Report;
-use crate::{limits, place, programs};
+use crate::{elsewhere, limits, place, programs};
 
 /// Arguments of `test`.
 #[derive(clap::Args)]
@@ -59,11 +59,14 @@ fn with_images(args: &Args, complete: bool, report: &mut Report) -> anyhow::Resu
     let dist = place::target().join("test");
     place::clear(&dist)?;
     report.step("programs", programs::host)?;
-    let agent = std::thread::scope(|scope| {
+    // Compiled twice costs minutes, so not where somebody wants a few tests.
+    let twice = args.filter.is_empty();
+    let (agent, again) = std::thread::scope(|scope| {
         // The agent's link-time optimisation keeps one core busy for minutes, and the tests spend most of theirs waiting.
         let made = scope.spawn(|| {
             images::base(None, &dist.join(BASE))?;
-            programs::agent_quietly()
+            let agent = programs::agent_quietly()?;
+            anyhow::Ok((agent, twice.then(elsewhere::agent).transpose()?))
         });
         let tested = report.step(CRATES, || unit_tests(args, complete));
         if tested.is_err() && !made.is_finished() {
@@ -73,6 +76,9 @@ fn with_images(args: &Args, complete: bool, report: &mut Report) -> anyhow::Resu
         let made = || made.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         report.step("base and agent, begun before these tests", made)
     })?;
+    if let Some(again) = again {
+        report.step("agent, compiled elsewhere too, is the same", || elsewhere::same(&agent, &again))?;
+    }
     for variant in Variant::ALL {
         report.step(&format!("{} image", variant.name()), || image(variant, &agent, &dist))?;
     }
