@@ -7,6 +7,7 @@ mod elsewhere;
 mod images;
 mod limits;
 mod packages;
+mod parts;
 mod place;
 mod process;
 mod programs;

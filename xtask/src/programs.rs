@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use xshell::{Cmd, Shell, cmd};
 
-use crate::place;
+use crate::{parts, place};
 
 /// The one target of the image.
 pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -73,7 +73,9 @@ fn build_agent(quiet: Option<&str>) -> anyhow::Result<PathBuf> {
     let (sh, dir) = (shell()?, place::target().join("agent"));
     sh.set_var(FLAGS_VARIABLE, flags(&place::root(), &cargo_home()?, &dir)?);
     cargo(&sh).args(BUILD_AGENT).arg(&dir).args(quiet).run().context("the agent does not build")?;
-    Ok(dir.join(AGENT))
+    let agent = dir.join(AGENT);
+    parts::write(&agent)?;
+    Ok(agent)
 }
 
 /// The compiler's flags for the agent of the sources at `root`. Messages of a panic name source files: by the same names

@@ -47,7 +47,8 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
     if args.fast {
         report.step(CRATES, || unit_tests(args, false))?;
     } else {
-        with_images(args, lacking.is_empty(), &mut report)?;
+        let spdx_tools = report.step("SPDX's reader", || Ok(packages::spdx_tools(install)))?;
+        with_images(args, lacking.is_empty(), spdx_tools.as_deref(), &mut report)?;
     }
     report.close();
     eprintln!("all tests passed");
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
 }
 
 /// Everything but format and lints; `complete` when no package is missing.
-fn with_images(args: &Args, complete: bool, report: &mut Report) -> anyhow::Result<()> {
+fn with_images(args: &Args, complete: bool, spdx_tools: Option<&Path>, report: &mut Report) -> anyhow::Result<()> {
     let dist = place::target().join("test");
     place::clear(&dist)?;
     report.step("programs", programs::host)?;
@@ -83,7 +84,7 @@ fn with_images(args: &Args, complete: bool, report: &mut Report) -> anyhow::Resu
         report.step(&format!("{} image", variant.name()), || image(variant, &agent, &dist))?;
     }
     for name in IMAGE_TESTS {
-        report.step(&format!("{name} tests"), || image_tests(name, &dist, &agent, &args.filter))?;
+        report.step(&format!("{name} tests"), || image_tests(name, &dist, &agent, spdx_tools, &args.filter))?;
     }
     Ok(())
 }
@@ -126,8 +127,17 @@ fn image(variant: Variant, agent: &Path, dist: &Path) -> anyhow::Result<PathBuf>
     images::build(&image)
 }
 
-fn image_tests(name: &str, dist: &Path, agent: &Path, filter: &[String]) -> anyhow::Result<()> {
+fn image_tests(
+    name: &str,
+    dist: &Path,
+    agent: &Path,
+    spdx_tools: Option<&Path>,
+    filter: &[String],
+) -> anyhow::Result<()> {
     let sh = programs::shell()?;
+    if let Some(folder) = spdx_tools {
+        sh.set_var("MK_SPDX_TOOLS", folder);
+    }
     sh.set_var("MK_DIST", dist);
     sh.set_var("MK_BASE", dist.join(BASE));
     sh.set_var("MK_SERVER_BIN", place::program("mk-server"));

@@ -46,10 +46,13 @@ use self::source::Source;
 use self::tree::Tree;
 pub use self::tree::{SEGMENT, SLOT};
 pub use self::variant::Variant;
+use crate::base::lock::Gem;
 use crate::cache;
 use crate::cpio;
 use crate::gems;
 use crate::input;
+use crate::sbom::contents::Contents;
+use crate::sbom::{self, contents};
 use crate::slot::{Content, public_keys, relative};
 
 /// Folder of files for the image, beside `image.toml`.
@@ -64,6 +67,9 @@ pub struct Args {
     /// The agent: a static x86_64 program.
     #[arg(long)]
     pub agent: PathBuf,
+    /// What the agent was compiled from, for the bill of materials: JSON that `cargo xtask build-iso` writes.
+    #[arg(long, value_name = "FILE")]
+    pub agent_parts: Option<PathBuf>,
     /// What kind of image.
     #[arg(long, value_enum, default_value = "production")]
     pub variant: Variant,
@@ -164,15 +170,27 @@ struct Build {
     loaders: Loaders,
     segment: Vec<u8>,
     inputs: Vec<Part>,
+    /// What of the image stands in the bill of materials only.
+    listed: Listed,
     base_description: Option<serde_json::Value>,
     /// What is in the slot from the start.
     as_built: Option<Built>,
 }
 
+/// What of an image stands in the bill of materials only.
+struct Listed {
+    agent: Part,
+    parts: Option<Vec<sbom::parts::Part>>,
+    contents: Vec<Contents>,
+    gems: Vec<Gem>,
+}
+
 impl Build {
     fn prepare(args: &Args, base: Proved, source: Source, agent: Vec<u8>) -> Result<Self> {
         let Proved { mut core, config, extensions, index } = base;
-        let mut inputs = vec![Part::new("agent", "--agent", &agent)];
+        let agent_part = Part::new("agent", "--agent", &agent);
+        let parts = args.agent_parts.as_deref().map(sbom::parts::read).transpose()?;
+        let mut inputs = vec![agent_part.clone()];
         for extension in extensions.all() {
             inputs.push(extension.part(&core.name));
         }
@@ -190,12 +208,24 @@ impl Build {
         let gems =
             gems::pins::take(&config, &args.config, &args.lock_path(&config), args.gem_source.as_deref(), false)?;
         inputs.extend(gems.parts);
+        let contents = contents::read(&core, &extensions)?;
+        let listed = Listed { agent: agent_part, parts, contents, gems: gems.taken };
         let compressed = extensions.into_images().into_iter().chain(gems.items).collect();
         let plain = place::archive(&mut core.tree, compressed, source.epoch)?;
         let segment = segment::join(&shrinking, &plain, &cache::folder(args.cache.as_deref())?)?;
         let loaders = Loaders::find(&mut core)?;
         let base_description = core.description()?;
-        Ok(Self { variant: args.variant, source, core, loaders, segment, inputs, base_description, as_built: None })
+        Ok(Self {
+            variant: args.variant,
+            source,
+            core,
+            loaders,
+            segment,
+            inputs,
+            listed,
+            base_description,
+            as_built: None,
+        })
     }
 
     /// Writes all files of the image and gives the ISO's place. The ISO is written while the others are.
@@ -209,6 +239,7 @@ impl Build {
         )?;
         let manifest = written.and_then(|written| beside.map(|()| written))?;
         let manifest = Manifest { outputs: outputs.digests()?.clone(), ..manifest };
+        outputs.write("spdx.json", &[&self.bill(&outputs.name("iso"), &manifest)?])?;
         outputs.write("manifest.json", &[&serde_json::to_vec_pretty(&manifest)?])?;
         outputs.checksums()?;
         let place = outputs.place("iso");
@@ -281,6 +312,23 @@ impl Build {
             built: self.as_built.clone(),
         };
         Ok(serde_json::to_vec_pretty(&embed)?)
+    }
+
+    /// The bill of materials of the ISO with that name, whose digest the manifest has.
+    fn bill(&self, iso: &str, manifest: &Manifest) -> Result<Vec<u8>> {
+        let digest = manifest.outputs.get(iso).with_context(|| format!("{iso} has no digest"))?;
+        sbom::text(&sbom::Image {
+            name: iso.trim_end_matches(".iso"),
+            version: &manifest.version,
+            epoch: manifest.source_date_epoch,
+            iso: (iso, digest),
+            base: &manifest.base,
+            kernel: &self.core.release,
+            agent: &self.listed.agent,
+            parts: self.listed.parts.as_deref(),
+            contents: &self.listed.contents,
+            gems: &self.listed.gems,
+        })
     }
 
     fn manifest(&self, base_sha256: String, members: Vec<Part>) -> Manifest {
