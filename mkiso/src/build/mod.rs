@@ -32,6 +32,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use wire::embed::{Area, BootLine, Built, Embed, Features};
 use wire::site::{AUTHORIZED_KEYS_PATH, IMAGE_PATH, Image, SITE_PATH, Site};
+use wire::unit::UNITS_PATH;
 
 use self::bootcfg::Boot;
 use self::config::Config;
@@ -159,7 +160,7 @@ fn content(args: &Args) -> Result<Content> {
     });
     let ca_pem = ca_pem.transpose()?;
     let server = args.server.as_deref().map(|url| input::server_url(url, ca_pem.is_some())).transpose()?;
-    Ok(Content { site: Site { server, ca_pem, ..Site::default() }, authorized_keys })
+    Ok(Content { site: Site { server, ca_pem, ..Site::default() }, authorized_keys, ..Content::default() })
 }
 
 /// An image of which all parts are in memory.
@@ -308,7 +309,7 @@ impl Build {
             variant: self.variant.name().to_owned(),
             site: Area { path, offset, length: slot.len() as u64 },
             boot_lines,
-            features: Features { ssh_key: self.variant.has_ssh(), ca: true },
+            features: Features { ssh_key: self.variant.has_ssh(), ca: true, units: true },
             built: self.as_built.clone(),
         };
         Ok(serde_json::to_vec_pretty(&embed)?)
@@ -383,7 +384,7 @@ fn image(variant: Variant, config: &Config, core: &Core, source: &Source, extens
 /// The slot's archive is made without knowledge of the base, so the folders of its files must be plain ones.
 fn slot_paths_are_plain(tree: &cpio::tree::Tree, variant: Variant) -> Result<()> {
     let keys = Some(AUTHORIZED_KEYS_PATH).filter(|_| variant.has_ssh());
-    for path in [SITE_PATH].into_iter().chain(keys) {
+    for path in [SITE_PATH, UNITS_PATH].into_iter().chain(keys) {
         let placed = tree.place(path)?;
         ensure!(
             placed.as_deref() == Some(relative(path)),
