@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
+use wire::argument;
 use wire::error::Problem;
 use wire::fact_file::is_fact_name;
 use wire::limits::MAX_FACT_NAME;
 
 use crate::log::Level;
 
-pub(crate) use values::{BOND_MODES, Bond, PortName, StaticIp, Vlan};
+pub(crate) use wire::argument::{BOND_MODES, Bond, PortName, StaticIp, Vlan};
 
 /// Where an argument stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,12 +146,12 @@ fn take(line: &mut KernelLine, argument: &Argument, all: &BTreeMap<&str, &Argume
         "ip" if values::is_address(value) && all.contains_key("gw") => return Err(bare_address_with_gateway(argument)),
         "ip" if values::is_address(value) && all.contains_key("server") => Ok(()),
         "ip" if values::is_address(value) => values::server(value).map(|url| line.server = given(url)),
-        "ip" => values::static_ip(value).map(|ip| line.ip = Some(ip)),
-        "gw" => values::address(value).map(|gw| line.gw = Some(gw)),
-        "dns" => values::addresses(value).map(|dns| line.dns = dns),
-        "vlan" => values::vlan(value).map(|vlan| line.vlan = Some(vlan)),
-        "bond" => values::bond(value).map(|bond| line.bond = Some(bond)),
-        "interval" => values::interval(value).map(|seconds| line.interval = Some(seconds)),
+        "ip" => argument::static_ip(value).map(|ip| line.ip = Some(ip)),
+        "gw" => argument::address(value).map(|gw| line.gw = Some(gw)),
+        "dns" => argument::addresses(value).map(|dns| line.dns = dns),
+        "vlan" => argument::vlan(value).map(|vlan| line.vlan = Some(vlan)),
+        "bond" => argument::bond(value).map(|bond| line.bond = Some(bond)),
+        "interval" => argument::interval(value).map(|seconds| line.interval = Some(seconds)),
         "log" => values::level(value).map(|level| line.log = Some(level)),
         "extend" => return Err(extend_refused(argument)),
         key => match key.strip_prefix("fact.") {

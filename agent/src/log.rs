@@ -15,6 +15,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use wire::argument::LOG_LEVELS;
 
 /// The kernel's log, for reading and for writing.
 const KMSG: &str = "/dev/kmsg";
@@ -38,22 +39,12 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    /// All levels, from few lines to many.
+    /// All levels, in the order of [`LOG_LEVELS`].
     pub(crate) const ALL: [Self; 4] = [Self::Error, Self::Warn, Self::Info, Self::Debug];
 
     /// The word for it on the kernel line.
     pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-        }
-    }
-
-    /// The level of a word.
-    pub(crate) fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|l| l.word() == word)
+        LOG_LEVELS[self as usize]
     }
 
     /// The kernel's priority for lines of this level.
@@ -179,10 +170,8 @@ mod tests {
     }
 
     #[test]
-    fn each_level_has_one_word() {
-        for level in Level::ALL {
-            assert_eq!(Level::from_word(level.word()), Some(level));
-        }
-        assert_eq!(Level::from_word("loud"), None);
+    fn each_level_has_its_word() {
+        let words = [(Level::Error, "error"), (Level::Warn, "warn"), (Level::Info, "info"), (Level::Debug, "debug")];
+        assert_eq!(Level::ALL.map(|level| (level, level.word())), words);
     }
 }

@@ -6,13 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wire::error::Problem;
+use wire::unit::UNITS_PATH;
 pub(crate) use wire::unit::{KillMode, Limits, Restart};
 
 use crate::limits::{START_TIMEOUT, STOP_TIMEOUT};
 use crate::{checkin, console, control, devices, ext, gems, mirror, net};
-
-/// The image's unit files.
-const IMAGE_DIR: &str = "/etc/razor-mk/units.d";
 
 /// The unit files that the server has pushed: written by `checkin`, read here after the image's.
 pub(crate) const PUSHED_DIR: &str = "/run/razor-mk/units.d";
@@ -123,7 +121,7 @@ pub(crate) fn read(exe: &str) -> Definitions {
         limits: Limits::default(),
     };
     let mut units: Vec<Unit> = BUILT_IN.iter().map(own).collect();
-    let mut problems = file::add(&mut units, Path::new(IMAGE_DIR), "Correct the file in the image and build it again");
+    let mut problems = file::add(&mut units, Path::new(UNITS_PATH), "Correct the file in the image and build it again");
     let remedy = "Correct the unit in the configuration that the server pushes";
     problems.extend(file::add(&mut units, Path::new(PUSHED_DIR), remedy));
     Definitions { units, problems }

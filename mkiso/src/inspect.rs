@@ -31,6 +31,7 @@ pub fn run(args: &Args) -> Result<()> {
             "manifest": image.manifest,
             "site": image.own.content.site,
             "authorized_keys": image.own.content.authorized_keys.lines().collect::<Vec<_>>(),
+            "units": image.own.content.units,
             "kernel_arguments": image.own.kernel_arguments,
         });
         println!("{}", serde_json::to_string_pretty(&all)?);
@@ -58,6 +59,7 @@ fn text(image: &Image) -> String {
     let mut honours = vec!["server", "facts", "arguments"];
     honours.extend(Some("CA").filter(|_| embed.features.ca));
     honours.extend(Some("kernel arguments").filter(|_| image.kernel_line() == KernelLine::Open));
+    honours.extend(Some("units").filter(|_| embed.features.units));
     honours.extend(Some("ssh keys").filter(|_| embed.features.ssh_key));
     row("can be set", &honours.join(", "));
     let site = &image.own.content.site;
@@ -72,6 +74,9 @@ fn text(image: &Image) -> String {
     }
     for arg in &site.args {
         row("argument", arg);
+    }
+    for name in image.own.content.units.keys() {
+        row("unit", &format!("{name}; its text is shown with --json"));
     }
     if !image.own.kernel_arguments.is_empty() {
         row("kernel arguments", &image.own.kernel_arguments);

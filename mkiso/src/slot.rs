@@ -1,13 +1,19 @@
 //! The site slot: `site.img`, the third initrd. Zeros, or a small plain cpio archive with the site's own files at its
 //! start and zeros behind, which the kernel skips.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, bail, ensure};
 use wire::embed::Built;
 use wire::limits::MAX_SETTINGS_FILE;
 use wire::site::{AUTHORIZED_KEYS_PATH, SITE_PATH, Site};
+use wire::unit::UNITS_PATH;
 
 use crate::cpio::initrd;
 use crate::cpio::write::Archive;
+
+/// Ending of a unit file's name.
+pub(crate) const TOML: &str = ".toml";
 
 /// What a slot holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,17 +22,20 @@ pub struct Content {
     pub site: Site,
     /// Public keys in OpenSSH's `authorized_keys` format; empty for none.
     pub authorized_keys: String,
+    /// Texts of the site's unit files, by the names of their units.
+    pub units: BTreeMap<String, String>,
 }
 
+/// No image is built with units in its slot.
 impl From<Content> for Built {
-    fn from(Content { site, authorized_keys }: Content) -> Self {
+    fn from(Content { site, authorized_keys, .. }: Content) -> Self {
         Self { site, authorized_keys }
     }
 }
 
 impl From<Built> for Content {
     fn from(Built { site, authorized_keys }: Built) -> Self {
-        Self { site, authorized_keys }
+        Self { site, authorized_keys, units: BTreeMap::new() }
     }
 }
 
@@ -65,7 +74,14 @@ impl Content {
     }
 
     fn take(&mut self, name: &str, data: &[u8]) -> Result<()> {
+        let unit = name.strip_prefix(UNITS_PATH).and_then(|rest| rest.strip_prefix('/')?.strip_suffix(TOML));
+        if let Some(unit) = unit {
+            let text = String::from_utf8(data.to_vec()).with_context(|| format!("{name} in the slot"))?;
+            self.units.insert(unit.to_owned(), text);
+            return Ok(());
+        }
         match name {
+            UNITS_PATH => {}
             SITE_PATH => self.site = serde_json::from_slice(data).with_context(|| format!("{name} in the slot"))?,
             AUTHORIZED_KEYS_PATH => {
                 self.authorized_keys =
@@ -90,6 +106,12 @@ impl Content {
             archive.dir(folder, 0o755)?;
         }
         archive.file(relative(SITE_PATH), 0o644, &site)?;
+        if !self.units.is_empty() {
+            archive.dir(relative(UNITS_PATH), 0o755)?;
+        }
+        for (name, text) in &self.units {
+            archive.file(&format!("{}/{name}{TOML}", relative(UNITS_PATH)), 0o644, text.as_bytes())?;
+        }
         if !self.authorized_keys.is_empty() {
             for folder in folders(AUTHORIZED_KEYS_PATH) {
                 archive.dir(folder, 0o700)?;
@@ -142,7 +164,8 @@ mod tests {
 
     fn content() -> Content {
         let site = Site { server: Some("http://10.0.0.1:8150".into()), ..Site::default() };
-        Content { site, authorized_keys: format!("{KEY}\n") }
+        let units = BTreeMap::from([("tool".into(), "name = \"tool\"".into())]);
+        Content { site, authorized_keys: format!("{KEY}\n"), units }
     }
 
     #[test]
@@ -170,6 +193,8 @@ mod tests {
             ("etc", 0o755),
             ("etc/razor-mk", 0o755),
             ("etc/razor-mk/site.json", 0o644),
+            ("etc/razor-mk/units.d", 0o755),
+            ("etc/razor-mk/units.d/tool.toml", 0o644),
             ("root", 0o700),
             ("root/.ssh", 0o700),
             ("root/.ssh/authorized_keys", 0o600),

@@ -6,6 +6,7 @@
 //! ever added to: a field may be added as optional, none may change its meaning.
 
 mod absent;
+pub mod argument;
 pub mod card;
 pub mod checkin;
 pub mod command;

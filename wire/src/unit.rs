@@ -10,6 +10,9 @@ use crate::limits::{CPU_WEIGHT, MAX_UNIT_NAME, MEMORY_MAX, PIDS_MAX, START_TIMEO
 
 pub use keys::for_people as size_for_people;
 
+/// Folder of the unit files that the image has, and those that a site has put into it.
+pub const UNITS_PATH: &str = "/etc/razor-mk/units.d";
+
 /// The agent's own units, whose names no other may have.
 pub const BUILT_IN: [&str; 8] = ["devices", "net", "ext", "checkin", "mirror", "gems", "control", "console"];
 
@@ -111,6 +114,19 @@ pub enum Restart {
 }
 
 impl UnitFile {
+    /// Reads a unit file, and checks all that can be told without the machine and the other units.
+    ///
+    /// # Errors
+    /// What is wrong with it, in one line.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let unit: Self = toml::from_str(text).map_err(|error| not_understood(text, &error))?;
+        if !is_unit_name(&unit.name) {
+            return Err(format!("name = {:.80?}: it has 1 to {MAX_UNIT_NAME} of a-z, 0-9 and `-`", unit.name));
+        }
+        unit.validate()?;
+        Ok(unit)
+    }
+
     /// Checks all that can be told without the machine.
     ///
     /// # Errors
@@ -147,6 +163,13 @@ impl UnitFile {
             },
         })
     }
+}
+
+/// The parser's own text has several lines; a log line is one.
+fn not_understood(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    format!("line {line} is not understood: {}", error.message().replace('\n', ", "))
 }
 
 /// Whether a unit may have this name.

@@ -8,7 +8,7 @@ use xshell::cmd;
 
 use crate::packages::{self, Job};
 use crate::report::Report;
-use crate::{place, programs};
+use crate::{parts, place, programs};
 
 /// Which image it shall be.
 #[derive(clap::Args)]
@@ -129,7 +129,8 @@ pub(crate) fn build(image: &Image) -> anyhow::Result<PathBuf> {
     let (sh, mkiso) = (programs::shell()?, place::program("mkiso"));
     let (base, agent, out, variant) = (image.base, image.agent, image.out, image.variant.name());
     let server = image.server.map(|url| ["--server", url]).into_iter().flatten();
-    let files = [("--ca", image.ca), ("--ssh-key", image.ssh_key)];
+    let parts = parts::beside(agent);
+    let files = [("--ca", image.ca), ("--ssh-key", image.ssh_key), ("--agent-parts", parts.as_deref())];
     let files = files.into_iter().filter_map(|(option, file)| Some([OsStr::new(option), file?.as_os_str()])).flatten();
     let fixed = ["--base", base, "--variant", variant];
     let iso = cmd!(sh, "{mkiso} build {fixed...} --agent {agent} --out {out} {server...} {files...}");

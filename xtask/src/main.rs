@@ -3,10 +3,12 @@
 
 mod bench;
 mod boot;
+mod elsewhere;
 mod fuzz;
 mod images;
 mod limits;
 mod packages;
+mod parts;
 mod place;
 mod process;
 mod programs;

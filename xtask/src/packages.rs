@@ -4,11 +4,13 @@
 //! `--no-install`, the error carries the command that does it. What apt does not know ends the run, unless only tests need
 //! it that can be skipped.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use nix::unistd::geteuid;
 use xshell::{Shell, cmd};
+
+use crate::place;
 
 /// What is going to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,12 +73,17 @@ const PACKAGES: &[Package] = &[
     Package { name: "dnsmasq-base", proof: "dnsmasq", why: "DHCP and DNS server for the agent's network", jobs: TESTS },
     Package { name: "ruby", proof: "gem", why: "makes gems and installs them from our mirror", jobs: TESTS },
     Package { name: "binutils", proof: "readelf", why: "proves that the agent is static", jobs: TESTS },
+    Package { name: "python3-pip", proof: "pip3", why: "installs SPDX's own reader", jobs: TESTS },
     Package { name: "chromium", proof: "chromium", why: "looks at the server's pages", jobs: TESTS },
 ];
 
 /// Packages that tests do without where apt has none, as on Ubuntu, which has Chromium as a snap only: the tests that need
 /// them say `SKIPPED`.
-const SPARED: [&str; 7] = ["chromium", "facter", "lshw", "dmidecode", "iproute2", "dnsmasq-base", "swtpm"];
+const SPARED: [&str; 8] =
+    ["chromium", "python3-pip", "facter", "lshw", "dmidecode", "iproute2", "dnsmasq-base", "swtpm"];
+
+/// What reads bills of materials as SPDX's own project does.
+const SPDX_TOOLS: &str = "spdx-tools==0.8.5";
 
 /// Makes sure that everything for a job is here; gives the names of what it must do without, having said so of each.
 ///
@@ -143,6 +150,31 @@ fn is_installable(sh: &Shell, name: &str) -> bool {
 
 fn has_candidate(policy: &str) -> bool {
     policy.lines().filter_map(|line| line.trim().strip_prefix("Candidate:")).any(|version| version.trim() != "(none)")
+}
+
+/// SPDX's own reader of bills of materials, which apt does not have, in a folder of ours; nothing, with a word about it, where
+/// it cannot be had.
+pub(crate) fn spdx_tools(install: bool) -> Option<PathBuf> {
+    let folder = place::target().join(SPDX_TOOLS.replace("==", "-"));
+    if folder.exists() {
+        return Some(folder);
+    }
+    let fetch = || -> anyhow::Result<()> {
+        ensure!(install, "--no-install says so");
+        let (sh, half) = (Shell::new()?, folder.with_extension("half"));
+        place::clear(&half)?;
+        cmd!(sh, "python3 -m pip install --quiet --disable-pip-version-check --target {half} {SPDX_TOOLS}")
+            .quiet()
+            .run()?;
+        Ok(std::fs::rename(&half, &folder)?)
+    };
+    match fetch() {
+        Ok(()) => Some(folder),
+        Err(error) => {
+            eprintln!("SKIPPED: {SPDX_TOOLS} of PyPI is not here ({error:#}); the test that needs it is left out");
+            None
+        }
+    }
 }
 
 /// Makes sure that the toolchain has what checks the code.

@@ -10,7 +10,7 @@ use xshell::{Shell, cmd};
 use crate::images::{self, Image, Variant};
 use crate::packages::{self, Job};
 use crate::report::Report;
-use crate::{limits, place, programs};
+use crate::{elsewhere, limits, place, programs};
 
 /// Arguments of `test`.
 #[derive(clap::Args)]
@@ -47,7 +47,8 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
     if args.fast {
         report.step(CRATES, || unit_tests(args, false))?;
     } else {
-        with_images(args, lacking.is_empty(), &mut report)?;
+        let spdx_tools = report.step("SPDX's reader", || Ok(packages::spdx_tools(install)))?;
+        with_images(args, lacking.is_empty(), spdx_tools.as_deref(), &mut report)?;
     }
     report.close();
     eprintln!("all tests passed");
@@ -55,15 +56,18 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
 }
 
 /// Everything but format and lints; `complete` when no package is missing.
-fn with_images(args: &Args, complete: bool, report: &mut Report) -> anyhow::Result<()> {
+fn with_images(args: &Args, complete: bool, spdx_tools: Option<&Path>, report: &mut Report) -> anyhow::Result<()> {
     let dist = place::target().join("test");
     place::clear(&dist)?;
     report.step("programs", programs::host)?;
-    let agent = std::thread::scope(|scope| {
+    // Compiled twice costs minutes, so not where somebody wants a few tests.
+    let twice = args.filter.is_empty();
+    let (agent, again) = std::thread::scope(|scope| {
         // The agent's link-time optimisation keeps one core busy for minutes, and the tests spend most of theirs waiting.
         let made = scope.spawn(|| {
             images::base(None, &dist.join(BASE))?;
-            programs::agent_quietly()
+            let agent = programs::agent_quietly()?;
+            anyhow::Ok((agent, twice.then(elsewhere::agent).transpose()?))
         });
         let tested = report.step(CRATES, || unit_tests(args, complete));
         if tested.is_err() && !made.is_finished() {
@@ -73,11 +77,14 @@ fn with_images(args: &Args, complete: bool, report: &mut Report) -> anyhow::Resu
         let made = || made.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         report.step("base and agent, begun before these tests", made)
     })?;
+    if let Some(again) = again {
+        report.step("agent, compiled elsewhere too, is the same", || elsewhere::same(&agent, &again))?;
+    }
     for variant in Variant::ALL {
         report.step(&format!("{} image", variant.name()), || image(variant, &agent, &dist))?;
     }
     for name in IMAGE_TESTS {
-        report.step(&format!("{name} tests"), || image_tests(name, &dist, &agent, &args.filter))?;
+        report.step(&format!("{name} tests"), || image_tests(name, &dist, &agent, spdx_tools, &args.filter))?;
     }
     Ok(())
 }
@@ -120,8 +127,17 @@ fn image(variant: Variant, agent: &Path, dist: &Path) -> anyhow::Result<PathBuf>
     images::build(&image)
 }
 
-fn image_tests(name: &str, dist: &Path, agent: &Path, filter: &[String]) -> anyhow::Result<()> {
+fn image_tests(
+    name: &str,
+    dist: &Path,
+    agent: &Path,
+    spdx_tools: Option<&Path>,
+    filter: &[String],
+) -> anyhow::Result<()> {
     let sh = programs::shell()?;
+    if let Some(folder) = spdx_tools {
+        sh.set_var("MK_SPDX_TOOLS", folder);
+    }
     sh.set_var("MK_DIST", dist);
     sh.set_var("MK_BASE", dist.join(BASE));
     sh.set_var("MK_SERVER_BIN", place::program("mk-server"));

@@ -23,8 +23,7 @@ use std::time::Duration;
 
 use anyhow::{anyhow, ensure};
 use wire::error::Problem;
-use wire::limits::MAX_UNIT_NAME;
-use wire::unit::{UnitFile, is_unit_name};
+use wire::unit::UnitFile;
 
 use super::{Readiness, Unit};
 use crate::limits::{START_TIMEOUT, STOP_TIMEOUT, UNIT_FILE, UNIT_FILES, UNIT_PROBLEM};
@@ -65,10 +64,8 @@ fn load(path: &Path, known: &[Unit]) -> anyhow::Result<Unit> {
 }
 
 fn parse(text: &str, known: &[Unit]) -> anyhow::Result<Unit> {
-    let file: UnitFile = toml::from_str(text).map_err(|e| not_understood(text, &e))?;
-    ensure!(is_unit_name(&file.name), "name = {:.80?}: it has 1 to {MAX_UNIT_NAME} of a-z, 0-9 and `-`", file.name);
+    let file = UnitFile::parse(text).map_err(|why| anyhow!(why))?;
     ensure!(known.iter().all(|u| u.name != file.name), "there is a unit {} already", file.name);
-    file.validate().map_err(|why| anyhow!(why))?;
     for name in &file.after {
         ensure!(known.iter().any(|u| u.name == *name), "it comes after {name}, which is no built-in or earlier unit");
     }
@@ -87,13 +84,6 @@ fn parse(text: &str, known: &[Unit]) -> anyhow::Result<Unit> {
         kill_mode,
         limits: bounds.limits,
     })
-}
-
-/// The parser's own text has several lines; a log line is one.
-fn not_understood(text: &str, error: &toml::de::Error) -> anyhow::Error {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
-    anyhow::anyhow!("line {line} is not understood: {}", error.message().replace('\n', ", "))
 }
 
 /// For the fuzzer: what is taken has a name and bounds that the supervisor can keep.

@@ -67,10 +67,10 @@ pub fn assemble(inputs: &Inputs<'_>) -> Result<Tree> {
         chosen = modules::select(&infos, &tinycore::with_own(&config.modules, &chosen, &own))?;
     }
     let (early, drivers) = split(kernel, &folder, &chosen)?;
-    let firmware_packages: Vec<Tree> =
-        config.debian.firmware.iter().filter_map(|n| packages.tree(n).cloned()).collect();
+    let firmware_packages: Vec<(&str, &Tree)> =
+        config.debian.firmware.iter().filter_map(|name| Some((name.as_str(), packages.tree(name)?))).collect();
     let all = chosen.early.union(&chosen.drivers).cloned().collect();
-    let firmware = firmware::collect(&infos, &all, &firmware_packages)?;
+    let mut firmware = firmware::collect(&infos, &all, &firmware_packages)?;
     let index = depmod::index(kernel, &[&early, &drivers], &folder, release)?;
     step.done(&format!(
         "{} modules, {} firmware files",
@@ -78,7 +78,8 @@ pub fn assemble(inputs: &Inputs<'_>) -> Result<Tree> {
         firmware.tree.iter().filter(|(_, n)| matches!(n.kind, Kind::File(_))).count()
     ));
 
-    let parts = Parts { packages: &packages, config, early, drivers, firmware: firmware.tree, index };
+    let parts =
+        Parts { packages: &packages, config, early, drivers, firmware: std::mem::take(&mut firmware.tree), index };
     let step = Step::open("writing the initrd");
     let (core, extensions, libraries) = match inputs.given {
         None => parts.over_packages(inputs.lock, release)?,
@@ -96,7 +97,7 @@ pub fn assemble(inputs: &Inputs<'_>) -> Result<Tree> {
         manifest: manifest::text(manifest::Said {
             lock: inputs.lock,
             kernel: release,
-            absent_firmware: firmware.absent,
+            firmware,
             libraries,
             rootfs: inputs.given.map(|given| &given.source),
         })?,

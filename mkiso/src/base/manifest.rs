@@ -1,8 +1,11 @@
 //! `mk-base.json` in the base ISO: what the base was made of.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use super::firmware::Firmware;
 use super::lock;
 
 /// Its path in the ISO.
@@ -23,6 +26,9 @@ pub struct Manifest {
     pub packages: Vec<lock::Package>,
     /// Firmware that drivers name and no package has.
     pub absent_firmware: Vec<String>,
+    /// Which package each firmware file of the extensions comes from, by its name below `lib/firmware`.
+    #[serde(default)]
+    pub firmware: BTreeMap<String, String>,
     /// Debian's shared libraries in the initrd, by path: extensions made of packages for this base need not have them.
     #[serde(default)]
     pub libraries: Vec<String>,
@@ -51,8 +57,8 @@ pub struct Said<'a> {
     pub lock: &'a lock::Debian,
     /// The kernel's release.
     pub kernel: &'a str,
-    /// Firmware that drivers name and no package has.
-    pub absent_firmware: Vec<String>,
+    /// The firmware.
+    pub firmware: Firmware,
     /// Shared libraries of the initrd.
     pub libraries: Vec<String>,
     /// The root file system that was handed in.
@@ -64,14 +70,15 @@ pub struct Said<'a> {
 /// # Errors
 /// It cannot be written as JSON.
 pub fn text(said: Said<'_>) -> Result<Vec<u8>> {
-    let Said { lock, kernel, absent_firmware, libraries, rootfs } = said;
+    let Said { lock, kernel, firmware, libraries, rootfs } = said;
     let manifest = Manifest {
         name: if rootfs.is_some() { "tinycore" } else { "debian" }.to_owned(),
         suite: rootfs.map_or(&lock.suite, |rootfs| &rootfs.release).clone(),
         kernel: kernel.to_owned(),
         taken: lock.taken,
         packages: lock.packages.clone(),
-        absent_firmware,
+        absent_firmware: firmware.absent,
+        firmware: firmware.packages,
         libraries,
         rootfs: rootfs.cloned(),
     };

@@ -29,7 +29,7 @@ const DEPENDENCIES: &str = ".dep";
 /// Where the agent finds which extension has which firmware.
 const FIRMWARE_LIST: &str = "etc/razor-mk/firmware.lst";
 /// Folder of firmware, wherever an extension has it.
-const FIRMWARE: &str = "lib/firmware/";
+pub(crate) const FIRMWARE: &str = "lib/firmware/";
 /// Folder above a kernel's modules, wherever an extension has it.
 const MODULES: &str = "lib/modules/";
 
@@ -56,7 +56,7 @@ impl Extension {
         }
     }
 
-    fn open(&self) -> Result<FilesystemReader<'_>> {
+    pub(crate) fn open(&self) -> Result<FilesystemReader<'_>> {
         FilesystemReader::from_reader(Cursor::new(&self.bytes))
             .map_err(|error| anyhow!("{} is no squashfs image: {error}", self.name))
     }
@@ -113,6 +113,12 @@ impl Extensions {
     #[must_use]
     pub fn early(&self) -> &[Extension] {
         &self.list[..self.early]
+    }
+
+    /// Those that are loaded at boot; the internal mirror has the others too.
+    #[must_use]
+    pub fn loaded(&self) -> &[Extension] {
+        &self.list[..self.loaded]
     }
 
     /// Digests by file name.

@@ -32,6 +32,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use wire::embed::{Area, BootLine, Built, Embed, Features};
 use wire::site::{AUTHORIZED_KEYS_PATH, IMAGE_PATH, Image, SITE_PATH, Site};
+use wire::unit::UNITS_PATH;
 
 use self::bootcfg::Boot;
 use self::config::Config;
@@ -46,10 +47,13 @@ use self::source::Source;
 use self::tree::Tree;
 pub use self::tree::{SEGMENT, SLOT};
 pub use self::variant::Variant;
+use crate::base::lock::Gem;
 use crate::cache;
 use crate::cpio;
 use crate::gems;
 use crate::input;
+use crate::sbom::contents::Contents;
+use crate::sbom::{self, contents};
 use crate::slot::{Content, public_keys, relative};
 
 /// Folder of files for the image, beside `image.toml`.
@@ -64,6 +68,9 @@ pub struct Args {
     /// The agent: a static x86_64 program.
     #[arg(long)]
     pub agent: PathBuf,
+    /// What the agent was compiled from, for the bill of materials: JSON that `cargo xtask build-iso` writes.
+    #[arg(long, value_name = "FILE")]
+    pub agent_parts: Option<PathBuf>,
     /// What kind of image.
     #[arg(long, value_enum, default_value = "production")]
     pub variant: Variant,
@@ -153,7 +160,7 @@ fn content(args: &Args) -> Result<Content> {
     });
     let ca_pem = ca_pem.transpose()?;
     let server = args.server.as_deref().map(|url| input::server_url(url, ca_pem.is_some())).transpose()?;
-    Ok(Content { site: Site { server, ca_pem, ..Site::default() }, authorized_keys })
+    Ok(Content { site: Site { server, ca_pem, ..Site::default() }, authorized_keys, ..Content::default() })
 }
 
 /// An image of which all parts are in memory.
@@ -164,15 +171,27 @@ struct Build {
     loaders: Loaders,
     segment: Vec<u8>,
     inputs: Vec<Part>,
+    /// What of the image stands in the bill of materials only.
+    listed: Listed,
     base_description: Option<serde_json::Value>,
     /// What is in the slot from the start.
     as_built: Option<Built>,
 }
 
+/// What of an image stands in the bill of materials only.
+struct Listed {
+    agent: Part,
+    parts: Option<Vec<sbom::parts::Part>>,
+    contents: Vec<Contents>,
+    gems: Vec<Gem>,
+}
+
 impl Build {
     fn prepare(args: &Args, base: Proved, source: Source, agent: Vec<u8>) -> Result<Self> {
         let Proved { mut core, config, extensions, index } = base;
-        let mut inputs = vec![Part::new("agent", "--agent", &agent)];
+        let agent_part = Part::new("agent", "--agent", &agent);
+        let parts = args.agent_parts.as_deref().map(sbom::parts::read).transpose()?;
+        let mut inputs = vec![agent_part.clone()];
         for extension in extensions.all() {
             inputs.push(extension.part(&core.name));
         }
@@ -190,12 +209,24 @@ impl Build {
         let gems =
             gems::pins::take(&config, &args.config, &args.lock_path(&config), args.gem_source.as_deref(), false)?;
         inputs.extend(gems.parts);
+        let contents = contents::read(&core, &extensions)?;
+        let listed = Listed { agent: agent_part, parts, contents, gems: gems.taken };
         let compressed = extensions.into_images().into_iter().chain(gems.items).collect();
         let plain = place::archive(&mut core.tree, compressed, source.epoch)?;
         let segment = segment::join(&shrinking, &plain, &cache::folder(args.cache.as_deref())?)?;
         let loaders = Loaders::find(&mut core)?;
         let base_description = core.description()?;
-        Ok(Self { variant: args.variant, source, core, loaders, segment, inputs, base_description, as_built: None })
+        Ok(Self {
+            variant: args.variant,
+            source,
+            core,
+            loaders,
+            segment,
+            inputs,
+            listed,
+            base_description,
+            as_built: None,
+        })
     }
 
     /// Writes all files of the image and gives the ISO's place. The ISO is written while the others are.
@@ -209,6 +240,7 @@ impl Build {
         )?;
         let manifest = written.and_then(|written| beside.map(|()| written))?;
         let manifest = Manifest { outputs: outputs.digests()?.clone(), ..manifest };
+        outputs.write("spdx.json", &[&self.bill(&outputs.name("iso"), &manifest)?])?;
         outputs.write("manifest.json", &[&serde_json::to_vec_pretty(&manifest)?])?;
         outputs.checksums()?;
         let place = outputs.place("iso");
@@ -277,10 +309,27 @@ impl Build {
             variant: self.variant.name().to_owned(),
             site: Area { path, offset, length: slot.len() as u64 },
             boot_lines,
-            features: Features { ssh_key: self.variant.has_ssh(), ca: true },
+            features: Features { ssh_key: self.variant.has_ssh(), ca: true, units: true },
             built: self.as_built.clone(),
         };
         Ok(serde_json::to_vec_pretty(&embed)?)
+    }
+
+    /// The bill of materials of the ISO with that name, whose digest the manifest has.
+    fn bill(&self, iso: &str, manifest: &Manifest) -> Result<Vec<u8>> {
+        let digest = manifest.outputs.get(iso).with_context(|| format!("{iso} has no digest"))?;
+        sbom::text(&sbom::Image {
+            name: iso.trim_end_matches(".iso"),
+            version: &manifest.version,
+            epoch: manifest.source_date_epoch,
+            iso: (iso, digest),
+            base: &manifest.base,
+            kernel: &self.core.release,
+            agent: &self.listed.agent,
+            parts: self.listed.parts.as_deref(),
+            contents: &self.listed.contents,
+            gems: &self.listed.gems,
+        })
     }
 
     fn manifest(&self, base_sha256: String, members: Vec<Part>) -> Manifest {
@@ -335,7 +384,7 @@ fn image(variant: Variant, config: &Config, core: &Core, source: &Source, extens
 /// The slot's archive is made without knowledge of the base, so the folders of its files must be plain ones.
 fn slot_paths_are_plain(tree: &cpio::tree::Tree, variant: Variant) -> Result<()> {
     let keys = Some(AUTHORIZED_KEYS_PATH).filter(|_| variant.has_ssh());
-    for path in [SITE_PATH].into_iter().chain(keys) {
+    for path in [SITE_PATH, UNITS_PATH].into_iter().chain(keys) {
         let placed = tree.place(path)?;
         ensure!(
             placed.as_deref() == Some(relative(path)),

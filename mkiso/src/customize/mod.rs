@@ -3,6 +3,7 @@
 
 mod checksums;
 pub mod settings;
+pub mod units;
 
 use std::fs::OpenOptions;
 use std::io::IsTerminal as _;
@@ -44,6 +45,9 @@ pub struct Args {
     /// Argument of the kernel, such as console=ttyS1,115200n8; ISOs only; may be given again.
     #[arg(long, value_name = "ARGUMENT")]
     pub kernel_arg: Vec<String>,
+    /// Unit file of a program that the agent shall start and supervise; may be given again.
+    #[arg(long, value_name = "FILE")]
+    pub unit: Vec<PathBuf>,
     /// Take out all that was put in since it was built.
     #[arg(long)]
     pub reset: bool,
@@ -67,6 +71,7 @@ pub fn run(args: &Args) -> Result<()> {
     let own = settings
         .apply(own, image.embed.features, image.kernel_line())
         .with_context(|| format!("{} is a {} image", args.image.display(), image.embed.variant))?;
+    units::fit(&own.content.units, &units::built_in(image.manifest.as_ref()))?;
     let patches = patches(&image, &own)?;
     match &args.out {
         Some(out) if out.as_os_str() == STDOUT => stream(&image.path, &patches),
@@ -75,13 +80,11 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn settings(args: &Args) -> Result<Settings> {
-    let text = |path: &Option<PathBuf>, what| {
-        let read = |path: &PathBuf| {
-            let text = String::from_utf8(input::read(path, what)?);
-            text.with_context(|| format!("{} is no text", path.display()))
-        };
-        path.as_ref().map(read).transpose()
+    let read = |path: &PathBuf, what| {
+        let text = String::from_utf8(input::read(path, what)?);
+        text.with_context(|| format!("{} is no text", path.display()))
     };
+    let text = |path: &Option<PathBuf>, what| path.as_ref().map(|path| read(path, what)).transpose();
     Ok(Settings {
         server: args.server.clone(),
         ca: text(&args.ca, "CA certificate")?,
@@ -89,6 +92,7 @@ fn settings(args: &Args) -> Result<Settings> {
         facts: args.fact.clone(),
         args: args.arg.clone(),
         kernel_args: args.kernel_arg.clone(),
+        units: args.unit.iter().map(|path| read(path, "unit file")).collect::<Result<_>>()?,
     })
 }
 

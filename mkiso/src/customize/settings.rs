@@ -1,10 +1,12 @@
 //! What an operator wants of an image, put over what is in it already. Pure: files have been read before.
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use wire::argument;
 use wire::embed::Features;
 use wire::limits::MAX_FACT_NAME;
 use wire::site::{ARGUMENTS, Site};
 
+use super::units;
 use crate::image::Own;
 use crate::input;
 use crate::slot::public_keys;
@@ -24,6 +26,8 @@ pub struct Settings {
     pub args: Vec<String>,
     /// Arguments of the kernel.
     pub kernel_args: Vec<String>,
+    /// Texts of unit files.
+    pub units: Vec<String>,
 }
 
 /// Whether an image's kernel line can be extended.
@@ -65,6 +69,13 @@ impl Settings {
         }
         for arg in &self.args {
             add_argument(&mut own.content.site, arg)?;
+        }
+        if !self.units.is_empty() {
+            ensure!(
+                features.units,
+                "this image does not say that its agent starts units of a site: it is of an earlier mkiso; build it again"
+            );
+            units::add(&mut own.content.units, &self.units)?;
         }
         if !self.kernel_args.is_empty() {
             match line {
@@ -116,6 +127,7 @@ fn add_argument(site: &mut Site, arg: &str) -> Result<()> {
         !value.is_empty() && value.chars().all(plain),
         "the value of razor.{key} is {value:?}; it has no blanks or quotes"
     );
+    understood(key, value)?;
     site.args.retain(|have| have.split_once('=').is_none_or(|(have, _)| have != format!("razor.{key}")));
     site.args.push(arg.to_owned());
     Ok(())
@@ -130,10 +142,23 @@ fn extended(before: &str, more: &[String]) -> Result<String> {
             !["rdinit", "init", "initrd", "rootfstype"].contains(&key),
             "{key} is the image's own: without it the microkernel does not start"
         );
+        check_ours(word)?;
         words.retain(|have| *have != word);
         words.push(word);
     }
     Ok(words.join(" "))
+}
+
+/// An argument of the microkernel that stands on the kernel line. There a bare address in `razor.ip` may be the server's.
+fn check_ours(word: &str) -> Result<()> {
+    let ours = word.strip_prefix("razor.").and_then(|rest| rest.split_once('='));
+    let Some((key, value)) = ours.filter(|(key, _)| ARGUMENTS.contains(key)) else { return Ok(()) };
+    if key == "ip" && argument::address(value).is_ok() { Ok(()) } else { understood(key, value) }
+}
+
+/// What the agent would say of a value, before it is written.
+fn understood(key: &str, value: &str) -> Result<()> {
+    argument::check(key, value).map_err(|want| anyhow!("razor.{key}={value} is not understood. Correct it: {want}."))
 }
 
 #[cfg(test)]
@@ -141,7 +166,7 @@ mod tests {
     use super::*;
 
     fn applied(settings: &Settings, own: Own) -> Result<Own> {
-        settings.apply(own, Features { ssh_key: true, ca: true }, KernelLine::Open)
+        settings.apply(own, Features { ssh_key: true, ca: true, units: true }, KernelLine::Open)
     }
 
     fn texts(words: &[&str]) -> Vec<String> {
@@ -189,6 +214,11 @@ mod tests {
             (of(&[], &["razor.fact.rack=x"], &[]), "--fact rack=x"),
             (of(&[], &["razor.extend=x"], &[]), "razor.extend is no argument"),
             (of(&[], &["razor.gw=a b"], &[]), "no blanks"),
+            (
+                of(&[], &["razor.ip=10.0.0.5/33"], &[]),
+                "razor.ip=10.0.0.5/33 is not understood. Correct it: write razor.ip=",
+            ),
+            (of(&[], &[], &["razor.ip=10.0.0.1 razor.vlan=4095"]), "razor.vlan=4095 is not understood"),
             (of(&[], &[], &["quiet rdinit=/bin/sh"]), "rdinit is the image's own"),
         ] {
             let error = applied(&settings, Own::default()).unwrap_err().to_string();
@@ -199,6 +229,10 @@ mod tests {
             let error = of(&[], &[], &["quiet"]).apply(Own::default(), Features::default(), line).unwrap_err();
             assert!(error.to_string().contains(words), "{error}");
         }
+        let unit = Settings { units: texts(&["name = \"a\"\ncommand = [\"/a\"]"]), ..Settings::default() };
+        assert!(applied(&unit, Own::default()).unwrap().content.units.contains_key("a"));
+        let refusal = unit.apply(Own::default(), Features::default(), KernelLine::Open).unwrap_err().to_string();
+        assert!(refusal.contains("units of a site"), "{refusal}");
         let key = Settings { ssh_key: Some("x".into()), ..Settings::default() };
         let refusal = key.apply(Own::default(), Features::default(), KernelLine::Open).unwrap_err().to_string();
         assert!(refusal.contains("without sshd"), "{refusal}");

@@ -85,7 +85,9 @@ pub fn mirror(path: &Path, from: Option<&str>, pins: &Pins) -> Result<Gems> {
     let gems = take(&source, &closure(&wanted, pins, |name| source.candidates(name))?)?;
     let files = index::files(&gems)?.into_iter().chain([("gems/gem.list".to_owned(), text.into_bytes())]);
     let items = files.map(|(file, bytes)| Item::file(&format!("{FOLDER}/{file}"), 0o644, bytes)).collect();
-    let part = |gem: &Gem| Part::new(format!("{}.gem", gem.spec.full_name()), from, &gem.bytes);
+    // Where a folder lies is nothing about the gems, and the same image shall come of them wherever it does.
+    let origin = if Path::new(from).is_dir() { "folder of gems" } else { from };
+    let part = |gem: &Gem| Part::new(format!("{}.gem", gem.spec.full_name()), origin, &gem.bytes);
     Ok(Gems { items, parts: gems.iter().map(part).collect(), taken: gems.iter().map(Gem::pin).collect() })
 }
 

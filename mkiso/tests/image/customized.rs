@@ -27,6 +27,9 @@ const SETTINGS: [&str; 8] = [
     "razor.gw=10.0.0.1",
 ];
 
+/// A unit of a site.
+const UNIT: &str = "name = \"tool\"\ncommand = [\"/usr/local/bin/tool\"]\nafter = [\"ext\"]\nmemory_max = \"32M\"\n";
+
 /// Where the file `name` lies in an ISO.
 fn place(iso: &Path, name: &str) -> std::ops::Range<usize> {
     let extent = Iso::open(iso).unwrap().extent(name).unwrap().unwrap();
@@ -78,16 +81,24 @@ fn what_was_put_in_can_be_taken_out_of_iso_and_initrd() {
         let iso = file.with_extension("iso");
         let name = file.to_str().unwrap();
         let (before, sums) = (fs::read(&file).unwrap(), fs::read(iso.with_extension("sha256")).unwrap());
-        mkiso(&bench, "customize", &[&[name][..], &SETTINGS, line].concat()).ok();
+        bench.put("tool.toml", UNIT.as_bytes());
+        let all = [&[name][..], &SETTINGS, &["--unit", "tool.toml"], line].concat();
+        let streamed = bench.mkiso().arg("customize").args(&all).args(["--out", "-"]).output().unwrap();
+        mkiso(&bench, "customize", &all).ok();
         assert!(fs::read(&file).unwrap() != before);
+        assert!(
+            streamed.status.success() && streamed.stdout == fs::read(&file).unwrap(),
+            "{name} is streamed the same"
+        );
         assert!(fs::read(iso.with_extension("sha256")).unwrap() != sums, "the checksum beside it stays true");
         let shown = mkiso(&bench, "inspect", &[name]).ok();
         let shown = shown.to_str().unwrap();
-        for words in ["http://10.0.0.1:8150", "rack=B12", "razor.ip=10.0.0.5/24"] {
+        for words in ["http://10.0.0.1:8150", "rack=B12", "razor.ip=10.0.0.5/24", "unit              tool"] {
             assert!(shown.contains(words), "{shown}");
         }
         let json = mkiso(&bench, "inspect", &["--json", name]).ok();
         let json: Value = serde_json::from_str(json.to_str().unwrap()).unwrap();
+        assert_eq!(json["units"]["tool"], UNIT);
         assert_eq!(json["kernel_arguments"], line.last().copied().unwrap_or_default());
         mkiso(&bench, "verify", &[name]).ok();
         mkiso(&bench, "customize", &[name, "--reset"]).ok();
@@ -108,11 +119,20 @@ fn customize_refuses_what_an_image_cannot_honour() {
     fs::copy(initrd, &moved).unwrap();
     let fact = format!("big={}", "x".repeat(70_000));
     let (long, moved) = ("quiet ".repeat(200) + &"x".repeat(1100), moved.to_str().unwrap());
+    bench.put("net.toml", UNIT.replace("\"tool\"\n", "\"net\"\n").as_bytes());
     for (args, words) in [
         (vec![iso, "--ssh-key", "key.pub"], "production image: an image without sshd"),
         (vec![iso, "--server", "10.0.0.1"], "no server URL"),
         (vec![iso, "--fact", "rack"], "no value"),
-        (vec![iso, "--fact", &fact], "has 65536"),
+        (vec![iso, "--fact", &fact], "the site's settings need "),
+        (vec![iso, "--fact", &fact], " bytes, the image's slot has 65536; leave something out"),
+        (vec![iso, "--arg", "razor.ip=10.0.0.5"], "razor.ip=10.0.0.5 is not understood. Correct it: write razor.ip="),
+        (
+            vec![iso, "--arg", "razor.vlan=5", "--arg", "razor.bond=lacp,eth0"],
+            "write razor.bond=MODE,PORT,PORT with MODE one",
+        ),
+        (vec![iso, "--unit", "key.pub"], "the unit file cannot be used: line 1 is not understood"),
+        (vec![iso, "--unit", "net.toml"], "a unit net of its own"),
         (vec![iso, "--arg", "razor.vlans=4"], "razor.vlans is no argument"),
         (vec![iso, "--kernel-arg", &long], "boot lines have 1024"),
         (vec![iso, "--kernel-arg", "a=$b"], "do not hand on"),

@@ -14,6 +14,9 @@ use super::synthetic::Bench;
 /// An xorriso that says who it is and then takes its time, as the real one does with a slow disk.
 const SLOW: &str = "#!/bin/sh\necho $$ > \"$XORRISO_PID\"\nexec sleep 600\n";
 
+/// How many times a run of `mkiso customize` is killed, each time later in its course.
+const KILLS: u32 = 40;
+
 /// Longest wait for anything here.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -71,4 +74,39 @@ fn customize_in_place_replaces_the_image_whole() {
         Command::new("sha256sum").args(["--check", "--quiet"]).arg(&sums).current_dir(bench.path("out")).output();
     let check = check.unwrap();
     assert!(check.status.success(), "the checksums beside it are stale: {}", String::from_utf8_lossy(&check.stdout));
+}
+
+#[test]
+fn customize_that_is_killed_anywhere_leaves_the_old_or_the_new_image() {
+    let Some(bench) = Bench::new() else { return };
+    let iso = bench.build("base.iso", "production", "out", &[]).ok();
+    let initrd = iso.with_extension("initrd");
+    for image in [&iso, &initrd] {
+        let customize = |server: &str| {
+            let mut command = bench.mkiso();
+            command.arg("customize").arg(image).args(["--server", server]).stdout(Stdio::null()).stderr(Stdio::null());
+            command
+        };
+        let servers = ["http://10.0.0.1:8150", "http://10.0.0.2:8150"];
+        let images = servers.map(|server| {
+            assert!(customize(server).status().unwrap().success());
+            fs::read(image).unwrap()
+        });
+        let started = Instant::now();
+        assert!(customize(servers[0]).status().unwrap().success());
+        let course = started.elapsed();
+        let mut killed = 0;
+        for turn in 0..KILLS {
+            let mut run = customize(servers[turn as usize % 2]).spawn().unwrap();
+            std::thread::sleep(course * turn / KILLS);
+            run.kill().unwrap();
+            killed += u32::from(run.wait().unwrap().code().is_none());
+            let now = fs::read(image).unwrap();
+            assert!(images.contains(&now), "killed in turn {turn} of {KILLS}, it left neither image");
+        }
+        println!("{killed} of {KILLS} runs of {course:?} were killed");
+        assert!(killed > 0, "no run was killed: this test shows nothing");
+        assert!(customize(servers[1]).status().unwrap().success(), "what killed runs left is in nobody's way");
+        assert!(fs::read(image).unwrap() == images[1]);
+    }
 }

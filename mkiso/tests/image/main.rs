@@ -17,7 +17,7 @@ use mkiso::iso::Iso;
 use synthetic::{Bench, Ran};
 
 /// Endings of the files of one image.
-const FILES: [&str; 6] = ["embed.json", "initrd", "iso", "manifest.json", "sha256", "vmlinuz"];
+const FILES: [&str; 7] = ["embed.json", "initrd", "iso", "manifest.json", "sha256", "spdx.json", "vmlinuz"];
 
 fn stem(variant: &str) -> String {
     format!("razor-mk-{}-{variant}", env!("CARGO_PKG_VERSION"))

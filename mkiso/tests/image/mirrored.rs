@@ -344,7 +344,7 @@ fn auto_takes_tiny_core_where_it_can_be_had_and_keeps_to_it() {
 
     fs::remove_file(site.bench.path("image.lock")).unwrap();
     assert!(choice(&site).contains("it is in the cache"));
-    assert_eq!(site.bench.names("out").len(), 6, "the image is whole");
+    assert_eq!(site.bench.names("out").len(), 7, "the image is whole");
 
     let (Some(lonely), nobody) = (Site::new(), Server::start()) else { return };
     lonely.describe(&[&nobody], "hpsa");
