@@ -9,6 +9,7 @@ pub mod bundles;
 pub mod cli;
 pub mod config;
 pub mod describe;
+pub mod drift;
 pub mod http;
 pub mod human;
 pub mod identity;

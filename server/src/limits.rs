@@ -157,3 +157,5 @@ pub const HASHING_TIME: Duration = Duration::from_secs(25 * 60);
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest time for the answer to a command: to push a mirror, the server receives its extensions.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// Most nodes that one is compared with when its page is made.
+pub const COMPARED: i64 = 100;

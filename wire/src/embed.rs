@@ -78,4 +78,7 @@ pub struct Features {
     /// A CA that the agent pins; images of before have no such word.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ca: bool,
+    /// Keys of signed mirrors; images of before have no such word.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub mirror_keys: bool,
 }

@@ -71,12 +71,13 @@ const PACKAGES: &[Package] = &[
     Package { name: "dnsmasq-base", proof: "dnsmasq", why: "DHCP and DNS server for the agent's network", jobs: TESTS },
     Package { name: "ruby", proof: "gem", why: "makes gems and installs them from our mirror", jobs: TESTS },
     Package { name: "binutils", proof: "readelf", why: "proves that the agent is static", jobs: TESTS },
+    Package { name: "minisign", proof: "minisign", why: "judges our signatures of mirrors", jobs: TESTS },
     Package { name: "chromium", proof: "chromium", why: "looks at the server's pages", jobs: TESTS },
 ];
 
 /// Packages that tests do without where apt has none, as on Ubuntu, which has Chromium as a snap only: the tests that need
 /// them say `SKIPPED`.
-const SPARED: [&str; 7] = ["chromium", "facter", "lshw", "dmidecode", "iproute2", "dnsmasq-base", "swtpm"];
+const SPARED: [&str; 8] = ["chromium", "minisign", "facter", "lshw", "dmidecode", "iproute2", "dnsmasq-base", "swtpm"];
 
 /// Makes sure that everything for a job is here; gives the names of what it must do without, having said so of each.
 ///

@@ -32,6 +32,9 @@ pub struct Args {
     /// CA certificates in PEM: with them the image speaks to no other server, nor plain HTTP.
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+    /// Public key of minisign: mirrors whose index it signed are believed; may be given again.
+    #[arg(long, value_name = "FILE")]
+    pub mirror_key: Vec<PathBuf>,
     /// OpenSSH public key that may log in; development and debug images only.
     #[arg(long)]
     pub ssh_key: Option<PathBuf>,
@@ -75,17 +78,16 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn settings(args: &Args) -> Result<Settings> {
-    let text = |path: &Option<PathBuf>, what| {
-        let read = |path: &PathBuf| {
-            let text = String::from_utf8(input::read(path, what)?);
-            text.with_context(|| format!("{} is no text", path.display()))
-        };
-        path.as_ref().map(read).transpose()
+    let read = |path: &PathBuf, what| {
+        let text = String::from_utf8(input::read(path, what)?);
+        text.with_context(|| format!("{} is no text", path.display()))
     };
+    let text = |path: &Option<PathBuf>, what| path.as_ref().map(|path| read(path, what)).transpose();
     Ok(Settings {
         server: args.server.clone(),
         ca: text(&args.ca, "CA certificate")?,
         ssh_key: text(&args.ssh_key, "public key")?,
+        mirror_keys: args.mirror_key.iter().map(|path| read(path, "key of mirrors")).collect::<Result<_>>()?,
         facts: args.fact.clone(),
         args: args.arg.clone(),
         kernel_args: args.kernel_arg.clone(),

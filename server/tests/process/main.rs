@@ -15,6 +15,7 @@ mod conflicts_page;
 mod durability;
 mod el_mk;
 mod explain;
+mod extensions;
 mod fleet;
 mod hashing;
 mod identity;
