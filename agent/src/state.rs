@@ -125,6 +125,9 @@ pub(crate) struct Extensions {
     /// The configuration that is being applied.
     #[serde(default)]
     pub(crate) attempt: Option<Attempt>,
+    /// Highest number of a signed index that was believed in this boot, by the key that signed it.
+    #[serde(default)]
+    pub(crate) mirror_index: BTreeMap<String, u64>,
 }
 
 /// Starts of the unit `ext` for one candidate. It outlives the unit, so that a candidate which kills it is found out.

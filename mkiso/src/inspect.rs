@@ -58,6 +58,7 @@ fn text(image: &Image) -> String {
     }
     let mut honours = vec!["server", "facts", "arguments"];
     honours.extend(Some("CA").filter(|_| embed.features.ca));
+    honours.extend(Some("keys of mirrors").filter(|_| embed.features.mirror_keys));
     honours.extend(Some("kernel arguments").filter(|_| image.kernel_line() == KernelLine::Open));
     honours.extend(Some("units").filter(|_| embed.features.units));
     honours.extend(Some("ssh keys").filter(|_| embed.features.ssh_key));
@@ -68,6 +69,9 @@ fn text(image: &Image) -> String {
     }
     if let Some(pem) = &site.ca_pem {
         row("CA", &format!("{} certificates in PEM; see them with --json", pem.matches("-----BEGIN").count()));
+    }
+    for key in &site.mirror_keys {
+        row("key of mirrors", key);
     }
     for (name, value) in &site.facts {
         row("fact", &format!("{name}={value}"));

@@ -10,6 +10,7 @@ pub mod bundles;
 pub mod cli;
 pub mod config;
 pub mod describe;
+pub mod drift;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod http;

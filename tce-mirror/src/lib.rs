@@ -1,5 +1,6 @@
 //! Tiny Core extensions: repository format, dependency closure, verification, load plan, (feature `serve`) a mirror's
-//! files over HTTP, (feature `fetch`) copies of a mirror's extensions, and (feature `build`) making them from Debian
+//! files over HTTP, (feature `fetch`) copies of a mirror's extensions, (feature `signed`)
+//! a folder's signed index, and (feature `build`) making them from Debian
 //! packages.
 
 #[cfg(feature = "build")]
@@ -30,6 +31,10 @@ pub mod recipe;
 pub mod repository;
 #[cfg(feature = "serve")]
 pub mod serve;
+#[cfg(feature = "cli")]
+pub mod sign;
+#[cfg(feature = "signed")]
+pub mod signed;
 #[cfg(feature = "fetch")]
 pub mod sync;
 #[cfg(feature = "build")]

@@ -15,6 +15,12 @@ pub(crate) const MAX_PROVIDES_PACKED: u64 = 64 * 1024 * 1024;
 /// Largest `provides.db`.
 #[cfg(feature = "import")]
 pub(crate) const MAX_PROVIDES: u64 = 512 * 1024 * 1024;
+/// Largest signed index in bytes: some 25 000 extensions; a node keeps it in memory.
+#[cfg(feature = "signed")]
+pub const MAX_INDEX: u64 = 4 * 1024 * 1024;
+/// Largest signature beside it in bytes: four lines.
+#[cfg(feature = "signed")]
+pub const MAX_SIGNATURE: u64 = 4096;
 /// Seconds without a byte after which a download of packages counts as dead.
 #[cfg(feature = "build")]
 pub(crate) const DOWNLOAD_TIMEOUT_S: u32 = 30;

@@ -1,4 +1,4 @@
-//! `tce-mirror`: copies Tiny Core extensions from mirrors, makes them from Debian packages, and writes a mirror's lists.
+//! `tce-mirror`: copies Tiny Core extensions from mirrors, makes them from Debian packages, writes a mirror's lists and signs it.
 //! Parses the command line and calls the library. Exit code 0 on success, 1 on failure with the reason on stderr, 2 on a
 //! wrong command line.
 
@@ -15,6 +15,8 @@ use tce_mirror::import::{self, Request, have};
 use tce_mirror::index::{self, Index};
 use tce_mirror::plan;
 use tce_mirror::recipe::{Present, Recipe};
+use tce_mirror::sign::{self, Terms, Verified};
+use tce_mirror::signed;
 use tce_mirror::sync::{self, Missing, Repository};
 
 /// Works with Tiny Core extensions and their mirrors.
@@ -43,6 +45,37 @@ enum Command {
         /// The file's name, or the end of its path, such as bnx2/bnx2-mips-09-6.2.1b.fw.
         file: String,
     },
+    /// Write a signed index of a folder of extensions, by which nodes know them: mk-index.json and mk-index.json.minisig.
+    Sign(Sign),
+    /// Tell whether a folder of extensions is as its signed index says.
+    Verify {
+        /// Folder or URL of the extensions, such as http://mirror.example/tce/17.x/x86_64/tcz.
+        place: String,
+        /// Public key of minisign.
+        #[arg(long, value_name = "FILE")]
+        pubkey: PathBuf,
+        /// Release of the kernel that it must be for.
+        #[arg(long, value_name = "RELEASE")]
+        kernel: Option<String>,
+    },
+}
+
+#[derive(clap::Args)]
+struct Sign {
+    /// Folder with the extensions, such as MIRROR/17.x/x86_64/tcz. Its lists are written too.
+    folder: PathBuf,
+    /// Secret key of minisign (`minisign -G`).
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Release of the kernel that the extensions are for, if one of them has kernel modules.
+    #[arg(long, value_name = "RELEASE")]
+    kernel: Option<String>,
+    /// Release and architecture that they are for [default: as the folder's path says].
+    #[arg(long, value_name = "RELEASE/ARCH")]
+    repository: Option<String>,
+    /// For how many days the index is valid [default: for good].
+    #[arg(long)]
+    days: Option<u32>,
 }
 
 #[derive(clap::Args)]
@@ -101,6 +134,8 @@ fn main() -> ExitCode {
         Command::ImportDeb(args) => import(&args),
         Command::Index { folder } => list(&folder),
         Command::Find { place, file } => look(&place, &file),
+        Command::Sign(args) => sign(args),
+        Command::Verify { place, pubkey, kernel } => verify(&place, &pubkey, kernel.as_deref()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -194,4 +229,39 @@ fn look(place: &str, file: &str) -> Result<()> {
         paths.iter().for_each(|path| println!("    {path}"));
     }
     Ok(())
+}
+
+fn sign(args: Sign) -> Result<()> {
+    let Sign { folder, key, kernel, repository, days } = args;
+    warn(&index::write(&folder)?);
+    let index = sign::sign(&folder, &key, &Terms { repository, kernel, days })?;
+    println!(
+        "signed {} extensions in {} for {}, number {}",
+        index.extensions.len(),
+        folder.display(),
+        target(&index),
+        index.sequence
+    );
+    Ok(())
+}
+
+fn verify(place: &str, pubkey: &Path, kernel: Option<&str>) -> Result<()> {
+    let key = read(pubkey, |text| Ok(text.to_owned()))?;
+    let Verified { index, wrong, unlisted } = sign::verify(place, &key, kernel)?;
+    for name in unlisted {
+        eprintln!("warning: {name} is not in the index: no node takes it by this signature");
+    }
+    ensure!(
+        wrong.is_empty(),
+        "{place} is not as it was signed:\n{}\nIf what it has is right, sign it again: tce-mirror sign",
+        wrong.join("\n")
+    );
+    println!("{} extensions are as signed for {}, number {}", index.extensions.len(), target(&index), index.sequence);
+    Ok(())
+}
+
+/// What an index is for, in words.
+fn target(index: &signed::Index) -> String {
+    let kernel = index.kernel.as_ref().map_or("any kernel".to_owned(), |kernel| format!("kernel {kernel}"));
+    format!("{} and {kernel}", index.repository)
 }

@@ -79,6 +79,9 @@ pub struct Agent {
     /// Loaded extensions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<Extension>,
+    /// Highest number of a mirror's signed index that this node knows of, by the public key that signed it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub mirror_index: BTreeMap<String, u64>,
 }
 
 /// One supervised unit.
@@ -202,6 +205,9 @@ pub struct CheckinReply {
     /// Seconds until the next check-in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<u32>,
+    /// What [`Agent::mirror_index`] was in this node's boots before: it takes no index with a lower number.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mirror_index: BTreeMap<String, u64>,
     /// The server's clock in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_s: Option<i64>,

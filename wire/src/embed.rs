@@ -81,4 +81,7 @@ pub struct Features {
     /// Unit files in the slot; images of before have no such word.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub units: bool,
+    /// Keys of signed mirrors; images of before have no such word.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub mirror_keys: bool,
 }

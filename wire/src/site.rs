@@ -30,6 +30,9 @@ pub struct Site {
     /// Kernel arguments of ours (`razor.*`), as they would stand on the kernel line.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
+    /// Public keys of minisign; a mirror's index that one of them signed is believed, besides those of the image.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mirror_keys: Vec<String>,
     /// Facts by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<String, String>,
@@ -54,6 +57,16 @@ pub struct Image {
     pub early: Vec<String>,
     /// SHA-256 (hex) of each extension in the image, by file name.
     pub extensions: BTreeMap<String, String>,
+    /// Public keys of minisign by which a mirror's index is believed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mirror_keys: Vec<String>,
+    /// The lowest number of an index that is taken.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub mirror_floor: u64,
     /// Time of the build's source in seconds since 1970: no clock that is earlier can be right.
     pub source_date_epoch: i64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

@@ -74,13 +74,14 @@ const PACKAGES: &[Package] = &[
     Package { name: "ruby", proof: "gem", why: "makes gems and installs them from our mirror", jobs: TESTS },
     Package { name: "binutils", proof: "readelf", why: "proves that the agent is static", jobs: TESTS },
     Package { name: "python3-pip", proof: "pip3", why: "installs SPDX's own reader", jobs: TESTS },
+    Package { name: "minisign", proof: "minisign", why: "judges our signatures of mirrors", jobs: TESTS },
     Package { name: "chromium", proof: "chromium", why: "looks at the server's pages", jobs: TESTS },
 ];
 
 /// Packages that tests do without where apt has none, as on Ubuntu, which has Chromium as a snap only: the tests that need
 /// them say `SKIPPED`.
-const SPARED: [&str; 8] =
-    ["chromium", "python3-pip", "facter", "lshw", "dmidecode", "iproute2", "dnsmasq-base", "swtpm"];
+const SPARED: [&str; 9] =
+    ["chromium", "minisign", "python3-pip", "facter", "lshw", "dmidecode", "iproute2", "dnsmasq-base", "swtpm"];
 
 /// What reads bills of materials as SPDX's own project does.
 const SPDX_TOOLS: &str = "spdx-tools==0.8.5";

@@ -11,6 +11,7 @@ use super::placed::{self, Files};
 use super::pushed::{Outcome, Stage};
 use super::trial::{self, Failed, Trial, Verdict};
 use super::{Candidate, Pushed, Unit, outbox};
+use crate::ext::signed;
 use crate::init::client::{self, Reply, Request};
 use crate::limits::CHECKIN_GAP;
 use crate::state::{Extensions, Posted, Published as _, Units, uptime};
@@ -19,6 +20,12 @@ use crate::{facts, log, units};
 impl Unit {
     /// Takes a pushed configuration, refuses it, or makes it a candidate. Tells whether that is to be told.
     pub(super) fn configure(&mut self, reply: &CheckinReply) -> bool {
+        // Before a configuration that such an index is needed for.
+        if self.pushed.raise(&reply.mirror_index, &signed::keys(&self.settings))
+            && let Err(why) = self.pushed.publish()
+        {
+            tracing::warn!("{why:#}");
+        }
         let offer = reply.config.as_ref().zip(reply.config_version).map(|(config, version)| {
             (version, Candidate::of_server(version, reply.config_digest.clone(), config.clone()))
         });

@@ -7,6 +7,7 @@ use wire::checkin::{Agent, CommandResult};
 use wire::error::Problem;
 use wire::site::Image;
 
+use crate::ext::signed;
 use crate::limits::CHECKIN_PROBLEMS;
 use crate::state::{Extensions, Published as _, Units};
 
@@ -89,12 +90,14 @@ impl Outbox {
 
 /// The agent and what it runs.
 pub(super) fn agent(image: &Image) -> Agent {
+    let extensions = Extensions::read().unwrap_or_default();
     Agent {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         variant: image.variant.clone(),
         image: image.version.clone(),
         units: Units::read().map(|u| u.units).unwrap_or_default(),
-        extensions: Extensions::read().map(|e| e.extensions).unwrap_or_default(),
+        mirror_index: signed::known(&extensions),
+        extensions: extensions.extensions,
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct Pushed {
     gems: [Option<String>; 2],
     /// The unit `ext` was not told yet that the mirror is the former one again.
     pub(super) mirror_returned: bool,
+    /// Numbers of signed indexes that the server knows of this node's boots before, by key.
+    pub(crate) mirror_index: BTreeMap<String, u64>,
     /// What became of the last one that was posted.
     pub(crate) answer: Option<Answer>,
 }
@@ -128,6 +130,17 @@ impl Pushed {
         let (version, digest, posted) = (self.version, self.digest.clone(), Some(number));
         let offer = Candidate { version, digest, posted, config: config.clone(), ..Candidate::default() };
         Some(self.weigh(offer))
+    }
+
+    /// Takes over what the server says of signed indexes by these keys: numbers only rise. Tells whether one did.
+    pub(super) fn raise(&mut self, told: &BTreeMap<String, u64>, keys: &[String]) -> bool {
+        let mut is_news = false;
+        for (key, number) in told.iter().filter(|(key, _)| keys.contains(key)) {
+            let known = self.mirror_index.entry(key.clone()).or_default();
+            is_news |= number > known;
+            *known = (*known).max(*number);
+        }
+        is_news
     }
 
     fn weigh(&mut self, offer: Candidate) -> Outcome {

@@ -32,7 +32,8 @@ pub(crate) fn load_mounting(database: &Database) -> Vec<String> {
 }
 
 /// Mounts and links the image's early extensions in their order. One that fails is reported and the others follow.
-/// They are part of the same archive as the manifest with their hashes; that they are whole is checked.
+/// They are part of the same archive as the manifest with their hashes; that they are whole is checked, and the unit `ext` hashes
+/// them when nothing waits for it any more.
 pub(crate) fn mount_all(image: &Image) -> Vec<Extension> {
     let one = |name: &String| {
         let error = ext::load::mount_and_link(name).err().map(|e| format!("{e:#}"));

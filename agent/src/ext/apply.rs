@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use tce_mirror::fetch::Mirror;
 use tce_mirror::plan;
+use tce_mirror::signed::Expected;
 use wire::checkin::Extension;
 use wire::config::Config;
 use wire::error::Problem;
@@ -15,6 +16,7 @@ use wire::extensions::{Source, list};
 
 use super::gather::{DOWNLOADS, Gathered, Origins, Proven};
 use super::load;
+use super::signed::{self, Signed};
 use crate::settings::Settings;
 use crate::state::{Checkin, Extensions, Published as _};
 use crate::{devices, file};
@@ -74,24 +76,34 @@ impl<'a> Loader<'a> {
             true => None,
             false => Some(self.mirror(&self.source.mirror).map_err(|error| self.away(&error))?),
         };
+        let keys = signed::keys(self.settings);
+        let now = signed::now(self.settings);
+        let (repository, floor) = (self.source.repository.as_str(), self.settings.image.mirror_floor);
+        let expected = Expected { repository, kernel: Some(kernel), floor, now };
         let origins = Origins {
             builtin: Path::new(load::BUILTIN),
             manifest: &self.settings.image.extensions,
             mirror: mirror.as_ref().map(|mirror| (mirror, self.source.folder())),
             pushed: &self.config.mk_tce_sha256,
+            signed: Signed::by(&keys, expected).knowing(&signed::known(state)),
             downloads: Path::new(DOWNLOADS),
             kernel,
             left: Cell::new(available_memory() / SHARE),
         };
         std::fs::create_dir_all(DOWNLOADS)
             .map_err(|error| refused(vec![format!("cannot make {DOWNLOADS}: {error}")]))?;
-        let Gathered { proven, refused: why } = origins.gather(&named, |name| is_loaded(state, name));
+        let Gathered { proven, refused: why, fault } = origins.gather(&named, |name| is_loaded(state, name));
+        origins.signed.remember(state);
         if !why.is_empty() {
             origins.discard(&proven, &why);
             for (name, why) in &why {
                 note(state, name, "", Some(why));
             }
-            return Err(refused(why.into_iter().map(|(_, why)| why).collect()));
+            let problem = refused(why.into_iter().map(|(_, why)| why).collect());
+            return Err(match fault {
+                Some(fault) => Problem::new(fault.code(), problem.error, fault.remedy()),
+                None => problem,
+            });
         }
         load_all(&proven, &origins, state)
     }

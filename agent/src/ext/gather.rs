@@ -2,7 +2,7 @@
 //! loaded.
 //!
 //! An extension is taken from the image if its manifest names it, else from the external mirror if the pushed digests name
-//! it, else it is refused by name. What is loaded already is passed over with all that it needs.
+//! it or the mirror's index does that a key of the image has signed, else it is refused by name. What is loaded already is passed over with all that it needs.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -10,10 +10,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use tce_mirror::fetch::Mirror;
+use tce_mirror::fetch::{Mirror, OtherBytes};
 use tce_mirror::plan;
+use tce_mirror::signed::{Fault, Refusal};
 
 use super::load;
+use super::signed::Signed;
 use crate::file;
 
 /// Folder of the extensions that came from a mirror, where Tiny Core's `tce-load` has its own.
@@ -29,6 +31,8 @@ pub(super) struct Origins<'a> {
     pub(super) mirror: Option<(&'a Mirror, String)>,
     /// Digests that the server pushed for it.
     pub(super) pushed: &'a BTreeMap<String, String>,
+    /// The mirror's signed index.
+    pub(super) signed: Signed<'a>,
     /// Where those go that are fetched.
     pub(super) downloads: &'a Path,
     /// Release of the kernel, for `KERNEL` in names.
@@ -53,6 +57,8 @@ pub(super) struct Gathered {
     pub(super) proven: Vec<Proven>,
     /// Names of those that are not to be had, with the reason.
     pub(super) refused: Vec<(String, String)>,
+    /// What is at fault, where the first of them is refused for what a mirror has.
+    pub(super) fault: Option<Fault>,
 }
 
 impl Origins<'_> {
@@ -74,6 +80,10 @@ impl Origins<'_> {
                     needs
                 }
                 Err(error) => {
+                    gathered.fault = match gathered.refused.first() {
+                        None => error.downcast_ref().map(|refusal: &Refusal| refusal.fault),
+                        Some(_) => gathered.fault,
+                    };
                     let by = asked_by.get(name).map(|by| format!(" (needed by {by})")).unwrap_or_default();
                     gathered.refused.push((name.to_owned(), format!("{name}{by} is refused: {error:#}")));
                     Vec::new()
@@ -96,18 +106,26 @@ impl Origins<'_> {
         let Some((mirror, folder)) = &self.mirror else {
             bail!("the image does not have it, and no external mirror is configured");
         };
-        let Some(sha256) = self.pushed.get(name) else {
-            bail!(
-                "neither the image's manifest nor the server's list of digests names it; give `mk-server config set \
-                 mk_tce_mirror_uri=…` again, so that the server hashes what the mirror has now"
-            );
-        };
         let path = format!("{folder}/{name}");
-        let dep = mirror.text(&format!("{path}.dep"))?.unwrap_or_default();
+        let (sha256, dep, most) = match self.pushed.get(name) {
+            Some(sha256) => (sha256, mirror.text(&format!("{path}.dep"))?.unwrap_or_default(), self.left.get()),
+            None => {
+                let entry = self.signed.entry(mirror, folder, name)?;
+                if entry.size > self.left.get() {
+                    let why = format!("it has {} bytes, and there is room for {}", entry.size, self.left.get());
+                    return Err(Refusal::new(Fault::TooLarge, why).into());
+                }
+                (&entry.sha256, entry.needs.iter().map(|need| format!("{need}\n")).collect(), entry.size)
+            }
+        };
         let pin = digest(sha256).with_context(|| format!("{sha256} is no SHA-256"))?;
-        let fetched = mirror.file(&path, Some(pin), self.left.get(), &self.downloads.join(name));
+        let fetched = mirror.file(&path, Some(pin), most, &self.downloads.join(name));
         // A part takes memory from those that follow.
         let fetched = fetched.inspect_err(|_| drop(fs::remove_file(self.downloads.join(format!(".{name}.part")))));
+        let fetched = fetched.map_err(|error| match error.is::<OtherBytes>() {
+            true => Refusal::new(Fault::Swapped, format!("{error:#}")).into(),
+            false => error,
+        });
         let Some(verified) = fetched? else { bail!("{} is not there", mirror.url(&path)) };
         let size = fs::metadata(self.downloads.join(name)).map_or(0, |file| file.len());
         self.left.set(self.left.get().saturating_sub(size));
@@ -150,7 +168,13 @@ fn digest(hex: &str) -> Option<[u8; 32]> {
 mod tests {
     use mk_tests::web::{Answer, Server};
 
+    use tce_mirror::signed::Expected;
+
     use super::*;
+
+    fn here() -> Expected<'static> {
+        Expected { repository: "17.x/x86_64", kernel: None, floor: 0, now: 0 }
+    }
 
     #[test]
     fn the_image_proves_its_own_and_nothing_else() {
@@ -167,11 +191,12 @@ mod tests {
             manifest: &manifest,
             mirror: None,
             pushed: &BTreeMap::new(),
+            signed: Signed::by(&[], here()),
             downloads: Path::new("/nonexistent"),
             kernel: "6.1",
             left: Cell::new(0),
         };
-        let Gathered { proven, refused } =
+        let Gathered { proven, refused, .. } =
             origins.gather(&["a.tcz".to_owned(), "d.tcz".to_owned()], |name| name == "c.tcz");
         assert_eq!(proven.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["a.tcz", "d.tcz"]);
         assert!(proven.iter().all(|p| p.folder == dir.path() && p.sha256 == manifest[&p.name]));
@@ -203,12 +228,13 @@ mod tests {
             manifest: &BTreeMap::new(),
             mirror: Some((&mirror, "tcz".to_owned())),
             pushed: &pushed,
+            signed: Signed::by(&[], here()),
             downloads: &downloads,
             kernel: "6.1",
             // Enough for each, and for two of 80 bytes with the one of 60, but not for all.
             left: Cell::new(230),
         };
-        let Gathered { proven, refused } = origins.gather(&names.map(str::to_owned), |_| false);
+        let Gathered { proven, refused, .. } = origins.gather(&names.map(str::to_owned), |_| false);
         assert_eq!(proven.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["aaaa.tcz", "bbbb.tcz", "dd.tcz"]);
         let [(name, why)] = refused.as_slice() else { panic!("{refused:?}") };
         assert!(name == "cccc.tcz" && why.contains("is longer than 70 bytes"), "{why}");

@@ -1,7 +1,7 @@
 //! Extensions. The unit `ext` (one-shot) loads the image's built-in ones in the order of `onboot.lst`, each behind what it
 //! depends on, and then what a pushed configuration names; it is started again when there is another. A broken one is
 //! reported by name and stops nothing. Drivers and firmware are the unit `devices`' affair; they are reported here with the
-//! rest.
+//! rest, and hashed last.
 
 mod apply;
 mod attempt;
@@ -10,16 +10,18 @@ mod link;
 pub(crate) mod load;
 mod modules;
 mod mount;
+pub(crate) mod signed;
 pub(crate) mod squashfs;
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 use nix::fcntl::{Flock, FlockArg};
 use wire::error::Problem;
-use wire::site::IMAGE_PATH;
+use wire::site::{IMAGE_PATH, Image};
 
 use self::apply::{Loader, is_loaded, load_one, note};
 use self::gather::Proven;
@@ -47,6 +49,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
     let _lock = lock()?;
     let settings = Settings::load();
+    let again = Extensions::read().is_some_and(|before| before.done);
     let mut state = built_in(&settings)?;
     client::ready();
     if !Path::new(IMAGE_PATH).exists() {
@@ -54,6 +57,15 @@ pub(crate) fn run() -> anyhow::Result<()> {
         return Ok(());
     }
     prepare();
+    apply_all(&settings, &mut state)?;
+    if !again {
+        prove_early(&settings.image, &mut state);
+    }
+    Ok(())
+}
+
+/// Applies candidates until there is none.
+fn apply_all(settings: &Settings, state: &mut Extensions) -> anyhow::Result<()> {
     loop {
         let Pushed { config, candidate, .. } = Pushed::read().unwrap_or_default();
         let applied = state.applied.as_ref();
@@ -68,13 +80,13 @@ pub(crate) fn run() -> anyhow::Result<()> {
                 let is_applied = |c: &Candidate| applied.is_some_and(|a| a.number == c.number && a.refused.is_none());
                 let took = done.filter(is_applied);
                 let config = took.map_or(config, |candidate| candidate.config);
-                if let Err(error) = Loader::new(&settings, &config).point() {
+                if let Err(error) = Loader::new(settings, &config).point() {
                     tracing::warn!("{error:#}");
                 }
                 return Ok(());
             }
         };
-        let result = attempt(&settings, &candidate, &mut state)?;
+        let result = attempt(settings, &candidate, state)?;
         let (refused, warnings) = match result {
             Ok(warnings) => (None, warnings),
             Err(problem) => (Some(problem), Vec::new()),
@@ -128,8 +140,8 @@ fn built_in(settings: &Settings) -> anyhow::Result<Extensions> {
     let image = &settings.image;
     let before = Extensions::read().unwrap_or_default();
     let extensions = Devices::read().unwrap_or_default().extensions;
-    let Extensions { unfinished, applied, attempt, .. } = before;
-    let mut state = Extensions { extensions, done: false, unfinished, applied, attempt };
+    let Extensions { unfinished, applied, attempt, mirror_index, .. } = before;
+    let mut state = Extensions { extensions, done: false, unfinished, applied, attempt, mirror_index };
     let early: Vec<String> = state.extensions.iter().map(|e| e.name.clone()).collect();
     let names: Vec<String> =
         order(&image.kernel).into_iter().filter(|n| !early.contains(n) && !image.early.contains(n)).collect();
@@ -152,6 +164,26 @@ fn built_in(settings: &Settings) -> anyhow::Result<Extensions> {
     state.done = true;
     state.publish()?;
     Ok(state)
+}
+
+/// Hashes the early extensions, which were mounted unproven: that would hold up all drivers, for files that come in one archive with
+/// the manifest. One that is not what it says was damaged on its way into memory, which is reported; a driver that is loaded
+/// cannot be taken back.
+fn prove_early(image: &Image, state: &mut Extensions) {
+    let begun = Instant::now();
+    for name in &image.early {
+        let Some(expected) = image.extensions.get(name) else { continue };
+        let is_loaded = state.extensions.iter().any(|e| e.name == *name && e.error.is_none());
+        match load::sha256(&Path::new(load::BUILTIN).join(name)) {
+            Ok(found) if is_loaded && !found.eq_ignore_ascii_case(expected) => {
+                let why = format!("{name} is loaded, and its SHA-256 is {found}, the image's manifest says {expected}");
+                note(state, name, &found, Some(&why));
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!("{error:#}"),
+        }
+    }
+    tracing::debug!("hashed {} early extensions in {} ms", image.early.len(), begun.elapsed().as_millis());
 }
 
 /// A built-in extension that is what the manifest says, or that the base's own init has loaded.

@@ -90,7 +90,7 @@ fn parse(text: &str, known: &[Unit]) -> anyhow::Result<Unit> {
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(bytes: &[u8]) {
     let Ok(unit) = parse(&String::from_utf8_lossy(bytes), &[]) else { return };
-    assert!(is_unit_name(&unit.name) && !unit.command.is_empty());
+    assert!(wire::unit::is_unit_name(&unit.name) && !unit.command.is_empty());
 }
 
 #[cfg(test)]

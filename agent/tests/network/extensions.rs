@@ -15,14 +15,14 @@ use tce_mirror::checksum::{hex, md5};
 use crate::sandbox::{Place, eventually, must, possible};
 use crate::server::{Seen, Server, machine, none, say};
 
-const TCZ: &str = "/tc/17.x/x86_64/tcz";
+pub(crate) const TCZ: &str = "/tc/17.x/x86_64/tcz";
 
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
 }
 
 /// An extension with a program that says its name, and a script that has it say so and then ends with `status`.
-fn extension(name: &str, status: u8) -> Vec<u8> {
+pub(crate) fn extension(name: &str, status: u8) -> Vec<u8> {
     scripted(name, &format!("say-{name} >> /run/said\nexit {status}"))
 }
 
@@ -41,17 +41,20 @@ fn scripted(name: &str, script: &str) -> Vec<u8> {
     fs::read(dir.path().join("x.tcz")).unwrap()
 }
 
+/// What a file has that never ends.
+pub(crate) const ENDLESS: &[u8] = b"and so on";
+
 /// Files of a mirror by path, served on loopback.
 #[derive(Clone, Default)]
-struct Mirror(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
+pub(crate) struct Mirror(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
 
 impl Mirror {
-    fn put(&self, path: &str, bytes: &[u8]) {
+    pub(crate) fn put(&self, path: &str, bytes: &[u8]) {
         self.0.lock().unwrap().insert(path.to_owned(), bytes.to_owned());
     }
 
     /// An extension as mirrors have it.
-    fn add(&self, name: &str, bytes: &[u8], dep: &str) {
+    pub(crate) fn add(&self, name: &str, bytes: &[u8], dep: &str) {
         self.put(&format!("{TCZ}/{name}"), bytes);
         self.put(&format!("{TCZ}/{name}.md5.txt"), format!("{}  {name}\n", hex(&md5(bytes))).as_bytes());
         if !dep.is_empty() {
@@ -59,11 +62,16 @@ impl Mirror {
         }
     }
 
-    fn serve(&self) -> String {
+    pub(crate) fn serve(&self) -> String {
         let files = self.clone();
         let server = Server::answering(TcpListener::bind("127.0.0.1:0").unwrap(), move |request, mut stream| {
             let path = request.line.split(' ').nth(1).unwrap();
             let found = files.0.lock().unwrap().get(path).cloned();
+            if found.as_deref() == Some(ENDLESS) {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+                while stream.write_all(&[b'x'; 65536]).is_ok() {}
+                return;
+            }
             let (status, body) = found.map_or(("404 Not Found", Vec::new()), |body| ("200 OK", body));
             let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
             let _ = stream.write_all(&[head.as_bytes(), &body].concat());
@@ -73,15 +81,15 @@ impl Mirror {
 }
 
 /// A machine, and a server that pushes what it is told to.
-struct Node {
-    place: Place,
-    server: Server,
-    push: Arc<Mutex<Value>>,
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) server: Server,
+    pub(crate) push: Arc<Mutex<Value>>,
 }
 
 impl Node {
     /// With these built-in extensions, of which none is loaded at boot.
-    fn new(built_in: &[(&str, &[u8])]) -> Self {
+    pub(crate) fn new(built_in: &[(&str, &[u8])]) -> Self {
         let push = Arc::new(Mutex::new(json!({})));
         let pushed = Arc::clone(&push);
         let server = Server::answering(TcpListener::bind("127.0.0.1:0").unwrap(), move |_, stream| {
@@ -109,14 +117,14 @@ impl Node {
 
     /// Pushes a configuration and lets the unit `ext` run once that waits for it; gives the state of the configuration
     /// as the server is told it then.
-    fn push(&self, version: u64, config: &Value) -> Value {
+    pub(crate) fn push(&self, version: u64, config: &Value) -> Value {
         self.offer(version, config);
         self.place.prints("run ext");
         self.told(|state| state["version"] == version || state["refused"]["version"] == version)
     }
 
     /// The state of the configuration once the server is told one like this.
-    fn told(&self, like: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn told(&self, like: impl Fn(&Value) -> bool) -> Value {
         eventually("configuration's state", || {
             let seen = self.server.seen.lock().unwrap();
             seen.iter().rev().take(3).map(|s| s.json()["config"].clone()).find(&like)
@@ -124,7 +132,7 @@ impl Node {
     }
 
     /// Names of the files that were fetched and kept, in order.
-    fn downloads(&self) -> Vec<String> {
+    pub(crate) fn downloads(&self) -> Vec<String> {
         let files = fs::read_dir(self.place.path("tmp/tce/optional")).unwrap();
         let mut names: Vec<String> = files.map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
@@ -132,16 +140,16 @@ impl Node {
     }
 
     /// What was said by the scripts of extensions.
-    fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         fs::read_to_string(self.place.path("run/said")).unwrap_or_default()
     }
 
-    fn is_marked(&self, name: &str) -> bool {
+    pub(crate) fn is_marked(&self, name: &str) -> bool {
         self.place.path(&format!("usr/local/tce.installed/{name}")).symlink_metadata().is_ok()
     }
 }
 
-fn can_mount() -> bool {
+pub(crate) fn can_mount() -> bool {
     let there = Path::new("/dev/loop-control").exists();
     if !there {
         mk_tests::skip("extensions are mounted by loop devices");
@@ -227,6 +235,28 @@ fn an_extension_of_the_image_is_loaded_by_hand() {
         let complaint = node.place.complains(&format!("tce load {name}"));
         assert!(complaint.contains(words), "{name}: {complaint}");
     }
+}
+
+#[test]
+fn an_early_extension_that_is_not_the_manifests_is_reported() {
+    if !can_mount() {
+        return;
+    }
+    let (early, whole) = (extension("early", 0), extension("whole", 0));
+    let node = Node::new(&[("early.tcz", &early), ("whole.tcz", &whole)]);
+    let digests = json!({"early.tcz": "0".repeat(64), "whole.tcz": sha256(&whole)});
+    let image = json!({"kernel": "6.1.0", "early": ["early.tcz", "whole.tcz"], "extensions": digests});
+    fs::write(node.place.path("etc/razor-mk/image.json"), image.to_string()).unwrap();
+    let mounted = |name: &str| json!({"name": name, "sha256": digests[name]});
+    let devices = json!({"settled": true, "loaded": [], "failed": {}, "findings": [],
+        "extensions": [mounted("early.tcz"), mounted("whole.tcz")]});
+    node.place.publish("devices", &devices);
+    node.place.prints("run ext");
+    let found = node.place.state("ext")["extensions"].clone();
+    assert_eq!((&found[0]["sha256"], &found[1]["sha256"]), (&json!(sha256(&early)), &json!(sha256(&whole))), "{found}");
+    let why = found[0]["error"].as_str().unwrap();
+    assert!(why.contains("early.tcz is loaded") && why.contains(&"0".repeat(64)), "{why}");
+    assert_eq!(found[1]["error"], Value::Null);
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod prompt;
 mod proxy;
 mod sandbox;
 mod server;
+mod signed;
 mod site;
 mod supervisor;
 mod ways;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
+use tce_mirror::signed;
 use wire::limits::DEFAULT_SITE_SLOT;
 
 use super::variant::Variant;
@@ -41,6 +42,10 @@ struct Image {
     required_modules: Vec<String>,
     #[serde(default = "default_slot")]
     site_slot: u64,
+    #[serde(default)]
+    mirror_keys: Vec<String>,
+    #[serde(default)]
+    mirror_floor: u64,
 }
 
 /// Of the section `[modules]`, what concerns the running image.
@@ -75,7 +80,10 @@ impl Config {
     }
 
     fn parse(text: &str) -> Result<Self> {
-        let config: Self = toml::from_str(text)?;
+        let mut config: Self = toml::from_str(text)?;
+        for key in &mut config.image.mirror_keys {
+            *key = signed::public_key(key).map_err(anyhow::Error::msg).context("image.mirror_keys")?;
+        }
         let slot = config.image.site_slot;
         ensure!(
             slot > 0 && slot <= MAX_SITE_SLOT && slot.is_multiple_of(4),
@@ -168,6 +176,18 @@ impl Config {
         self.gems.source.as_deref()
     }
 
+    /// Public keys by which the image believes a mirror's signed index.
+    #[must_use]
+    pub fn mirror_keys(&self) -> &[String] {
+        &self.image.mirror_keys
+    }
+
+    /// The lowest number of such an index that it takes.
+    #[must_use]
+    pub fn mirror_floor(&self) -> u64 {
+        self.image.mirror_floor
+    }
+
     /// Size of the slot for a site's settings, in bytes.
     #[must_use]
     pub fn site_slot(&self) -> u64 {
@@ -221,6 +241,17 @@ mod tests {
         for name in tinycore.without.keys() {
             assert!(config.required_modules().contains(name), "{name} is not required anyway");
         }
+    }
+
+    #[test]
+    fn keys_of_mirrors_are_looked_at() {
+        let with = |key: &str| Config::parse(&TEXT.replace("remote", &format!("mirror_keys = [\"{key}\"]\nremote")));
+        let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        let two_lines = format!("untrusted comment: x\\n{key}\\n");
+        for text in [key, &two_lines] {
+            assert_eq!(with(text).unwrap().mirror_keys(), [key]);
+        }
+        assert!(format!("{:#}", with("RWQ").unwrap_err()).contains("mirror_keys"));
     }
 
     #[test]

@@ -309,7 +309,7 @@ impl Build {
             variant: self.variant.name().to_owned(),
             site: Area { path, offset, length: slot.len() as u64 },
             boot_lines,
-            features: Features { ssh_key: self.variant.has_ssh(), ca: true, units: true },
+            features: Features { ssh_key: self.variant.has_ssh(), ca: true, units: true, mirror_keys: true },
             built: self.as_built.clone(),
         };
         Ok(serde_json::to_vec_pretty(&embed)?)
@@ -376,6 +376,8 @@ fn image(variant: Variant, config: &Config, core: &Core, source: &Source, extens
         deny_modules: config.deny_modules().clone(),
         early: extensions.early().iter().map(|extension| extension.name.clone()).collect(),
         extensions: extensions.digests(),
+        mirror_keys: config.mirror_keys().to_vec(),
+        mirror_floor: config.mirror_floor(),
         source_date_epoch: i64::from(source.epoch),
     };
     Ok(serde_json::to_vec_pretty(&image)?)

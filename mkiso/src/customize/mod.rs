@@ -33,6 +33,9 @@ pub struct Args {
     /// CA certificates in PEM: with them the image speaks to no other server, nor plain HTTP.
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+    /// Public key of minisign: mirrors whose index it signed are believed; may be given again.
+    #[arg(long, value_name = "FILE")]
+    pub mirror_key: Vec<PathBuf>,
     /// OpenSSH public key that may log in; development and debug images only.
     #[arg(long)]
     pub ssh_key: Option<PathBuf>,
@@ -89,6 +92,7 @@ fn settings(args: &Args) -> Result<Settings> {
         server: args.server.clone(),
         ca: text(&args.ca, "CA certificate")?,
         ssh_key: text(&args.ssh_key, "public key")?,
+        mirror_keys: args.mirror_key.iter().map(|path| read(path, "key of mirrors")).collect::<Result<_>>()?,
         facts: args.fact.clone(),
         args: args.arg.clone(),
         kernel_args: args.kernel_arg.clone(),

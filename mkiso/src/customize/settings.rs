@@ -1,6 +1,7 @@
 //! What an operator wants of an image, put over what is in it already. Pure: files have been read before.
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use tce_mirror::signed;
 use wire::argument;
 use wire::embed::Features;
 use wire::limits::MAX_FACT_NAME;
@@ -20,6 +21,8 @@ pub struct Settings {
     pub ca: Option<String>,
     /// Text of a file of public keys.
     pub ssh_key: Option<String>,
+    /// Texts of files of public keys by which mirrors are believed.
+    pub mirror_keys: Vec<String>,
     /// Facts, each `NAME=VALUE`.
     pub facts: Vec<String>,
     /// Arguments of the microkernel, each `razor.KEY=VALUE`.
@@ -63,6 +66,15 @@ impl Settings {
                 "an image without sshd cannot honour an ssh key; take a development or debug image"
             );
             own.content.authorized_keys = public_keys(text)?;
+        }
+        for text in &self.mirror_keys {
+            ensure!(
+                features.mirror_keys,
+                "this image's agent knows no signed mirrors: it is of an earlier mkiso; build it again"
+            );
+            let key = signed::public_key(text).map_err(anyhow::Error::msg)?;
+            own.content.site.mirror_keys.retain(|have| *have != key);
+            own.content.site.mirror_keys.push(key);
         }
         for fact in &self.facts {
             add_fact(&mut own.content.site, fact)?;
@@ -166,7 +178,7 @@ mod tests {
     use super::*;
 
     fn applied(settings: &Settings, own: Own) -> Result<Own> {
-        settings.apply(own, Features { ssh_key: true, ca: true, units: true }, KernelLine::Open)
+        settings.apply(own, Features { ssh_key: true, ca: true, units: true, mirror_keys: true }, KernelLine::Open)
     }
 
     fn texts(words: &[&str]) -> Vec<String> {
@@ -185,6 +197,9 @@ mod tests {
         let own = applied(&first, Own::default()).unwrap();
         let second = Settings {
             facts: texts(&["rack=5=b"]),
+            mirror_keys: texts(
+                &["untrusted comment: x\nRWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\n"; 2],
+            ),
             args: texts(&["razor.ip=10.0.0.6/24"]),
             kernel_args: texts(&["nomodeset"]),
             ..Settings::default()
@@ -194,6 +209,7 @@ mod tests {
         assert_eq!(site.server.as_deref(), Some("http://a:1"));
         assert_eq!((site.facts["rack"].as_str(), site.facts["row"].as_str()), ("5=b", "2"));
         assert_eq!(site.args, ["razor.gw=10.0.0.1", "razor.ip=10.0.0.6/24"]);
+        assert_eq!(site.mirror_keys, ["RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"]);
         assert_eq!(own.kernel_arguments, "console=ttyS1 nomodeset");
     }
 
@@ -233,6 +249,11 @@ mod tests {
         assert!(applied(&unit, Own::default()).unwrap().content.units.contains_key("a"));
         let refusal = unit.apply(Own::default(), Features::default(), KernelLine::Open).unwrap_err().to_string();
         assert!(refusal.contains("units of a site"), "{refusal}");
+        let mirror = Settings { mirror_keys: texts(&["RWx"]), ..Settings::default() };
+        let refusal = mirror.apply(Own::default(), Features::default(), KernelLine::Open).unwrap_err().to_string();
+        assert!(refusal.contains("knows no signed mirrors"), "{refusal}");
+        let refusal = applied(&mirror, Own::default()).unwrap_err().to_string();
+        assert!(refusal.contains("no public key of minisign"), "{refusal}");
         let key = Settings { ssh_key: Some("x".into()), ..Settings::default() };
         let refusal = key.apply(Own::default(), Features::default(), KernelLine::Open).unwrap_err().to_string();
         assert!(refusal.contains("without sshd"), "{refusal}");

@@ -210,6 +210,7 @@ impl Node {
         all.extend(self.card.as_ref().map(stages));
         if let Some(agent) = &self.agent {
             all.push(units(agent));
+            all.push(drift(&self.document));
             all.push(extensions(agent));
         }
         all.push(claims(&self.document));
@@ -285,6 +286,20 @@ fn units(agent: &Agent) -> Section {
         noun: "Unit",
         columns: vec![text("Unit"), text("State"), text("Restarts"), text("Last end")],
         rows: agent.units.iter().map(cells).collect(),
+        detail: false,
+    }
+}
+
+/// Extensions that are not what they should be.
+fn drift(document: &Value) -> Section {
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let cells = |d: &Value| vec![word(&d["extension"]), word(&d["kind"]), word(&d["what"]), word(&d["remedy"])];
+    Section {
+        id: "drift",
+        title: "Extensions that differ",
+        noun: "Extension",
+        columns: vec![code("Extension that differs"), text("How"), text("What"), text("What to do")],
+        rows: document["drift"].as_array().into_iter().flatten().map(cells).collect(),
         detail: false,
     }
 }

@@ -1,10 +1,11 @@
 //! A check-in, from the boot's own order of requests to the answer. Everything happens in one transaction.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
 use sqlx::SqliteConnection;
-use wire::checkin::{CheckinReply, CheckinRequest, Command, NodeState};
+use wire::checkin::{Agent, CheckinReply, CheckinRequest, Command, NodeState};
 use wire::limits::DEFAULT_INTERVAL_S;
 
 use crate::config::Config;
@@ -172,7 +173,7 @@ impl Checkin {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let reboots = Node::get(&mut *db, settled.id).await?.map_or(0, |n| n.reboots);
-        nodes::set_contact(db, settled.id, &self.contact(reboots, None)?).await?;
+        nodes::set_contact(db, settled.id, &self.contact(reboots, None, &BTreeMap::new())?).await?;
         Ok(Ok(settled.id))
     }
 
@@ -297,6 +298,10 @@ impl Checkin {
             None => None,
         };
         let interval = wanted.as_ref().map_or(usual, |w| w.interval(usual));
+        let mirror_index = match id {
+            Some(id) => self.mirror_index(&mut *db, id, first).await?,
+            None => BTreeMap::new(),
+        };
         let interval = if awaits_parts { interval.min(DEFAULT_INTERVAL_S) } else { interval };
         if let Some(id) = id {
             if let Some((severity, entry)) = &action.log {
@@ -304,7 +309,7 @@ impl Checkin {
             }
             // An original client is told none.
             let interval = self.request.boot_id.as_ref().map(|_| interval);
-            nodes::set_contact(&mut *db, id, &self.contact(action.reboots, interval)?).await?;
+            nodes::set_contact(&mut *db, id, &self.contact(action.reboots, interval, &mirror_index)?).await?;
         }
         let config = wanted.as_ref().map(|w| w.news(self.request.config.as_ref())).transpose()?.flatten();
         let config_digest = wanted.as_ref().filter(|_| config.is_some()).map(Wanted::digest);
@@ -321,8 +326,28 @@ impl Checkin {
             config_version,
             config_digest,
             clock_s: Some(self.now / 1000),
+            mirror_index,
             commands,
         })
+    }
+
+    /// The highest numbers of signed indexes that this node said in this boot and, of a boot that is new, in those before. What
+    /// another node says counts for that one alone: who makes up a number shuts out nobody else.
+    async fn mirror_index(
+        &self,
+        db: &mut SqliteConnection,
+        id: i64,
+        first: bool,
+    ) -> anyhow::Result<BTreeMap<String, u64>> {
+        let Some(agent) = &self.request.agent else { return Ok(BTreeMap::new()) };
+        let mut known = agent.mirror_index.clone();
+        if first || !known.is_empty() {
+            for (key, number) in nodes::mirror_index(db, id).await? {
+                let highest = known.entry(key).or_default();
+                *highest = number.max(*highest);
+            }
+        }
+        Ok(known)
     }
 
     /// What the node is told to do: an operator's commands, else what its being installed asks for; nothing while it is `left`
@@ -364,12 +389,18 @@ impl Checkin {
         Ok(heard.obeys)
     }
 
-    fn contact(&self, reboots: i64, interval: Option<u32>) -> anyhow::Result<Contact> {
+    fn contact(
+        &self,
+        reboots: i64,
+        interval: Option<u32>,
+        mirror_index: &BTreeMap<String, u64>,
+    ) -> anyhow::Result<Contact> {
+        let agent = self.request.agent.clone().map(|agent| Agent { mirror_index: mirror_index.clone(), ..agent });
         let volatile = self.request.inventory.as_ref().and_then(|i| i.volatile.as_ref());
         Ok(Contact {
             at: self.now,
             boot_id: self.request.boot_id.clone(),
-            agent: self.request.agent.as_ref().map(serde_json::to_value).transpose()?,
+            agent: agent.map(serde_json::to_value).transpose()?,
             volatile: volatile.map(serde_json::to_value).transpose()?,
             config: self.request.config.as_ref().map(serde_json::to_value).transpose()?,
             reboots,
@@ -403,5 +434,6 @@ fn bare() -> CheckinReply {
         commands: Vec::new(),
         interval: None,
         clock_s: None,
+        mirror_index: BTreeMap::new(),
     }
 }

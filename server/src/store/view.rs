@@ -6,7 +6,10 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use wire::card::Card;
 
+use crate::drift::{self, Difference, Said};
 use crate::identity::canonical::HwInfo;
+use crate::limits::COMPARED;
+use crate::registry::configs::Wanted;
 use crate::store::{commands, configs, history, nodes};
 
 /// A part of a list.
@@ -95,8 +98,39 @@ pub async fn node(db: &SqlitePool, id: i64) -> anyhow::Result<Option<Map<String,
         document.insert("commands".into(), commands.into());
     }
     let version = configs::version(&mut connection, id).await?;
+    let drift = drift(&mut connection, id, &document, reported.as_ref()).await?;
+    if !drift.is_empty() {
+        document.insert("drift".into(), serde_json::to_value(drift)?);
+    }
     document.insert("config".into(), json!({"version": version, "reported": reported}));
     Ok(Some(document))
+}
+
+/// How the extensions of a node differ from what they should be. It is compared with the newest nodes: all of a large fleet would
+/// be much to read for one page.
+async fn drift(
+    db: &mut SqliteConnection,
+    id: i64,
+    document: &Map<String, Value>,
+    reported: Option<&Value>,
+) -> anyhow::Result<Vec<Difference>> {
+    let said = |agent: &Value, config: Option<&Value>| {
+        let config = config.and_then(|config| serde_json::from_value(config.clone()).ok()).unwrap_or_default();
+        serde_json::from_value(agent.clone()).ok().map(|agent| Said { agent, config })
+    };
+    let Some(node) = document.get("agent").and_then(|agent| said(agent, reported)) else { return Ok(Vec::new()) };
+    let wanted = Wanted::of(&mut *db, id).await?;
+    let is_in_force = !node.config.posted && i64::try_from(node.config.version).is_ok_and(|v| v == wanted.version());
+    let digests = wanted.keys().remove(configs::DIGESTS).filter(|_| is_in_force).unwrap_or_default();
+    let digests = serde_json::from_value(digests).unwrap_or_default();
+    let select = "SELECT agent, config FROM nodes WHERE id <> ?1 AND agent IS NOT NULL ORDER BY id DESC LIMIT ?2";
+    let rows: Vec<(String, Option<String>)> = sqlx::query_as(select).bind(id).bind(COMPARED).fetch_all(db).await?;
+    let read = |text: &str| serde_json::from_str::<Value>(text).ok();
+    let others: Vec<Said> = rows
+        .iter()
+        .filter_map(|(agent, config)| said(&read(agent)?, config.as_deref().and_then(read).as_ref()))
+        .collect();
+    Ok(drift::of(&node, &digests, &others))
 }
 
 /// The commands that wait for a node, oldest first.

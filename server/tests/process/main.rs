@@ -16,6 +16,7 @@ mod conflicts_page;
 mod durability;
 mod el_mk;
 mod explain;
+mod extensions;
 mod fleet;
 mod hashing;
 mod identity;

@@ -11,7 +11,7 @@ use reqwest::StatusCode;
 use reqwest::blocking::Response;
 use sha2::Sha256;
 
-use super::{Fault, Verified};
+use super::{Fault, OtherBytes, Verified};
 use crate::checksum::Md5Sum;
 use crate::limits::{CHUNK, FILE};
 
@@ -114,7 +114,7 @@ pub(super) fn small(
 /// Refuses what is too long, or drips.
 pub(super) fn within(size: u64, most: u64, begun: Instant) -> Result<(), Fault> {
     if size > most {
-        return Err(Fault::Final(anyhow!("is longer than {most} bytes")));
+        return Err(Fault::Final(OtherBytes(format!("is longer than {most} bytes")).into()));
     }
     if begun.elapsed() > FILE {
         return Err(Fault::Final(anyhow!("took longer than {} minutes", FILE.as_secs() / 60)));

@@ -152,7 +152,7 @@ impl Mirror {
             part.remove();
             wrong = other_digest(&url, &found, &md5);
         }
-        bail!("{wrong}. {DAMAGED}")
+        Err(OtherBytes(format!("{wrong}. {DAMAGED}")).into())
     }
 
     /// The digest that the mirror gives for a file; `each` as for [`Mirror::small`].
@@ -238,6 +238,18 @@ fn parse(base: &str) -> Result<reqwest::Url> {
     Ok(url)
 }
 
+/// A mirror sent other bytes than its checksum or the pin says, or more than there may be. How it is found out is in the text.
+#[derive(Debug)]
+pub struct OtherBytes(String);
+
+impl Display for OtherBytes {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for OtherBytes {}
+
 /// Why an attempt did not work.
 enum Fault {
     /// Another try may.
@@ -308,11 +320,12 @@ pub fn first<T>(mirrors: &[Mirror], mut ask: impl FnMut(&Mirror) -> Result<Optio
 
 fn pinned(verified: Verified, pin: Option<[u8; 32]>, url: &str) -> Result<Verified> {
     if let Some(pin) = pin.filter(|pin| *pin != verified.sha256) {
-        bail!(
-            "{url}: SHA-256 {} is not the pinned {}. The mirror has another file than the one that was taken before",
-            checksum::hex(&verified.sha256),
+        let found = checksum::hex(&verified.sha256);
+        return Err(OtherBytes(format!(
+            "{url}: SHA-256 {found} is not the pinned {}. The mirror has another file than the one that was taken before",
             checksum::hex(&pin)
-        );
+        ))
+        .into());
     }
     Ok(verified)
 }

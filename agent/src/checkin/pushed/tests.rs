@@ -249,3 +249,13 @@ fn one_that_cannot_be_placed_is_taken_back_as_a_whole() {
     pushed.take_back(before, failed());
     assert_eq!((pushed.candidate.clone(), pushed.units().len(), pushed.mirror_returned), (None, 0, true));
 }
+
+#[test]
+fn numbers_of_signed_indexes_only_rise_and_are_those_of_known_keys() {
+    let mut pushed = Pushed::default();
+    let (keys, told) = (["k".to_owned()], |key: &str, number| BTreeMap::from([(key.to_owned(), number)]));
+    assert!(pushed.raise(&told("k", 7), &keys));
+    assert!(!pushed.raise(&told("k", 7), &keys) && !pushed.raise(&told("k", 6), &keys));
+    assert!(!pushed.raise(&told("other", 9), &keys));
+    assert_eq!(pushed.mirror_index, told("k", 7));
+}
