@@ -5,6 +5,7 @@ pub mod args;
 pub mod bundles;
 pub mod client;
 pub mod config;
+pub mod enrolment;
 pub mod explain;
 pub mod identity;
 pub mod images;
@@ -45,6 +46,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Command::Conflicts(conflicts) => identity::run(&Client::new(&args.server)?, conflicts).await,
             Command::Config { command } => config::run(&Client::new(&args.server)?, command).await,
             Command::Explain(question) => explain::run(&Client::new(&args.server)?, question).await,
+            Command::Enrolment { command } => enrolment::run(&Client::new(&args.server)?, command).await,
             Command::Tls { command } => tls::run(command),
             Command::Image { command } => images::run(&Client::new(&args.server)?, command).await,
         }

@@ -14,6 +14,7 @@ mod conflicts;
 mod conflicts_page;
 mod durability;
 mod el_mk;
+mod enrolment;
 mod explain;
 mod fleet;
 mod hashing;

@@ -92,7 +92,8 @@ impl Operate {
         }
         let verdict = Verdict::Node { id: held.id, merge: Vec::new(), conflict: Vec::new(), held: false };
         let decision = Decision { row: BY_HAND, verdict, evidence: Vec::new() };
-        nodes::set_state(db, held.id, NodeState::Normal, None, &decision).await?;
+        let (state, why) = self.gate().at_rest(held);
+        nodes::set_state(db, held.id, state, why.as_ref(), &decision).await?;
         Ok(Vec::new())
     }
 
