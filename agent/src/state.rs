@@ -260,6 +260,9 @@ pub(crate) struct Checkin {
     pub(crate) state: Option<NodeState>,
     /// Why that is not normal.
     pub(crate) reason: Option<Problem>,
+    /// Short form of the key with which this boot signs.
+    #[serde(default)]
+    pub(crate) key: Option<String>,
     /// Base URL of the server that is talked to.
     pub(crate) server: Option<String>,
     /// What the unit does now, for people: `waiting for an address`, `checked in`.

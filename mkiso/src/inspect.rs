@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use serde_json::json;
+use wire::site::Site;
 
 use crate::customize::settings::KernelLine;
 use crate::image::Image;
@@ -26,10 +27,13 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let image = Image::open(&args.image)?;
     if args.json {
+        // Whether there is one, not which: what is printed ends in logs.
+        let site = Site { enrolment: None, ..image.own.content.site.clone() };
         let all = json!({
             "embed": image.embed,
             "manifest": image.manifest,
-            "site": image.own.content.site,
+            "site": site,
+            "has_enrolment_token": image.own.content.site.enrolment.is_some(),
             "authorized_keys": image.own.content.authorized_keys.lines().collect::<Vec<_>>(),
             "units": image.own.content.units,
             "kernel_arguments": image.own.kernel_arguments,
@@ -56,7 +60,7 @@ fn text(image: &Image) -> String {
             row("member", &format!("{} ({} bytes) {}", member.name, member.bytes, member.sha256));
         }
     }
-    let mut honours = vec!["server", "facts", "arguments"];
+    let mut honours = vec!["server", "enrolment token", "facts", "arguments"];
     honours.extend(Some("CA").filter(|_| embed.features.ca));
     honours.extend(Some("keys of mirrors").filter(|_| embed.features.mirror_keys));
     honours.extend(Some("kernel arguments").filter(|_| image.kernel_line() == KernelLine::Open));
@@ -72,6 +76,9 @@ fn text(image: &Image) -> String {
     }
     for key in &site.mirror_keys {
         row("key of mirrors", key);
+    }
+    if site.enrolment.is_some() {
+        row("enrolment token", "there is one");
     }
     for (name, value) in &site.facts {
         row("fact", &format!("{name}={value}"));

@@ -125,6 +125,18 @@ pub const PARTS_AWAITED_S: i64 = 300;
 pub const MAX_HOLDERS: i64 = 64;
 /// Most nodes that a stored decision names; a log entry about a refusal goes to each of them.
 pub const MAX_NAMED: usize = 32;
+/// Most nodes that wait to be accepted, those included that were refused: anybody can make up machines.
+pub const MAX_PENDING: i64 = 1000;
+/// Silence, in milliseconds, after which such a node gives its place to another machine where there is no room.
+pub const PENDING_SILENT_MS: i64 = 60 * 60 * 1000;
+/// Most enrolment tokens that are kept; of those that no longer let anybody in, the oldest give their place.
+pub const MAX_TOKENS: i64 = 1000;
+/// Most machines that one enrolment token lets in.
+pub const MAX_TOKEN_USES: u32 = 1_000_000;
+/// Longest time, in seconds, for which an enrolment token is good: ten years.
+pub const MAX_TOKEN_VALID_S: u64 = 10 * 366 * 24 * 60 * 60;
+/// Longest note on an enrolment token, in bytes.
+pub const MAX_TOKEN_NOTE: usize = 200;
 /// Most nodes that may have a part in common for it to say anything.
 pub const MAX_RELATIVES: i64 = 16;
 

@@ -13,6 +13,7 @@ pub mod command;
 pub mod config;
 pub mod digest;
 pub mod embed;
+pub mod enrolment;
 pub mod error;
 pub mod extensions;
 pub mod fact_file;

@@ -9,6 +9,7 @@ use wire::error::Problem;
 use super::compose::{Parts, View};
 use super::former::Former;
 use super::sealed::Sealed;
+use super::token;
 use super::transport::Transport;
 use super::verdict::{self, Failure};
 use super::watch::Inputs;
@@ -106,7 +107,7 @@ impl Unit {
             Some(_) => Parts::default(),
             None => self.ledger.parts(&hint.url, view, now),
         };
-        let body = serde_json::to_vec(&self.request(view, former.as_ref(), parts, number))?;
+        let body = serde_json::to_vec(&self.request(hint, view, former.as_ref(), parts, number))?;
         Ok(Sealed {
             server: hint.url.clone(),
             number,
@@ -136,7 +137,14 @@ impl Unit {
         self.transport.as_mut().map_err(|why| why.clone())
     }
 
-    fn request(&self, view: &View, former: Option<&Former>, parts: Parts, number: u64) -> CheckinRequest {
+    fn request(
+        &self,
+        hint: &ServerHint,
+        view: &View,
+        former: Option<&Former>,
+        parts: Parts,
+        number: u64,
+    ) -> CheckinRequest {
         let mut inventory = parts.inventory.then(|| view.inventory.clone());
         if let Some(inventory) = inventory.as_mut().filter(|_| !parts.volatile) {
             inventory.volatile = None;
@@ -151,7 +159,7 @@ impl Unit {
             uptime_s: Some(Duration::from_secs_f64(uptime()).as_secs()),
             clock_s: outbox::clock(),
             agent: Some(outbox::agent(&self.settings.image)),
-            enrolment: self.settings.site.enrolment.clone(),
+            enrolment: token::for_server(&self.settings, hint, &self.state),
             config: Some(self.pushed.state()),
             results: self.outbox.pending().results.clone(),
             problems: self.outbox.pending().problems.clone(),

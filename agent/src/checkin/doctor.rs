@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use anyhow::Context as _;
+use wire::checkin::NodeState;
 use wire::error::Problem;
 
 use super::ask::no_server;
@@ -128,6 +129,7 @@ fn steps(net: &Net, inputs: &Inputs, ways: &[Way], checkin: &Checkin) -> Vec<Ste
     }
     if one_arrives {
         steps.push(Step::new("check-in", last_check_in(checkin)));
+        steps.extend(enrolment(checkin).map(|found| Step::new("enrolment", found)));
         steps.extend(checkin.warning.iter().map(|problem| Step::new("clock", Err(problem.clone()))));
         steps.extend(boot(checkin).map(|seen| Step::new("boot", Ok(seen))));
     }
@@ -195,7 +197,8 @@ fn network(net: &Net, inputs: &Inputs) -> Vec<Step> {
 }
 
 fn last_check_in(checkin: &Checkin) -> Result<String, Problem> {
-    if let Some(problem) = checkin.error.as_ref().or(checkin.reason.as_ref()) {
+    let reason = checkin.reason.as_ref().filter(|_| checkin.state != Some(NodeState::Pending));
+    if let Some(problem) = checkin.error.as_ref().or(reason) {
         return Err(problem.clone());
     }
     let name = checkin.node_name.as_deref().unwrap_or("this node");
@@ -206,6 +209,18 @@ fn last_check_in(checkin: &Checkin) -> Result<String, Problem> {
             "no check-in was answered yet",
             "Wait a minute, then see `mk-agent logs checkin`.",
         )),
+    }
+}
+
+/// Whether the server has let this machine in; nothing where it knows no such thing.
+fn enrolment(checkin: &Checkin) -> Option<Result<String, Problem>> {
+    let key = checkin.key.as_ref().map(|key| format!(", its key is {key}")).unwrap_or_default();
+    match (checkin.state?, &checkin.reason) {
+        (NodeState::Pending, Some(reason)) => {
+            Some(Err(Problem { error: format!("{}{key}", reason.error), ..reason.clone() }))
+        }
+        (NodeState::Normal, _) => Some(Ok(format!("this machine is accepted{key}"))),
+        _ => None,
     }
 }
 
@@ -310,7 +325,7 @@ mod tests {
     #[test]
     fn each_fault_is_named_at_its_step_behind_those_that_are_well() {
         type Harm = fn(&mut Net, &mut Vec<Way>, &mut Checkin);
-        let cases: [(&str, &str, Harm); 10] = [
+        let cases: [(&str, &str, Harm); 11] = [
             ("link", "", |n, _, _| n.ports[0].up = false),
             ("link", "", |n, _, _| n.ports.clear()),
             ("address", "link", |n, _, _| n.ports[0].addresses.clear()),
@@ -326,6 +341,10 @@ mod tests {
             }),
             ("check-in", "link address server connection http greeting", |_, _, c| {
                 c.reason = Some(Problem::new("x", "it is disputed", "Settle it."));
+            }),
+            ("enrolment", "link address server connection http greeting check-in", |_, _, c| {
+                c.state = Some(NodeState::Pending);
+                c.reason = Some(Problem::new("pending", "it waits", "Approve it."));
             }),
             ("clock", "link address server connection http greeting check-in", |_, _, c| {
                 c.warning = Some(Problem::new("clock", "it is behind", "Set it."));

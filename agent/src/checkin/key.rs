@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use wire::enrolment::fingerprint;
 
 use crate::file;
 
@@ -63,6 +64,11 @@ impl Speaker {
         file::replace(&self.dir.join(NUMBER), number.to_string().as_bytes(), 0o600)?;
         self.number = number;
         Ok(number)
+    }
+
+    /// The short form of the public key, as the server shows it.
+    pub(super) fn fingerprint(&self) -> String {
+        fingerprint(self.key.public_key().as_ref())
     }
 
     /// Public key and signature of a check-in's body, both in base64.
@@ -119,6 +125,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (key, signature) = Speaker::load(dir.path()).unwrap().sign(b"{}");
         let (key, signature) = (STANDARD.decode(key).unwrap(), STANDARD.decode(signature).unwrap());
+        assert_eq!(
+            Speaker::load(dir.path()).unwrap().fingerprint(),
+            fingerprint(&key),
+            "as who is told the key shows it"
+        );
         assert_eq!((key.len(), signature.len()), (wire::sign::KEY_LEN, wire::sign::SIGNATURE_LEN));
         let key = UnparsedPublicKey::new(&ED25519, key);
         assert!(key.verify(&wire::sign::message(b"{}"), &signature).is_ok());

@@ -28,6 +28,7 @@ mod route;
 mod sealed;
 mod secrets;
 mod stopwatch;
+mod token;
 mod transport;
 mod trial;
 pub(crate) mod verdict;
@@ -172,7 +173,7 @@ impl Unit {
             hurries: Hurries::default(),
             bucket: Bucket::default(),
             power: orders.power(),
-            state: Checkin { first: Self::first_of_boot(), ..Checkin::default() },
+            state: Checkin { first: Self::first_of_boot(), key: Some(speaker.fingerprint()), ..Checkin::default() },
             published: None,
             logged: String::new(),
             orders,

@@ -65,6 +65,7 @@ impl Snapshot {
         let image = &self.settings.image;
         line("image", or_dash([&image.version, &image.variant, &image.base].map(String::as_str).join(" ").trim()));
         line("node", self.node());
+        line("key", or_dash(self.checkin.key.as_deref().unwrap_or_default()));
         line("server", self.server());
         line("stage", or_dash(&self.checkin.stage));
         line("contact", self.contact());
@@ -216,6 +217,7 @@ mod tests {
                 node_id: Some(7),
                 node_name: Some("node7".to_owned()),
                 state: Some(NodeState::Normal),
+                key: Some("0f1e-2d3c-4b5a-6978".to_owned()),
                 server: Some(url.to_owned()),
                 stage: "checked in".to_owned(),
                 last_contact_s: Some(90.0),
@@ -232,6 +234,7 @@ mod tests {
         let status = node.status();
         for text in [
             "node:       node7\n",
+            "key:        0f1e-2d3c-4b5a-6978\n",
             "server:     http://10.0.2.2:8150 (kernel line)\n",
             "contact:    10 s ago, next in 30 s\n",
             "port:       eth0 52:54:00:00:00:01 link up, 10.0.2.15/24 (dhcp from 10.0.2.2)\n",
@@ -310,6 +313,9 @@ mod tests {
     fn nothing_known_yet() {
         let node = Snapshot::default();
         assert!(!node.is_well());
-        assert!(node.status().contains("node:       not known to a server yet\nserver:     none found yet\n"));
+        assert!(
+            node.status()
+                .contains("node:       not known to a server yet\nkey:        -\nserver:     none found yet\n")
+        );
     }
 }

@@ -133,10 +133,16 @@ fn facts(page: &mut Page, now: &Snapshot) {
     let (machine, checkin) = (&now.machine, &now.checkin);
     page.labelled(Style::Plain, "Machine", &machine.product);
     page.labelled(Style::Plain, "Serial", &machine.serial);
-    page.labelled(Style::Plain, "Node", &node_name(now).unwrap_or_default());
+    page.labelled(Style::Plain, "Node", &node(now));
     page.labelled(Style::Plain, "Server", &server(now));
     page.labelled(Style::Plain, "Contact", &contact(now));
     page.labelled(Style::Plain, "Stage", &checkin.stage);
+}
+
+/// The node, and the key by which an operator knows this machine among those that the server lists.
+fn node(now: &Snapshot) -> String {
+    let key = now.checkin.key.as_ref().map(|key| format!(", key {key}")).unwrap_or_default();
+    node_name(now).map(|name| name + &key).unwrap_or_default()
 }
 
 /// The server in use and where its address is from, or the places that are tried.
@@ -285,7 +291,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::super::samples::{
-        cabled, checked_in, copied, cut_off, held, many_cables, many_ports, no_address, starting,
+        cabled, checked_in, copied, cut_off, held, many_cables, many_ports, no_address, pending, starting,
     };
     use super::*;
     use proptest::prelude::*;
@@ -306,6 +312,7 @@ mod tests {
             ("cabled", cabled()),
             ("many_cables", many_cables()),
             ("copied", copied()),
+            ("pending", pending()),
         ];
         let found: String = pages.iter().map(|(name, now)| format!("=== {name}\n{}", text(now, 80, 25))).collect();
         assert_eq!(found, include_str!("golden/pages.txt"), "the pages are now:\n{found}");

@@ -58,6 +58,7 @@ pub(super) fn checked_in() -> Snapshot {
             node_id: Some(17),
             node_name: Some("node17".into()),
             state: Some(NodeState::Normal),
+            key: Some("0f1e-2d3c-4b5a-6978".into()),
             server: Some("http://10.20.0.2:8150".into()),
             stage: "checked in".into(),
             last_contact_s: Some(4509.2),
@@ -100,6 +101,19 @@ pub(super) fn held() -> Snapshot {
         "hardware_conflict",
         "MAC b8:ca:3a:6d:1f:00 is also node12's, which checked in 30 s ago from 10.20.30.99 with another chassis serial",
         "Compare both with `mk-server conflicts`, then settle it with `mk-server conflicts resolve 3 same|different`.",
+    ));
+    now
+}
+
+/// It waits to be let in.
+pub(super) fn pending() -> Snapshot {
+    let mut now = checked_in();
+    now.checkin.state = Some(NodeState::Pending);
+    now.checkin.reason = Some(Problem::new(
+        "pending",
+        "node17 waits until an operator approves it",
+        "Compare the key's fingerprint on its screen with the one at `mk-server nodes show node17`, then `mk-server nodes \
+         approve node17`.",
     ));
     now
 }

@@ -70,7 +70,8 @@ pub(super) fn changes(before: &Snapshot, now: &Snapshot) -> Vec<String> {
     {
         let state = state.map(|s| format!(", {s:?}").to_lowercase()).unwrap_or_default();
         let server = now.checkin.server.as_deref().map(|url| format!(" on {url}")).unwrap_or_default();
-        lines.push(format!("this machine is {name}{state}{server}"));
+        let key = now.checkin.key.as_ref().map(|key| format!(", key {key}")).unwrap_or_default();
+        lines.push(format!("this machine is {name}{state}{server}{key}"));
     }
     let old = troubles(before);
     let new = troubles(now).into_iter().filter(|t| !old.contains(t));
@@ -105,7 +106,7 @@ mod tests {
             "eth0 b8:ca:3a:6d:1f:00 link up, 10.20.30.41/24 fe80::baca:3aff:fe6d:1f00/64 (dhcp from 10.20.0.2)",
             "eth1 b8:ca:3a:6d:1f:01 no link",
             "checked in",
-            "this machine is node17, normal on http://10.20.0.2:8150",
+            "this machine is node17, normal on http://10.20.0.2:8150, key 0f1e-2d3c-4b5a-6978",
         ];
         assert_eq!(lines, expected);
         assert_eq!(changes(&checked_in(), &checked_in()), Vec::<String>::new());

@@ -142,7 +142,7 @@ fn capital(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{checked_in, cut_off, held, no_address, starting};
+    use super::super::samples::{checked_in, cut_off, held, no_address, pending, starting};
     use super::*;
 
     fn words(now: &Snapshot) -> (String, Tone) {
@@ -153,6 +153,7 @@ mod tests {
     fn the_headline_names_the_first_thing_missing() {
         assert_eq!(words(&checked_in()), ("node17".into(), Tone::Good));
         assert_eq!(words(&held()), ("node17 held".into(), Tone::Bad));
+        assert_eq!(words(&pending()), ("node17 waits".into(), Tone::Busy));
         assert_eq!(words(&starting()), ("starting".into(), Tone::Busy));
         assert_eq!(words(&no_address()), ("no address".into(), Tone::Bad));
         assert_eq!(words(&cut_off()), ("no contact".into(), Tone::Bad));

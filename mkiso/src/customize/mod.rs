@@ -16,11 +16,12 @@ use self::checksums::Checksums;
 use self::settings::Settings;
 use crate::image::Image;
 use crate::input;
+use crate::limits::MAX_INPUT;
 use crate::output::{full_or, publish, temp_beside};
 use crate::patch::{self, Patch, patches};
 
-/// In place of an output file: standard output.
-const STDOUT: &str = "-";
+/// In place of a file: standard input or output.
+const STDIO: &str = "-";
 
 /// Arguments of `mkiso customize`.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,6 +37,9 @@ pub struct Args {
     /// Public key of minisign: mirrors whose index it signed are believed; may be given again.
     #[arg(long, value_name = "FILE")]
     pub mirror_key: Vec<PathBuf>,
+    /// File with an enrolment token, by which the server lets the image's machines in; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub enrolment_token: Option<PathBuf>,
     /// OpenSSH public key that may log in; development and debug images only.
     #[arg(long)]
     pub ssh_key: Option<PathBuf>,
@@ -75,22 +79,32 @@ pub fn run(args: &Args) -> Result<()> {
         .apply(own, image.embed.features, image.kernel_line())
         .with_context(|| format!("{} is a {} image", args.image.display(), image.embed.variant))?;
     units::fit(&own.content.units, &units::built_in(image.manifest.as_ref()))?;
+    if settings.enrolment.is_some() && own.content.site.ca_pem.is_none() {
+        eprintln!(
+            "note: without a CA (--ca FILE) the enrolment token goes over the network for everybody there to read"
+        );
+    }
     let patches = patches(&image, &own)?;
     match &args.out {
-        Some(out) if out.as_os_str() == STDOUT => stream(&image.path, &patches),
+        Some(out) if out.as_os_str() == STDIO => stream(&image.path, &patches),
         out => replace(&image.path, out.as_ref().unwrap_or(&image.path), &patches),
     }
 }
 
 fn settings(args: &Args) -> Result<Settings> {
     let read = |path: &PathBuf, what| {
-        let text = String::from_utf8(input::read(path, what)?);
+        let bytes = match path.as_os_str() == STDIO {
+            true => input::all_of(std::io::stdin(), MAX_INPUT).with_context(|| format!("cannot read the {what}"))?,
+            false => input::read(path, what)?,
+        };
+        let text = String::from_utf8(bytes);
         text.with_context(|| format!("{} is no text", path.display()))
     };
     let text = |path: &Option<PathBuf>, what| path.as_ref().map(|path| read(path, what)).transpose();
     Ok(Settings {
         server: args.server.clone(),
         ca: text(&args.ca, "CA certificate")?,
+        enrolment: text(&args.enrolment_token, "enrolment token")?,
         ssh_key: text(&args.ssh_key, "public key")?,
         mirror_keys: args.mirror_key.iter().map(|path| read(path, "key of mirrors")).collect::<Result<_>>()?,
         facts: args.fact.clone(),

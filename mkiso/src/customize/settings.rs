@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use tce_mirror::signed;
 use wire::argument;
 use wire::embed::Features;
+use wire::enrolment::{PREFIX, is_token};
 use wire::limits::MAX_FACT_NAME;
 use wire::site::{ARGUMENTS, Site};
 
@@ -19,6 +20,8 @@ pub struct Settings {
     pub server: Option<String>,
     /// Text of a file of CA certificates.
     pub ca: Option<String>,
+    /// Text of a file with an enrolment token.
+    pub enrolment: Option<String>,
     /// Text of a file of public keys.
     pub ssh_key: Option<String>,
     /// Texts of files of public keys by which mirrors are believed.
@@ -59,6 +62,9 @@ impl Settings {
             own.content.site.server = Some(input::server_url(server, has_ca)?);
         } else if let Some(server) = own.content.site.server.as_ref().filter(|_| self.ca.is_some()) {
             input::server_url(server, has_ca).context("the server that is in the image already cannot stay")?;
+        }
+        if let Some(text) = &self.enrolment {
+            own.content.site.enrolment = Some(enrolment_token(text)?);
         }
         if let Some(text) = &self.ssh_key {
             ensure!(
@@ -104,6 +110,16 @@ impl Settings {
         }
         Ok(own)
     }
+}
+
+/// The token of a file; it is not repeated where it is wrong.
+fn enrolment_token(text: &str) -> Result<String> {
+    let token = text.trim();
+    ensure!(
+        is_token(token),
+        "that is no enrolment token, which is one line that begins with {PREFIX}; make one with `mk-server enrolment create`"
+    );
+    Ok(token.to_owned())
 }
 
 fn add_fact(site: &mut Site, fact: &str) -> Result<()> {
@@ -254,6 +270,9 @@ mod tests {
         assert!(refusal.contains("knows no signed mirrors"), "{refusal}");
         let refusal = applied(&mirror, Own::default()).unwrap_err().to_string();
         assert!(refusal.contains("no public key of minisign"), "{refusal}");
+        let token = Settings { enrolment: Some("s3cret\n".into()), ..Settings::default() };
+        let refusal = applied(&token, Own::default()).unwrap_err().to_string();
+        assert!(refusal.contains("no enrolment token") && !refusal.contains("s3cret"), "{refusal}");
         let key = Settings { ssh_key: Some("x".into()), ..Settings::default() };
         let refusal = key.apply(Own::default(), Features::default(), KernelLine::Open).unwrap_err().to_string();
         assert!(refusal.contains("without sshd"), "{refusal}");

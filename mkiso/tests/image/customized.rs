@@ -9,16 +9,18 @@ use mkiso::iso::Iso;
 use mkiso::slot::Content;
 use serde_json::Value;
 
-use crate::synthetic::{Bench, KEY, Ran};
+use crate::synthetic::{Bench, KEY, Ran, TOKEN};
 
 fn mkiso(bench: &Bench, command: &str, args: &[&str]) -> Ran {
     Ran::new(bench.mkiso().arg(command).args(args))
 }
 
 /// What there is to set on any image, each as a site might.
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 10] = [
     "--server",
     "http://10.0.0.1:8150/",
+    "--enrolment-token",
+    "token",
     "--fact",
     "rack=B12",
     "--arg",
@@ -53,6 +55,7 @@ fn customize_changes_slot_and_boot_lines_and_nothing_else() {
     let content = Content::from_slot(&copy[files[0].clone()]).unwrap();
     assert_eq!(content.site.server.as_deref(), Some("http://10.0.0.1:8150"));
     assert_eq!((content.site.facts["rack"].as_str(), content.site.args.len()), ("B12", 2));
+    assert_eq!(content.site.enrolment.as_deref(), Some(TOKEN));
     assert_eq!(content.authorized_keys, KEY, "what was there before stays");
     for (file, word) in [(&files[1], "append "), (&files[2], "linux ")] {
         let text = String::from_utf8(copy[file.clone()].to_vec()).unwrap();
@@ -62,8 +65,11 @@ fn customize_changes_slot_and_boot_lines_and_nothing_else() {
     }
     mkiso(&bench, "customize", &[&[iso][..], &SETTINGS, &line].concat()).ok();
     assert!(fs::read(iso).unwrap() == copy, "in place the same");
-    let streamed = bench.mkiso().args(["customize", "copy.iso", "--fact", "rack=B12", "--out", "-"]).output().unwrap();
-    assert!(streamed.status.success() && streamed.stdout == copy, "and on standard output");
+    let mut streamed = bench.mkiso();
+    streamed.args(["customize", "copy.iso", "--enrolment-token", "-", "--out", "-"]);
+    streamed.stdin(fs::File::open(bench.path("token")).unwrap());
+    let streamed = streamed.output().unwrap();
+    assert!(streamed.status.success() && streamed.stdout == copy, "and from standard input to standard output");
 }
 
 #[test]
@@ -93,12 +99,20 @@ fn what_was_put_in_can_be_taken_out_of_iso_and_initrd() {
         assert!(fs::read(iso.with_extension("sha256")).unwrap() != sums, "the checksum beside it stays true");
         let shown = mkiso(&bench, "inspect", &[name]).ok();
         let shown = shown.to_str().unwrap();
-        for words in ["http://10.0.0.1:8150", "rack=B12", "razor.ip=10.0.0.5/24", "unit              tool"] {
+        for words in [
+            "http://10.0.0.1:8150",
+            "enrolment token   there is one",
+            "rack=B12",
+            "razor.ip=10.0.0.5/24",
+            "unit              tool",
+        ] {
             assert!(shown.contains(words), "{shown}");
         }
         let json = mkiso(&bench, "inspect", &["--json", name]).ok();
+        assert!(!shown.contains(TOKEN) && !json.to_str().unwrap().contains(TOKEN), "whether there is one, not which");
         let json: Value = serde_json::from_str(json.to_str().unwrap()).unwrap();
         assert_eq!(json["units"]["tool"], UNIT);
+        assert_eq!(json["has_enrolment_token"], true);
         assert_eq!(json["kernel_arguments"], line.last().copied().unwrap_or_default());
         mkiso(&bench, "verify", &[name]).ok();
         mkiso(&bench, "customize", &[name, "--reset"]).ok();

@@ -21,6 +21,8 @@ site_slot = 65536
 [modules.deny]
 mei = "resets the machine"
 "#;
+/// An enrolment token.
+pub(crate) const TOKEN: &str = "mke-0123456789abcdef0123456789abcdef";
 /// A public key that nobody has.
 pub(crate) const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE1NRkFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFla nobody@nowhere\n";
@@ -42,6 +44,7 @@ impl Bench {
         bench.put("rootfs-overlay/MANIFEST.toml", b"[path.\"etc/shadow\"]\nmode = \"0600\"\n");
         bench.put("rootfs-overlay/etc/shadow", b"root:*:0:0:99999:7:::\n");
         bench.put("key.pub", KEY.as_bytes());
+        bench.put("token", format!("{TOKEN}\n").as_bytes());
         bench.put("agent", &static_program());
         bench.base("base.iso", |_| {});
         Some(bench)

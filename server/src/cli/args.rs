@@ -44,6 +44,12 @@ pub enum Command {
     Backup(Backup),
     /// Make a data folder of a backup.
     Restore(Restore),
+    /// Make and revoke tokens that let machines in, where config.toml has enrolment = "token".
+    Enrolment {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: Enrolment,
+    },
     /// Make and renew the server's CA and certificate, on the server's own machine.
     Tls {
         /// Which.
@@ -77,6 +83,40 @@ pub struct Restore {
     /// The data folder, which must be empty, or not there yet.
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+}
+
+/// Make and revoke enrolment tokens.
+#[derive(Debug, Subcommand)]
+pub enum Enrolment {
+    /// Make a token and print it, this once: the server keeps only its digest. Into an image: mkiso customize --enrolment-token.
+    Create {
+        /// Machines that it lets in.
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        uses: u32,
+        /// How long it is good, such as 90s, 15m, 2h or 7d.
+        #[arg(long, value_name = "TIME", default_value = "1d")]
+        expires: String,
+        /// What it is for.
+        #[arg(long, default_value = "")]
+        note: String,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
+    /// All tokens, with what is left of each.
+    List {
+        /// Print the API's JSON instead.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a token back; machines that it has let in stay.
+    Revoke {
+        /// Its number, as in the list.
+        id: i64,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
 }
 
 /// Make and renew the server's CA and certificate.
@@ -157,6 +197,25 @@ pub enum Nodes {
         /// It boots from its own disk. Without this, it boots the microkernel.
         #[arg(long)]
         installed: bool,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
+    /// Let a machine in that waits to be accepted.
+    Approve {
+        /// Its name, such as node1.
+        name: String,
+        /// Only if its key has this fingerprint, as on the machine's own screen.
+        #[arg(long, value_name = "KEY")]
+        fingerprint: Option<String>,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
+    /// Do not let a machine in, or not any more: it is told nothing until it is approved.
+    Refuse {
+        /// Its name, such as node1.
+        name: String,
         /// How.
         #[command(flatten)]
         how: How,

@@ -185,17 +185,22 @@ fn time_of(text: &str, now: OffsetDateTime) -> anyhow::Result<String> {
     if OffsetDateTime::parse(text, &Rfc3339).is_ok() {
         return Ok(text.to_owned());
     }
+    let age = seconds(text).ok_or_else(wrong)?;
+    let then = now.checked_sub(time::Duration::seconds(age)).ok_or_else(wrong)?;
+    Ok(then.format(&Rfc3339)?)
+}
+
+/// A span of time such as 90s, 15m, 2h or 3d, in seconds.
+pub(super) fn seconds(text: &str) -> Option<i64> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let seconds = match &text[digits.len()..] {
+    let unit = match &text[digits.len()..] {
         "s" => 1,
         "m" | "min" => 60,
         "h" => 3600,
         "d" => 86_400,
-        _ => return Err(wrong()),
+        _ => return None,
     };
-    let age = i64::from(digits.parse::<u32>().map_err(|_| wrong())?) * seconds;
-    let then = now.checked_sub(time::Duration::seconds(age)).ok_or_else(wrong)?;
-    Ok(then.format(&Rfc3339)?)
+    Some(i64::from(digits.parse::<u32>().ok()?) * unit)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub mod backup;
 pub mod bundles;
 pub mod client;
 pub mod config;
+pub mod enrolment;
 pub mod explain;
 pub mod identity;
 pub mod images;
@@ -48,6 +49,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Command::Explain(question) => explain::run(&Client::new(&args.server)?, question).await,
             Command::Backup(options) => backup::write(&options).await,
             Command::Restore(options) => backup::restore(&options).await,
+            Command::Enrolment { command } => enrolment::run(&Client::new(&args.server)?, command).await,
             Command::Tls { command } => tls::run(command),
             Command::Image { command } => images::run(&Client::new(&args.server)?, command).await,
         }

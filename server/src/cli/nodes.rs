@@ -29,6 +29,10 @@ pub async fn run(client: &Client, command: Nodes) -> anyhow::Result<()> {
             let body = json!({"hw_info": hw_info(&values)?, "installed": installed});
             give(client, "register-node", body, how).await
         }
+        Nodes::Approve { name, fingerprint, how } => {
+            give(client, "approve-node", json!({"name": name, "fingerprint": fingerprint}), how).await
+        }
+        Nodes::Refuse { name, how } => give(client, "refuse-node", json!({"name": name}), how).await,
         Nodes::Reinstall { name, how } => give(client, "reinstall-node", json!({"name": name}), how).await,
         Nodes::Reboot { name, how } => give(client, "reboot-node", json!({"name": name}), how).await,
         Nodes::Poweroff { name, how } => give(client, "poweroff-node", json!({"name": name}), how).await,

@@ -16,6 +16,8 @@ use patterns::Patterns;
 pub struct Config {
     /// Keys by which nodes are told apart, sorted.
     pub match_nodes_on: Vec<String>,
+    /// Which machines that were never accepted are.
+    pub enrolment: Enrolment,
     /// Facts that identify a machine too.
     pub match_facts: Patterns,
     /// Facts that are not stored.
@@ -32,11 +34,25 @@ pub struct Config {
     pub extension_zip: Option<PathBuf>,
 }
 
+/// How a machine that this server has never accepted becomes a node that it works with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Enrolment {
+    /// By its first report.
+    #[default]
+    Open,
+    /// By an operator's word.
+    Approve,
+    /// By an enrolment token that its image carries, or an operator's word.
+    Token,
+}
+
 /// The file as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct File {
     match_nodes_on: Vec<String>,
+    enrolment: Enrolment,
     facts: FactsFile,
     protect_new_nodes: bool,
     checkin_interval: u32,
@@ -63,6 +79,7 @@ impl Default for File {
     fn default() -> Self {
         Self {
             match_nodes_on: vec!["mac".to_owned()],
+            enrolment: Enrolment::default(),
             facts: FactsFile::default(),
             protect_new_nodes: false,
             checkin_interval: DEFAULT_INTERVAL_S,
@@ -146,6 +163,7 @@ impl Config {
         match_nodes_on.dedup();
         Ok(Self {
             match_nodes_on,
+            enrolment: file.enrolment,
             match_facts: Patterns::compile("facts.match_on", &file.facts.match_on)?,
             blacklist: Patterns::compile("facts.blacklist", &file.facts.blacklist)?,
             protect_new_nodes: file.protect_new_nodes,
@@ -182,6 +200,7 @@ mod tests {
         for (text, words) in [
             ("match_nodes_on = []", vec!["match_nodes_on"]),
             ("match_nodes_on = [\"ip\"]", vec!["match_nodes_on", "\"ip\"", "serial"]),
+            ("enrolment = \"closed\"", vec!["enrolment", "closed", "approve"]),
             ("checkin_interval = 0", vec!["checkin_interval", "0", "86400"]),
             ("checkin_interval = \"x\"", vec!["checkin_interval"]),
             ("[microkernel]\ndebug_level = \"loud\"", vec!["debug_level", "loud"]),

@@ -155,11 +155,28 @@ impl Node {
         };
         lines.push(("Boot time", self.card.as_ref().and_then(Card::summary).unwrap_or_default()));
         lines.push(("Agent", self.agent.as_ref().map(machine::agent).unwrap_or_default()));
+        lines.push(("Key", self.key().unwrap_or_default().to_owned()));
+        lines.push(("Accepted", self.accepted()));
         lines.push(("Installed", self.installed()));
         lines.push(("Told to", self.told()));
         lines.push(("Configuration", self.configuration()));
         lines.retain(|(_, value)| !value.is_empty());
         lines
+    }
+
+    /// Fingerprint of the key that its machine signs with, as on the machine's own screen.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.document["key_fingerprint"].as_str()
+    }
+
+    /// By whom, where that was no matter of course.
+    fn accepted(&self) -> String {
+        let enrolment = &self.document["enrolment"];
+        match (enrolment["accepted"].as_str(), enrolment["by"].as_str()) {
+            (Some(at), Some(by)) if by != "open" => format!("by {by}, {}", human::stamp(at)),
+            _ => String::new(),
+        }
     }
 
     fn installed(&self) -> String {

@@ -97,6 +97,7 @@ pub fn router(state: State) -> Router {
         .route("/api/commands/use-image", post(images::choose))
         .route("/api/commands/{name}", post(operate::command))
         .route("/api/collections/conflicts", get(operate::conflicts))
+        .route("/api/collections/enrolment-tokens", get(operate::enrolment_tokens))
         .route("/api/collections/config", get(configs::config))
         .route("/api/explain", get(explain::explain))
         .layer(axum::middleware::from_fn(access::local_only));

@@ -17,7 +17,7 @@ use crate::mirror;
 use crate::registry::operate::{Done, NAMES, Operate, Operation};
 use crate::registry::{Refusal, disputes};
 use crate::store::view::Page;
-use crate::store::{nodes, now_ms};
+use crate::store::{enrolment, nodes, now_ms};
 
 /// `GET /api/collections/conflicts`; `limit` and `start` as for nodes.
 ///
@@ -28,6 +28,14 @@ pub async fn conflicts(Handle(state): Handle<State>, Query(pairs): Query<Pairs>)
     let page = Page { limit: page.limit.min(MAX_CONFLICTS), ..page };
     let (total, items) = disputes::page(&state.store.readers, page).await?;
     Ok(Json(json!({"total": total, "items": items})))
+}
+
+/// `GET /api/collections/enrolment-tokens`: what is left of each, not the tokens themselves.
+///
+/// # Errors
+/// When the database fails.
+pub async fn enrolment_tokens(Handle(state): Handle<State>) -> Result<Json<Value>, Failure> {
+    Ok(Json(json!({"items": enrolment::tokens(&state.store.readers, now_ms()).await?})))
 }
 
 /// Reads a command's body; `form` shows a person what it must look like.
@@ -70,6 +78,9 @@ pub async fn command(
     let mut answer = json!({"result": done.result, "dry_run": dry_run});
     if let (Some(id), Some(answer)) = (done.node, answer.as_object_mut()) {
         answer.insert("name".into(), nodes::name(id).into());
+    }
+    if let Some(token) = done.token {
+        answer["token"] = token.into();
     }
     if let Some(event) = done.event {
         answer["event"] = event.into();

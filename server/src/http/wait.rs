@@ -9,7 +9,7 @@ use axum::extract::{ConnectInfo, Path, State as Handle};
 use axum::http::{HeaderMap, Uri};
 use serde::Deserialize;
 use sqlx::SqliteConnection;
-use wire::checkin::WaitReply;
+use wire::checkin::{CheckinReply, NodeState, WaitReply};
 use wire::limits::MAX_WAIT_S;
 use wire::sign;
 
@@ -68,8 +68,13 @@ async fn is_due(db: &mut SqliteConnection, node: &Node, boot: &Boot, config: i64
     if Wanted::of(&mut *db, node.id).await?.version() != config {
         return Ok(true);
     }
+    // It was let in, or refused, since it was answered.
+    let told: CheckinReply = serde_json::from_str(&boot.reply)?;
+    if (told.state == Some(NodeState::Pending)) != (node.standing()?.0 == NodeState::Pending) {
+        return Ok(true);
+    }
     let now = now_ms();
     // By the uptime that it said last: its next check-in says that nothing is awaited any more.
-    let left = node.is_held() || node.awaits_parts(now, boot.uptime_s);
+    let left = node.is_left_alone() || node.awaits_parts(now, boot.uptime_s);
     queue::is_due(db, now, node.id, left, &boot.boot_id).await
 }

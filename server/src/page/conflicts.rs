@@ -108,7 +108,7 @@ pub fn trial(remedy: &Remedy, result: &str, now: OffsetDateTime) -> Markup {
             button { "Do it" }
             a href="/conflicts" { "Leave it as it is" }
         }
-        p.hint { "The same on the command line: " code { "mk-server conflicts " (said(&remedy.shell())) } }
+        p.hint { "The same on the command line: " code { (said(&remedy.shell())) } }
     };
     layout::page("Remedy", now, &main)
 }

@@ -8,6 +8,7 @@ use crate::describe::Node;
 use crate::page::history::{bundle_table, log_table, report_table};
 use crate::page::layout;
 use crate::page::parts::{ago, badge, moment, said, section, with_commands};
+use crate::registry::remedy::Remedy;
 use crate::store::feed::Feed;
 
 /// The page of one node: what it is, what it is made of, its bundles, and the newest of its log and reports, the latter
@@ -21,7 +22,13 @@ pub fn node(node: &Node, log: &Feed, reports: &(i64, Vec<Value>), bundles: &[Val
         h1 { (name) " " (badge(node.state())) }
         @if let Some((error, remedy)) = node.reason() {
             div.callout.warn role="note" { p { strong { (said(error)) } } p { (with_commands(remedy)) }
-                p { a href=(format!("/conflicts#{name}")) { "Evidence and remedies" } } }
+                @if node.state() == "pending" {
+                    @if let Some(key) = node.key() { p { "Its machine's key: " code { (key) } } }
+                    (admission(node))
+                } @else {
+                    p { a href=(format!("/conflicts#{name}")) { "Evidence and remedies" } }
+                }
+            }
         }
         nav.jump aria-label="On this page" {
             @for section in &sections { a href=(format!("#{}", section.id)) { (section.title) } " " }
@@ -52,6 +59,21 @@ pub fn node(node: &Node, log: &Feed, reports: &(i64, Vec<Value>), bundles: &[Val
         p.hint { a href=(format!("/api/collections/nodes/{name}")) { "This node as JSON" } ", with exact sizes." }
     };
     layout::page(name, now, &main)
+}
+
+/// Buttons for a machine that waits to be let in: as with disputes, the first click shows what would come of it.
+fn admission(node: &Node) -> Markup {
+    let (name, key) = (node.name().to_owned(), node.key().map(str::to_owned));
+    html! {
+        form.remedies action="/conflicts/remedy" method="get" {
+            @for (remedy, words) in [
+                (Remedy::Approve { node: name.clone(), key }, "Let it in"),
+                (Remedy::Refuse { node: name }, "Refuse it"),
+            ] {
+                button.other name="remedy" value=(remedy) { (words) }
+            }
+        }
+    }
 }
 
 fn summary(node: &Node, now: OffsetDateTime) -> Markup {

@@ -11,6 +11,7 @@ use wire::limits::DEFAULT_INTERVAL_S;
 use crate::config::Config;
 use crate::limits::{MAX_MESSAGES, MAX_NODE_BOOTS, MAX_STRAY_BOOTS, PARTS_AWAITED_S};
 use crate::registry::configs::Wanted;
+use crate::registry::enrolment::Gate;
 use crate::registry::said::Said;
 use crate::registry::settle::{Settled, Speaker, Voice, alive_ms, settle};
 use crate::registry::{Refusal, action, configs, queue, rival};
@@ -204,7 +205,15 @@ impl Checkin {
     async fn standing(&self, db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<Settled>> {
         let Some(node) = Node::get(db, id).await? else { return Ok(None) };
         let (state, reason) = node.standing()?;
-        Ok(Some(Settled { id, state, reason }))
+        let settled = self.gate().pass(&mut *db, &node, Settled { id, state, reason: reason.clone() }).await?;
+        if (settled.state, &settled.reason) != (state, &reason) {
+            nodes::set_standing(db, id, settled.state, settled.reason.as_ref()).await?;
+        }
+        Ok(Some(settled))
+    }
+
+    fn gate(&self) -> Gate<'_> {
+        Gate { enrolment: self.config.enrolment, now: self.now, token: self.request.enrolment.as_deref() }
     }
 
     /// Decides which node it is, and stores what it says.
@@ -220,7 +229,8 @@ impl Checkin {
             None => Voice::Legacy(&self.request.hw_id),
         };
         let (signed, report) = (self.key.is_some(), &said.report);
-        let speaker = Speaker { config: &self.config, now: self.now, own, proven, voice, signed, report };
+        let token = self.request.enrolment.as_deref();
+        let speaker = Speaker { config: &self.config, now: self.now, own, proven, voice, signed, token, report };
         let settled = match settle(&mut *db, &speaker).await? {
             Ok(settled) => settled,
             Err(refusal) => return Ok(Err(refusal)),
@@ -274,7 +284,8 @@ impl Checkin {
             Some(id) => Node::get(&mut *db, id).await?,
             None => None,
         };
-        let held = settled.as_ref().is_some_and(|s| s.state == NodeState::Held);
+        let is = |state| settled.as_ref().is_some_and(|s| s.state == state);
+        let (held, pending) = (is(NodeState::Held), is(NodeState::Pending));
         let awaits_parts = !held && node.as_ref().is_some_and(|n| self.awaits_parts(n));
         if let Some(node) = node.as_ref().filter(|n| !held && !awaits_parts && (first || n.is_provisional(self.now))) {
             self.assure(&mut *db, node).await?;
@@ -283,7 +294,7 @@ impl Checkin {
             history::log_said(&mut *db, self.now, node.id, "info", &awaited(node.id)).await?;
         }
         let (action, commands) = match &node {
-            Some(node) => self.told(&mut *db, node, held || awaits_parts).await?,
+            Some(node) => self.told(&mut *db, node, held || pending || awaits_parts).await?,
             None => (action::NONE, Vec::new()),
         };
         let digest = self.request.inventory_digest.as_ref();
@@ -311,9 +322,11 @@ impl Checkin {
             let interval = self.request.boot_id.as_ref().map(|_| interval);
             nodes::set_contact(&mut *db, id, &self.contact(action.reboots, interval, &mirror_index)?).await?;
         }
+        let config_version = wanted.as_ref().map(Wanted::version).and_then(|v| u64::try_from(v).ok());
+        // Who was not let in gets nothing that the site keeps to itself.
+        let wanted = wanted.filter(|_| !pending);
         let config = wanted.as_ref().map(|w| w.news(self.request.config.as_ref())).transpose()?.flatten();
         let config_digest = wanted.as_ref().filter(|_| config.is_some()).map(Wanted::digest);
-        let config_version = wanted.as_ref().map(Wanted::version).and_then(|v| u64::try_from(v).ok());
         Ok(CheckinReply {
             action: action.word.to_owned(),
             id: id.and_then(|id| u64::try_from(id).ok()),

@@ -147,7 +147,16 @@ impl Explain {
         own: Option<i64>,
     ) -> Outcome<(Explanation, i64)> {
         let voice = Voice::Ours { boot_id: TRIAL_BOOT, uptime_ms: Some(0) };
-        let speaker = Speaker { config: &self.config, now: self.now, own, proven: false, voice, signed: true, report };
+        let speaker = Speaker {
+            config: &self.config,
+            now: self.now,
+            own,
+            proven: false,
+            voice,
+            signed: true,
+            token: None,
+            report,
+        };
         let weighed = settle::weigh(&mut *db, &speaker).await?;
         let settled = settle::carry_out(db, &speaker, &weighed).await?;
         Ok(settled.map(|settled| (words::explain(Moment::CheckIn, &weighed.decision), settled.id)))

@@ -101,12 +101,14 @@ impl Contact {
         let silence_ms = node.last_checkin.map(|last| self.now - last);
         let away = silence_ms.is_none_or(|silence| silence > LEGACY_SILENCE_MS.max(window_ms));
         // What a dispute was about may be over; its facts tell.
-        if !node.is_registered() || node.is_held() || self.first || away {
+        if !node.is_registered() || node.is_left_alone() || self.first || away {
             return Ok(Command::Register);
         }
-        let action = match queue::deliver(&mut *db, self.now, node, node.is_held(), None).await? {
+        let action = match queue::deliver(&mut *db, self.now, node, node.is_left_alone(), None).await? {
             Some(order) => action::ordered(&order, node.reboots),
-            None => action::choose(node.installed.as_deref(), node.is_held(), node.reboots, silence_ms.unwrap_or(0)),
+            None => {
+                action::choose(node.installed.as_deref(), node.is_left_alone(), node.reboots, silence_ms.unwrap_or(0))
+            }
         };
         if let Some((severity, entry)) = &action.log {
             history::log_decision(&mut *db, self.now, node.id, severity, entry).await?;

@@ -12,6 +12,7 @@ use crate::identity::decide::{self, Decision, Verdict};
 use crate::identity::evidence::{Evidence, Group};
 use crate::identity::keys;
 use crate::identity::report::Context;
+use crate::registry::enrolment::Gate;
 use crate::registry::{Refusal, reason};
 use crate::store::candidates::{self, Search};
 use crate::store::nodes::{self, Node};
@@ -80,8 +81,14 @@ impl Lookup {
         found: &Weighing,
     ) -> anyhow::Result<Result<Found, Refusal>> {
         let Weighing { decision, claims, evidence } = found;
+        let gate = Gate { enrolment: self.config.enrolment, now: self.now, token: None };
         let id = match &decision.verdict {
-            Verdict::Create { .. } => self.create(&mut *db, decision, claims, evidence).await?,
+            Verdict::Create { .. } => {
+                if let Err(refusal) = gate.room(&mut *db).await? {
+                    return Ok(Err(refusal));
+                }
+                self.create(&mut *db, gate, decision, claims, evidence).await?
+            }
             Verdict::Node { id, .. } => {
                 self.learn(&mut *db, *id, claims).await?;
                 *id
@@ -152,6 +159,7 @@ impl Lookup {
     async fn create(
         &self,
         db: &mut SqliteConnection,
+        gate: Gate<'_>,
         decision: &Decision,
         claims: &[keys::Claim],
         evidence: &Evidence,
@@ -163,6 +171,9 @@ impl Lookup {
         candidates::learn(&mut *db, id, evidence, false).await?;
         if let Some(reason) = reason::held(decision, &[]) {
             nodes::set_state(&mut *db, id, NodeState::Held, Some(&reason), decision).await?;
+        } else if let Some(node) = Node::get(&mut *db, id).await? {
+            let (state, why) = gate.at_rest(&node);
+            nodes::set_standing(&mut *db, id, state, why.as_ref()).await?;
         }
         history::event(&mut *db, self.now, "node-created", Some(id), &json!({"hw_info": self.info})).await?;
         Ok(id)

@@ -5,6 +5,7 @@ pub mod action;
 pub mod checkin;
 pub mod configs;
 pub mod disputes;
+pub mod enrolment;
 pub mod explain;
 pub mod kind;
 pub mod legacy;

@@ -1,6 +1,7 @@
 //! What operators do to nodes by hand: each in one transaction, as a trial on request, and written down as an event.
 
 mod config;
+mod enrol;
 mod hardware;
 mod sameness;
 mod tell;
@@ -78,6 +79,34 @@ pub enum Operation {
         name: String,
         /// Name of the extension, with or without `.tcz`.
         extension: String,
+    },
+    /// Accepts a node that waits.
+    ApproveNode {
+        /// Name of the node.
+        name: String,
+        /// The key that its machine must have, as it is shown; without it, whatever key it has.
+        #[serde(default)]
+        fingerprint: Option<String>,
+    },
+    /// Does not accept a node, or not any more.
+    RefuseNode {
+        /// Name of the node.
+        name: String,
+    },
+    /// Makes an enrolment token.
+    CreateEnrolmentToken {
+        /// Machines that it lets in.
+        uses: u32,
+        /// Seconds for which it is good.
+        expires_s: u64,
+        /// What it is for.
+        #[serde(default)]
+        note: String,
+    },
+    /// Takes an enrolment token back.
+    RevokeEnrolmentToken {
+        /// Its number.
+        id: i64,
     },
     /// Sets and unsets configuration keys.
     SetConfig {
@@ -191,8 +220,10 @@ impl Sameness {
 }
 
 /// Names of all commands.
-pub const NAMES: [&str; 18] = [
+pub const NAMES: [&str; 22] = [
+    "approve-node",
     "collect-logs",
+    "create-enrolment-token",
     "delete-node",
     "doctor-node",
     "forget",
@@ -203,9 +234,11 @@ pub const NAMES: [&str; 18] = [
     "poweroff-node",
     "reboot-node",
     "refresh-node",
+    "refuse-node",
     "register-node",
     "reinstall-node",
     "resolve",
+    "revoke-enrolment-token",
     "set-config",
     "set-node-hw-info",
     "split",
@@ -242,12 +275,14 @@ pub struct Done {
     pub back: Option<Remedy>,
     /// The event that it left.
     pub event: Option<i64>,
+    /// A token that was made, which is shown once and kept nowhere.
+    pub token: Option<String>,
 }
 
 impl Done {
     fn new(node: impl Into<Option<i64>>, result: impl Into<String>) -> Self {
         let (node, result) = (node.into(), result.into());
-        Self { node, other: None, ended: None, result, undo: None, back: None, event: None }
+        Self { node, other: None, ended: None, result, undo: None, back: None, event: None, token: None }
     }
 
     /// It is about this node as well.
@@ -278,7 +313,7 @@ impl Work for Operate {
         };
         if self.dry_run {
             trial.rollback().await?;
-            return Ok(Ok(done));
+            return Ok(Ok(Done { token: None, ..done }));
         }
         let mut detail = json!({"operation": self.operation, "result": done.result});
         if let Some(undo) = &done.undo {
@@ -322,6 +357,12 @@ impl Operate {
                 Ok(args) => self.tell(db, name, Kind::LoadExtension, args).await,
                 Err(refusal) => Ok(Err(refusal)),
             },
+            Operation::ApproveNode { name, fingerprint } => self.approve(db, name, fingerprint.as_deref()).await,
+            Operation::RefuseNode { name } => self.refuse(db, name).await,
+            Operation::CreateEnrolmentToken { uses, expires_s, note } => {
+                self.create_token(db, *uses, *expires_s, note).await
+            }
+            Operation::RevokeEnrolmentToken { id } => self.revoke_token(db, *id).await,
             Operation::SetConfig { node, set, unset, renewed } => {
                 let change = config::Change { node: node.as_deref(), set, unset, renewed };
                 self.set_config(db, &change).await

@@ -1,7 +1,7 @@
 //! What ends a dispute, or takes such a command back: a command with the sentence that an operator means by it. Pure.
 //!
 //! One line of words stands for a remedy in the API, on the command line after `mk-server conflicts`, and in the forms of
-//! the page. What may hold blanks comes last.
+//! the page. What may hold blanks comes last. Who is let in is asked and answered in the same two steps.
 
 use std::fmt;
 use std::str::FromStr;
@@ -41,6 +41,18 @@ pub enum Remedy {
         /// Name that the node had.
         node: String,
     },
+    /// A node that waits is accepted.
+    Approve {
+        /// Name of the node.
+        node: String,
+        /// The key that its machine had when that was asked.
+        key: Option<String>,
+    },
+    /// A node is not accepted.
+    Refuse {
+        /// Name of the node.
+        node: String,
+    },
     /// A command is taken back.
     Undo {
         /// The event that it left.
@@ -58,6 +70,8 @@ impl Remedy {
             Self::Moved { from, to, key } => format!("{key} went from {from} to {to}"),
             Self::Forget { node, key } => format!("{key} is not in {node}"),
             Self::Split { node } => format!("{node} is a machine of its own again"),
+            Self::Approve { node, .. } => format!("{node} is to be let in"),
+            Self::Refuse { node } => format!("{node} is not to be let in"),
             Self::Undo { event } => format!("The command of event {event} is taken back"),
         }
     }
@@ -70,18 +84,26 @@ impl Remedy {
             Self::Moved { from, to, key } => Operation::MoveHardware { keys: vec![key], from, to },
             Self::Forget { node, key } => Operation::Forget { name: node, key },
             Self::Split { node } => Operation::Split { name: node },
+            Self::Approve { node, key } => Operation::ApproveNode { name: node, fingerprint: key },
+            Self::Refuse { node } => Operation::RefuseNode { name: node },
             Self::Undo { event } => Operation::Undo { event },
         }
     }
 
-    /// The words as a shell takes them.
+    /// The whole command as a shell takes it.
     #[must_use]
     pub fn shell(&self) -> String {
-        match self {
+        let words = match self {
+            Self::Approve { node, key } => {
+                let key = key.as_ref().map(|key| format!(" --fingerprint {}", quoted(key))).unwrap_or_default();
+                return format!("mk-server nodes approve {node}{key}");
+            }
+            Self::Refuse { node } => return format!("mk-server nodes refuse {node}"),
             Self::Resolve { .. } | Self::Split { .. } | Self::Undo { .. } => self.to_string(),
             Self::Moved { from, to, key } => format!("move-hardware {from} {to} {}", quoted(key)),
             Self::Forget { node, key } => format!("forget {node} {}", quoted(key)),
-        }
+        };
+        format!("mk-server conflicts {words}")
     }
 }
 
@@ -92,6 +114,9 @@ impl fmt::Display for Remedy {
             Self::Moved { from, to, key } => write!(f, "move-hardware {from} {to} {key}"),
             Self::Forget { node, key } => write!(f, "forget {node} {key}"),
             Self::Split { node } => write!(f, "split {node}"),
+            Self::Approve { node, key: None } => write!(f, "approve {node}"),
+            Self::Approve { node, key: Some(key) } => write!(f, "approve {node} {key}"),
+            Self::Refuse { node } => write!(f, "refuse {node}"),
             Self::Undo { event } => write!(f, "undo {event}"),
         }
     }
@@ -121,6 +146,14 @@ impl FromStr for Remedy {
                 rest.split_once(' ').map(|(node, key)| Self::Forget { node: node.to_owned(), key: key.to_owned() })
             }
             "split" if !rest.is_empty() && !rest.contains(' ') => Some(Self::Split { node: rest.to_owned() }),
+            "approve" => match rest.split(' ').collect::<Vec<_>>().as_slice() {
+                [node] if !node.is_empty() => Some(Self::Approve { node: (*node).to_owned(), key: None }),
+                [node, key] if !node.is_empty() => {
+                    Some(Self::Approve { node: (*node).to_owned(), key: Some((*key).to_owned()) })
+                }
+                _ => None,
+            },
+            "refuse" if !rest.is_empty() && !rest.contains(' ') => Some(Self::Refuse { node: rest.to_owned() }),
             // In digits alone, so that the same words are written again.
             "undo" => {
                 rest.parse().ok().filter(|event: &i64| event.to_string() == rest).map(|event| Self::Undo { event })
@@ -149,6 +182,9 @@ mod tests {
             ("move-hardware node1 node2 mac=00-11-22-33-44-55", "mac=00-11-22-33-44-55 went from node1 to node2"),
             ("forget node1 serial=a b  c", "serial=a b  c is not in node1"),
             ("split node2", "node2 is a machine of its own again"),
+            ("approve node2", "node2 is to be let in"),
+            ("approve node2 0123-4567", "node2 is to be let in"),
+            ("refuse node2", "node2 is not to be let in"),
             ("undo 17", "The command of event 17 is taken back"),
         ] {
             let remedy: Remedy = words.parse().unwrap();
@@ -161,6 +197,9 @@ mod tests {
             "forget node1",
             "delete-node node1",
             "move-hardware a b",
+            "approve",
+            "approve node1 a b",
+            "refuse node1 x",
             "undo +1",
             "undo x",
             "split",
@@ -172,8 +211,8 @@ mod tests {
     #[test]
     fn a_shell_takes_any_value_as_one_word() {
         let remedy = |key: &str| Remedy::Forget { node: "node1".to_owned(), key: key.to_owned() }.shell();
-        assert_eq!(remedy("mac=00-11"), "forget node1 mac=00-11");
-        assert_eq!(remedy("serial=it's; rm"), r"forget node1 'serial=it'\''s; rm'");
+        assert_eq!(remedy("mac=00-11"), "mk-server conflicts forget node1 mac=00-11");
+        assert_eq!(remedy("serial=it's; rm"), r"mk-server conflicts forget node1 'serial=it'\''s; rm'");
     }
 
     proptest::proptest! {

@@ -11,6 +11,7 @@ use crate::identity::evidence::Group;
 use crate::identity::keys::{self, Claim, Key};
 use crate::identity::report::Report;
 use crate::limits::MAX_RELATIVES;
+use crate::registry::enrolment::Gate;
 use crate::registry::lookup::{PROTECTED, log_duplicate};
 use crate::registry::{Refusal, queue, reason, rival};
 use crate::store::boots::Boot;
@@ -33,8 +34,17 @@ pub struct Speaker<'a> {
     pub voice: Voice<'a>,
     /// The request is signed, or only asks what would be.
     pub signed: bool,
+    /// The enrolment token that it sends.
+    pub token: Option<&'a str>,
     /// Its hardware.
     pub report: &'a Report,
+}
+
+impl Speaker<'_> {
+    /// What decides whether it is let in.
+    fn gate(&self) -> Gate<'_> {
+        Gate { enrolment: self.config.enrolment, now: self.now, token: self.token }
+    }
 }
 
 /// Who speaks: ours are held where original clients are refused.
@@ -119,6 +129,11 @@ pub async fn carry_out(
             }
         }
     }
+    if makes_node(speaker, decision)
+        && let Err(refusal) = speaker.gate().room(&mut *db).await?
+    {
+        return Ok(Err(refusal));
+    }
     let taken_back = take_back(&mut *db, speaker, weighed).await?;
     let settled = match apply(&mut *db, speaker, decision, keys).await? {
         Ok(settled) => settled,
@@ -129,6 +144,7 @@ pub async fn carry_out(
     let Some(node) = Node::get(&mut *db, settled.id).await? else {
         anyhow::bail!("node {} vanished while it checked in", settled.id)
     };
+    let settled = speaker.gate().pass(&mut *db, &node, settled).await?;
     if weighed.reopened.contains(&node.id) {
         provisional::confirm(&mut *db, node.id).await?;
     }
@@ -143,14 +159,36 @@ pub async fn carry_out(
         let told: Vec<i64> = before.akin(node.id).map(|w| w.node).collect();
         tell_akin(&mut *db, now, node.id, decision, &told).await?;
     }
-    let changed = node.state != nodes::state_word(settled.state);
-    if changed || node.decision != serde_json::to_string(decision)? {
-        if changed || decision.is_news() {
-            announce(&mut *db, now, &settled, decision).await?;
-        }
+    see(db, now, &node, &settled, decision).await?;
+    Ok(Ok(settled))
+}
+
+/// Whether the machine gets a node of its own.
+fn makes_node(speaker: &Speaker<'_>, decision: &Decision) -> bool {
+    match decision.verdict {
+        Verdict::Create { .. } => true,
+        Verdict::Ambiguous { held_as: None, .. } => matches!(speaker.voice, Voice::Ours { .. }),
+        Verdict::Ambiguous { .. } | Verdict::Node { .. } => false,
+    }
+}
+
+/// Keeps how the node is seen, and tells of a dispute that began or ended.
+async fn see(
+    db: &mut SqliteConnection,
+    now: i64,
+    node: &Node,
+    settled: &Settled,
+    decision: &Decision,
+) -> anyhow::Result<()> {
+    let (state, reason) = node.standing()?;
+    let decided = node.decision != serde_json::to_string(decision)?;
+    if node.is_held() != (settled.state == NodeState::Held) || (decided && decision.is_news()) {
+        announce(&mut *db, now, settled, decision).await?;
+    }
+    if decided || (state, &reason) != (settled.state, &settled.reason) {
         nodes::set_state(db, settled.id, settled.state, settled.reason.as_ref(), decision).await?;
     }
-    Ok(Ok(settled))
+    Ok(())
 }
 
 /// Decides, and changes nothing.

@@ -15,11 +15,23 @@ struct Snapshot {
     hw_info: HwInfo,
     dhcp_mac: Option<String>,
     installed: Option<String>,
+    /// When it was accepted, by whom, and when it was refused.
+    #[serde(default)]
+    enrolment: (Option<i64>, Option<String>, Option<i64>),
     claims: Vec<Claim>,
     /// The newest boots of its machine, which may still run.
     #[serde(default)]
     boots: Vec<String>,
 }
+
+/// Either node was accepted: both are. A refusal of either stays, unless the survivor was accepted. In this order.
+const ACCEPTED: [&str; 3] = [
+    "UPDATE nodes SET refused = f.refused FROM nodes f
+     WHERE nodes.id = ?2 AND f.id = ?1 AND nodes.accepted IS NULL AND f.refused IS NOT NULL",
+    "UPDATE nodes SET accepted = f.accepted, accepted_by = f.accepted_by FROM nodes f
+     WHERE nodes.id = ?2 AND f.id = ?1 AND nodes.accepted IS NULL AND nodes.refused IS NULL",
+    "UPDATE nodes SET state = 'normal', reason = NULL WHERE id = ?2 AND state = 'pending' AND accepted IS NOT NULL",
+];
 
 /// So many of them are kept.
 const BOOTS_KEPT: i64 = 16;
@@ -46,7 +58,9 @@ pub async fn merge(
     let (dhcp_mac, installed) = (loser.dhcp_mac.clone(), loser.installed.clone());
     let boots = sqlx::query_scalar("SELECT boot_id FROM boots WHERE node = ?1 ORDER BY last_seen DESC LIMIT ?2");
     let boots = boots.bind(from).bind(BOOTS_KEPT).fetch_all(&mut *db).await?;
-    let snapshot = Snapshot { hw_info: loser.hw_info()?, dhcp_mac, installed, claims, boots };
+    let enrolment = sqlx::query_as("SELECT accepted, accepted_by, refused FROM nodes WHERE id = ?1");
+    let enrolment = enrolment.bind(from).fetch_one(&mut *db).await?;
+    let snapshot = Snapshot { hw_info: loser.hw_info()?, dhcp_mac, installed, enrolment, claims, boots };
     // What only the loser knew of is kept, such as an asset tag that iPXE sent.
     let info: HwInfo = loser.hw_info()?.overlaid(&survivor.hw_info()?);
     nodes::set_hardware(&mut *db, into, &info, loser.dhcp_mac.as_deref().filter(|_| survivor.dhcp_mac.is_none()))
@@ -63,7 +77,10 @@ pub async fn merge(
          volatile = coalesce(f.volatile, nodes.volatile), config = coalesce(f.config, nodes.config), interval = f.interval
          FROM nodes f WHERE nodes.id = ?2 AND f.id = ?1 AND f.last_checkin >= coalesce(nodes.last_checkin, 0)",
         "UPDATE nodes SET first_seen = min(first_seen, (SELECT first_seen FROM nodes WHERE id = ?1)) WHERE id = ?2",
-    ] {
+    ]
+    .into_iter()
+    .chain(ACCEPTED)
+    {
         sqlx::query(move_over).bind(from).bind(into).execute(&mut *db).await?;
     }
     configs::hand_over(&mut *db, at, from, into).await?;
@@ -102,10 +119,11 @@ pub async fn split(db: &mut SqliteConnection, at: i64, alias: i64) -> anyhow::Re
             .fetch_optional(&mut *db)
             .await?;
     let Some((node, decision, snapshot)) = row else { return Ok(None) };
-    let Snapshot { hw_info, dhcp_mac, installed, claims, boots } = serde_json::from_str(&snapshot)?;
+    let Snapshot { hw_info, dhcp_mac, installed, enrolment: (accepted, accepted_by, refused), claims, boots } =
+        serde_json::from_str(&snapshot)?;
     sqlx::query(
-        "INSERT INTO nodes (id, first_seen, hw_info, dhcp_mac, installed, installed_at, decision)
-         VALUES (?1, ?2, ?3, ?4, ?5, CASE WHEN ?5 IS NULL THEN NULL ELSE ?2 END, ?6)",
+        "INSERT INTO nodes (id, first_seen, hw_info, dhcp_mac, installed, installed_at, decision, accepted, accepted_by, refused)
+         VALUES (?1, ?2, ?3, ?4, ?5, CASE WHEN ?5 IS NULL THEN NULL ELSE ?2 END, ?6, ?7, ?8, ?9)",
     )
     .bind(alias)
     .bind(at)
@@ -113,6 +131,9 @@ pub async fn split(db: &mut SqliteConnection, at: i64, alias: i64) -> anyhow::Re
     .bind(dhcp_mac)
     .bind(installed)
     .bind(decision)
+    .bind(accepted)
+    .bind(accepted_by)
+    .bind(refused)
     .execute(&mut *db)
     .await?;
     claims::add(&mut *db, at, alias, &claims).await?;

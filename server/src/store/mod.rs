@@ -8,6 +8,7 @@ pub mod claims;
 pub mod commands;
 pub mod configs;
 pub mod conflicts;
+pub mod enrolment;
 pub mod feed;
 pub mod foreign;
 pub mod history;
@@ -115,7 +116,7 @@ mod tests {
 
     /// Databases keep a digest of each migration that they have been through, and none is opened that went through another
     /// one: this list is only added to.
-    const MIGRATIONS: [(&str, &str); 16] = [
+    const MIGRATIONS: [(&str, &str); 17] = [
         ("0001_identity_by_claims.sql", "4f70acfd9dd1fae7050f2fad073e1d625bd540a8b60d88bcad35c90032e1bcec"),
         ("0002_identity_by_evidence.sql", "b01f47c2272b6e211c827e3bd260cfeea334e3e892febf8dfcac174e88840a99"),
         ("0003_list_and_log.sql", "f68c12bb5cea2bc1e164fbc68e51ea51d69f19e7b496a95a6afda90a98117e77"),
@@ -132,6 +133,7 @@ mod tests {
         ("0014_starts.sql", "7257d9ae6ce957ee9cda9ae401ba9c0c678e186da39e7045a9df57371dc5bce3"),
         ("0015_commands_and_bundles.sql", "1dafe85f623b2d6ea80c1ea51ea6252d2a313f93a6316e059e2b4f1f217508af"),
         ("0016_boot_cards.sql", "f917dab7aa23bf40b0799030ef78ee295ffd913b6a02cb1e512bf393f4cdcb91"),
+        ("0017_enrolment.sql", "6d8d409d2257c6736c9afad0a9c9b4669d5a4c00d1566534d91178eba73f0f45"),
     ];
 
     #[test]

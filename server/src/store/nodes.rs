@@ -43,12 +43,16 @@ pub struct Node {
     pub report_digest: Option<String>,
     /// JSON list of what the newest boot showed, where that may be another machine's.
     pub doubt: Option<String>,
+    /// When it was accepted, in milliseconds since 1970; nothing for one that never was.
+    pub accepted: Option<i64>,
+    /// When an operator refused it.
+    pub refused: Option<i64>,
     /// When a report came that showed other hardware, and not yet the memory or disks that the node had.
     pub provisional: Option<i64>,
 }
 
 const SELECT: &str = "SELECT n.id, n.hw_info, n.dhcp_mac, n.facts_digest, n.installed, n.reboots, n.state, n.reason, n.decision, \
-     n.boot_id, n.last_checkin, n.config, r.digest AS report_digest, n.doubt, p.at AS provisional FROM nodes n \
+     n.boot_id, n.last_checkin, n.config, r.digest AS report_digest, n.doubt, n.accepted, n.refused, p.at AS provisional FROM nodes n \
      LEFT JOIN reports r ON r.id = n.report LEFT JOIN provisional p ON p.node = n.id WHERE n.id = ?1";
 
 impl Node {
@@ -121,6 +125,12 @@ impl Node {
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.state == "held"
+    }
+
+    /// True while it is told nothing but what helps to find out what it is: its identity is disputed, or it waits to be accepted.
+    #[must_use]
+    pub fn is_left_alone(&self) -> bool {
+        self.state != "normal"
     }
 }
 
@@ -208,6 +218,22 @@ pub async fn set_state(
     let reason = reason.map(serde_json::to_string).transpose()?;
     let update = sqlx::query("UPDATE nodes SET state = ?2, reason = ?3, decision = ?4 WHERE id = ?1");
     update.bind(id).bind(state_word(state)).bind(reason).bind(serde_json::to_string(decision)?).execute(db).await?;
+    Ok(())
+}
+
+/// The same, while the decision about it stands.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_standing(
+    db: &mut SqliteConnection,
+    id: i64,
+    state: NodeState,
+    reason: Option<&Problem>,
+) -> anyhow::Result<()> {
+    let reason = reason.map(serde_json::to_string).transpose()?;
+    let update = sqlx::query("UPDATE nodes SET state = ?2, reason = ?3 WHERE id = ?1");
+    update.bind(id).bind(state_word(state)).bind(reason).execute(db).await?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use sqlx::{FromRow, SqliteConnection, SqlitePool};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use wire::card::Card;
+use wire::enrolment::fingerprint;
 
 use crate::drift::{self, Difference, Said};
 use crate::identity::canonical::HwInfo;
@@ -49,11 +50,16 @@ struct Row {
     kind: Option<String>,
     report: Option<Vec<u8>>,
     card: Option<String>,
+    accepted: Option<i64>,
+    accepted_by: Option<String>,
+    refused: Option<i64>,
+    key: Option<Vec<u8>>,
 }
 
 const SELECT: &str =
     "SELECT n.id, n.first_seen, n.last_checkin, n.interval, n.hw_info, n.dhcp_mac, n.facts, n.installed,
-    n.installed_at, n.state, n.reason, n.decision, n.volatile, n.agent, n.boot_id, n.config, r.kind, c.zstd AS report, b.card
+    n.installed_at, n.state, n.reason, n.decision, n.volatile, n.agent, n.boot_id, n.config, r.kind, c.zstd AS report, b.card,
+    n.accepted, n.accepted_by, n.refused, b.key
     FROM nodes n LEFT JOIN reports r ON r.id = n.report LEFT JOIN contents c ON c.digest = r.content
     LEFT JOIN boots b ON b.boot_id = n.boot_id AND b.node = n.id WHERE n.id = ?1";
 
@@ -162,6 +168,9 @@ fn document(
         "decision": serde_json::from_str::<Value>(&row.decision)?,
         "claims": claims,
     });
+    let enrolment = json!({
+        "accepted": row.accepted.map(timestamp), "by": row.accepted_by, "refused": row.refused.map(timestamp),
+    });
     if let (Some(reason), Some(identity)) = (parse(row.reason)?, identity.as_object_mut()) {
         identity.insert("reason".into(), reason);
     }
@@ -176,7 +185,7 @@ fn document(
         Some(at) => json!({"installed": installed, "installed_at": timestamp(at)}),
         None => json!({"installed": installed}),
     };
-    let fields: [(&str, Option<Value>); 14] = [
+    let fields: [(&str, Option<Value>); 16] = [
         ("name", Some(nodes::name(row.id).into())),
         ("node_id", Some(row.id.into())),
         ("hw_info", Some(info.to_json())),
@@ -187,6 +196,8 @@ fn document(
         ("interval_s", row.interval.map(Value::from)),
         ("first_seen", Some(timestamp(row.first_seen).into())),
         ("boot_id", row.boot_id.map(Value::from)),
+        ("key_fingerprint", row.key.map(|key| fingerprint(&key).into())),
+        ("enrolment", Some(enrolment)),
         ("identity", Some(identity)),
         ("inventory", inventory),
         ("agent", parse(row.agent)?),

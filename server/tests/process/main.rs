@@ -15,6 +15,7 @@ mod conflicts;
 mod conflicts_page;
 mod durability;
 mod el_mk;
+mod enrolment;
 mod explain;
 mod extensions;
 mod fleet;

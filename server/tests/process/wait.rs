@@ -11,14 +11,14 @@ use crate::conflicts::{late_disks, said};
 use crate::support::{Answer, Server};
 
 /// What a question that waits that long would take.
-const LONG_S: u64 = 40;
+pub(crate) const LONG_S: u64 = 40;
 /// Far less, and more than any machine takes that is only busy.
-const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// Numbers between two questions, for those that look whether the later one waits.
 const BETWEEN: u64 = 1_000_000;
 
 /// Sends a question of this boot, signed with the key of `signer`.
-async fn ask(server: &Server, node: u64, boot: &str, signer: &Boot, more: &str) -> Answer {
+pub(crate) async fn ask(server: &Server, node: u64, boot: &str, signer: &Boot, more: &str) -> Answer {
     let query = format!("boot_id={boot}&{more}");
     let mut request = server.request(reqwest::Method::GET, &format!("{WAIT}/{node}?{query}"));
     for (name, value) in signer.sign_message(&wire::sign::wait(node, &query)) {
@@ -45,7 +45,7 @@ async fn overtaken(server: &Server, boot: &Boot, number: u64) -> Answer {
 }
 
 /// The version of the configuration that the node is told to have.
-async fn version(server: &Server, boot: &mut Boot) -> u64 {
+pub(crate) async fn version(server: &Server, boot: &mut Boot) -> u64 {
     boot.send(server, &json!({})).await.1["config_version"].as_u64().unwrap()
 }
 

@@ -36,6 +36,12 @@ impl Operate {
             Ok(found) => found,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        // Who names a machine lets it in.
+        if Node::get(&mut *db, found.id).await?.is_some_and(|node| node.accepted.is_none() && node.refused.is_none()) {
+            self.approve(&mut *db, &nodes::name(found.id), None)
+                .await?
+                .map_err(|refusal| anyhow::anyhow!("{}", refusal.problem))?;
+        }
         if installed {
             nodes::set_installed(db, found.id, "registered", self.now).await?;
         } else {

@@ -53,7 +53,11 @@ impl Operate {
             let remedy = "`mk-server nodes show NODE` lists the aliases of a node.";
             return Ok(Err(Refusal::new(404, "no_such_alias", error, remedy)));
         };
-        nodes::set_distinct(db, self.now, alias, node).await?;
+        nodes::set_distinct(&mut *db, self.now, alias, node).await?;
+        if let Some(split) = Node::get(&mut *db, alias).await? {
+            let (state, why) = self.gate().at_rest(&split);
+            nodes::set_standing(db, alias, state, why.as_ref()).await?;
+        }
         let (alias_name, name) = (nodes::name(alias), nodes::name(node));
         let result = format!("{alias_name} is a node of its own again, and another machine than {name}");
         Ok(Ok(Done::new(alias, result).and(node)))
@@ -92,7 +96,8 @@ impl Operate {
         }
         let verdict = Verdict::Node { id: held.id, merge: Vec::new(), conflict: Vec::new(), held: false };
         let decision = Decision { row: BY_HAND, verdict, evidence: Vec::new() };
-        nodes::set_state(db, held.id, NodeState::Normal, None, &decision).await?;
+        let (state, why) = self.gate().at_rest(held);
+        nodes::set_state(db, held.id, state, why.as_ref(), &decision).await?;
         Ok(Vec::new())
     }
 

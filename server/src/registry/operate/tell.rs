@@ -34,6 +34,11 @@ impl Operate {
                 "`mk-server conflicts` says why, and how that ends. It can be told refresh, doctor and collect.";
             return Ok(Err(Refusal::new(409, "held", error, remedy)));
         }
+        if node.is_left_alone() && !kind.is_for_held() {
+            let error = format!("{name} waits to be accepted, so it is not told {}", kind.verb());
+            let remedy = format!("`mk-server nodes approve {name}` first. It can be told refresh, doctor and collect.");
+            return Ok(Err(Refusal::new(409, "pending", error, remedy)));
+        }
         if kind != Kind::Reboot && node.is_registered() && node.boot_id.is_none() {
             let error = format!("{name} runs an original client, which can only be told to reboot");
             let remedy = match kind {

@@ -79,6 +79,9 @@ fn other_way(command: &str) -> &'static str {
         "merge" | "resolve" => "`mk-server conflicts split NAME` makes the node that ended one of its own again.",
         "split" => "`mk-server conflicts merge NAME INTO` makes it an alias again.",
         "set-config" => "`mk-server config set` and `unset` put keys back; the event has what was set.",
+        "approve-node" => "`mk-server nodes refuse NAME` takes it back.",
+        "refuse-node" => "`mk-server nodes approve NAME` takes it back.",
+        "create-enrolment-token" => "`mk-server enrolment revoke ID` takes it back.",
         "reinstall-node" | "register-node" => "`mk-server nodes register KIND=VALUE [--installed]` says it anew.",
         _ => "It cannot be taken back.",
     }
