@@ -46,15 +46,16 @@ extern "Rust" fn rust_fuzzer_test_input(_: &[u8]) -> i32 {
 }
 
 pub(crate) fn main() {
-    let mut arguments: Vec<String> = std::env::args().collect();
-    let name = if arguments.len() > 1 { arguments.remove(1) } else { String::new() };
+    let arguments: Vec<String> = std::env::args().collect();
     let mut targets = CRATES.into_iter().flatten();
-    if name == "list" {
+    if arguments.get(1).is_some_and(|word| word == "list") {
         targets.for_each(|(name, _, examples)| println!("{name} {}", examples.join(" ")));
         return;
     }
+    // Not on the command line, with which libFuzzer starts this program again when it merges.
+    let name = std::env::var("MK_FUZZ_TARGET").unwrap_or_default();
     let Some((_, target, _)) = targets.find(|(known, ..)| *known == name) else {
-        eprintln!("there is no target {name:?}; `mk-fuzz list` names all");
+        eprintln!("MK_FUZZ_TARGET={name} names no target; `mk-fuzz list` names all");
         std::process::exit(2);
     };
     TARGET.get_or_init(|| *target);

@@ -1,5 +1,5 @@
-//! `mk-fuzz TARGET [FOLDER…] [-OPTION=VALUE…]`: libFuzzer over one of the crates' targets; `mk-fuzz list` names them, each with
-//! its crate and the places of its examples. `cargo xtask fuzz` builds it with instrumented code and runs it.
+//! `MK_FUZZ_TARGET=NAME mk-fuzz [FOLDER…|FILE] [-OPTION=VALUE…]`: libFuzzer over one of the crates' targets; `mk-fuzz list` names
+//! them, each with the places of its examples. `cargo xtask fuzz` builds it with instrumented code and runs it.
 //! Exit codes are libFuzzer's: 0 nothing found, 77 a panic, 70 too slow, 71 too much memory.
 
 #[cfg(fuzzing)]

@@ -33,7 +33,9 @@ pub(crate) const FUZZ_SECONDS: u64 = 20;
 /// `fuzz`: longest input in bytes.
 pub(crate) const FUZZ_INPUT_BYTES: usize = 64 * 1024;
 /// `fuzz`: longest input in bytes that is kept in the work tree.
-pub(crate) const FUZZ_CORPUS_BYTES: usize = 2048;
+pub(crate) const FUZZ_KEPT_BYTES: usize = 2048;
+/// `fuzz`: bytes of a target's corpus in the work tree.
+pub(crate) const FUZZ_CORPUS_BYTES: u64 = 5 * 1024;
 /// `fuzz`: most memory, of which 150 MiB are the fuzzer's own.
 pub(crate) const FUZZ_MEMORY_MIB: usize = 512;
 /// `fuzz`: longest that one input may take.

@@ -50,6 +50,13 @@ fn window(line: &str) -> Option<u64> {
     (flags & MEMORY != 0).then(|| last.checked_sub(first)?.checked_add(1))?
 }
 
+/// For the fuzzer: the drivers' texts about a device.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = (uuid(&text), text.lines().filter_map(window).count());
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use std::fs;
@@ -144,11 +151,4 @@ pub(super) mod tests {
             window(&line);
         }
     }
-}
-
-/// For the fuzzer: the drivers' texts about a device.
-#[cfg(any(test, fuzzing))]
-pub(crate) fn fuzz(bytes: &[u8]) {
-    let text = String::from_utf8_lossy(bytes);
-    let _ = (uuid(&text), text.lines().filter_map(window).count());
 }

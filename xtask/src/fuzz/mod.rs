@@ -17,6 +17,9 @@ use said::Said;
 /// The one target that is tried: also what keeps build scripts out.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+/// Tells the program its target.
+const TARGET_VARIABLE: &str = "MK_FUZZ_TARGET";
+
 /// Counters at each edge of the code, their places, and the two sides of each comparison.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
@@ -123,7 +126,8 @@ impl Run {
         ];
         let log = finds.join("log");
         let output = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        let run = cmd!(sh, "{program} {name} {found} {corpus} {examples} {bounds...} -print_final_stats=1");
+        let run = cmd!(sh, "{program} {found} {corpus} {examples} {bounds...} -print_final_stats=1")
+            .env(TARGET_VARIABLE, name);
         let status = std::process::Command::from(run.quiet()).stderr(output).status();
         let status = status.with_context(|| format!("cannot start {}", program.display()))?;
         let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
@@ -136,20 +140,36 @@ impl Run {
         Ok(said)
     }
 
-    /// Makes the corpus anew: the fewest inputs that reach all that was reached and that the examples do not.
+    /// Makes the corpus anew: few inputs that reach what was reached and the examples do not, the shortest first, as far as there is
+    /// room for them.
     fn merge(&self) -> anyhow::Result<()> {
         let sh = programs::shell()?;
         let Self { program, name, corpus, examples, found, finds } = self;
         let merged = finds.join("merged");
         place::clear(&merged)?;
         let copied = copy(examples, &merged)?;
-        let most = limits::FUZZ_CORPUS_BYTES;
-        let rules = [format!("-max_len={most}"), "-use_counters=0".to_owned(), "-merge=1".to_owned()];
-        let merge = cmd!(sh, "{program} {name} {rules...} {merged} {corpus} {found}").quiet().ignore_stderr();
+        let most = limits::FUZZ_KEPT_BYTES;
+        let rules = [format!("-max_len={most}"), "-use_counters=0".to_owned(), "-set_cover_merge=1".to_owned()];
+        let merge = cmd!(sh, "{program} {rules...} {merged} {corpus} {found}")
+            .env(TARGET_VARIABLE, name)
+            .quiet()
+            .ignore_stderr();
         merge.run().with_context(|| format!("what {name} has found cannot be merged"))?;
         copied.iter().try_for_each(fs::remove_file)?;
         place::clear(corpus)?;
-        copy(&merged, corpus)?;
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&merged)? {
+            let entry = entry?;
+            files.push((entry.metadata()?.len(), entry.path()));
+        }
+        files.sort();
+        let mut room = limits::FUZZ_CORPUS_BYTES;
+        for (length, path) in files {
+            room = room.saturating_sub(length);
+            if room > 0 {
+                copy(&path, corpus)?;
+            }
+        }
         Ok(())
     }
 }

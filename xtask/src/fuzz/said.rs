@@ -19,7 +19,7 @@ impl Said {
     /// Reads what was written to standard error.
     pub(super) fn read(text: &str) -> Self {
         let after = |mark: &str| {
-            let found = text.lines().filter_map(|line| line.split_once(mark)?.1.split_whitespace().next()).next_back();
+            let found = text.lines().rev().find_map(|line| line.split_once(mark)?.1.split_whitespace().next());
             found.map(str::to_owned)
         };
         let number = |mark: &str| after(mark).and_then(|word| word.parse().ok()).unwrap_or_default();
