@@ -69,6 +69,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "advancecomp", proof: "advdef", why: "the ancestor's pipeline compresses with it", jobs: BENCH },
     Package { name: "iproute2", proof: "ip", why: "lays cables between network namespaces", jobs: TESTS },
     Package { name: "dnsmasq-base", proof: "dnsmasq", why: "DHCP and DNS server for the agent's network", jobs: TESTS },
+    Package { name: "faketime", proof: "faketime", why: "puts the server's clock forward and back", jobs: TESTS },
     Package { name: "ruby", proof: "gem", why: "makes gems and installs them from our mirror", jobs: TESTS },
     Package { name: "binutils", proof: "readelf", why: "proves that the agent is static", jobs: TESTS },
     Package { name: "chromium", proof: "chromium", why: "looks at the server's pages", jobs: TESTS },
@@ -76,7 +77,7 @@ const PACKAGES: &[Package] = &[
 
 /// Packages that tests do without where apt has none, as on Ubuntu, which has Chromium as a snap only: the tests that need
 /// them say `SKIPPED`.
-const SPARED: [&str; 7] = ["chromium", "facter", "lshw", "dmidecode", "iproute2", "dnsmasq-base", "swtpm"];
+const SPARED: [&str; 8] = ["chromium", "facter", "faketime", "lshw", "dmidecode", "iproute2", "dnsmasq-base", "swtpm"];
 
 /// Makes sure that everything for a job is here; gives the names of what it must do without, having said so of each.
 ///

@@ -9,6 +9,7 @@ use wire::limits::DEFAULT_INTERVAL_S;
 
 use crate::config::Config;
 use crate::limits::{MAX_MESSAGES, MAX_NODE_BOOTS, MAX_STRAY_BOOTS, PARTS_AWAITED_S};
+use crate::newcomers::Room;
 use crate::registry::configs::Wanted;
 use crate::registry::said::Said;
 use crate::registry::settle::{Settled, Speaker, Voice, alive_ms, settle};
@@ -35,6 +36,8 @@ pub struct Checkin {
     pub key: Option<Vec<u8>>,
     /// What it says, if it has facts or an inventory.
     pub said: Option<Said>,
+    /// For a node that is made.
+    pub room: Room,
 }
 
 impl Work for Checkin {
@@ -218,8 +221,8 @@ impl Checkin {
             Some(boot_id) => Voice::Ours { boot_id, uptime_ms: self.uptime_s().map(|s| s.saturating_mul(1000)) },
             None => Voice::Legacy(&self.request.hw_id),
         };
-        let (signed, report) = (self.key.is_some(), &said.report);
-        let speaker = Speaker { config: &self.config, now: self.now, own, proven, voice, signed, report };
+        let (signed, report, room) = (self.key.is_some(), &said.report, &self.room);
+        let speaker = Speaker { config: &self.config, now: self.now, own, proven, voice, signed, report, room };
         let settled = match settle(&mut *db, &speaker).await? {
             Ok(settled) => settled,
             Err(refusal) => return Ok(Err(refusal)),

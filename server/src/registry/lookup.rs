@@ -12,6 +12,7 @@ use crate::identity::decide::{self, Decision, Verdict};
 use crate::identity::evidence::{Evidence, Group};
 use crate::identity::keys;
 use crate::identity::report::Context;
+use crate::newcomers::Room;
 use crate::registry::{Refusal, reason};
 use crate::store::candidates::{self, Search};
 use crate::store::nodes::{self, Node};
@@ -34,6 +35,8 @@ pub struct Lookup {
     pub dhcp_mac: Option<String>,
     /// What is asked for.
     pub asked: Asked,
+    /// For a node that is made.
+    pub room: Room,
 }
 
 /// What a look-up is for.
@@ -81,7 +84,10 @@ impl Lookup {
     ) -> anyhow::Result<Result<Found, Refusal>> {
         let Weighing { decision, claims, evidence } = found;
         let id = match &decision.verdict {
-            Verdict::Create { .. } => self.create(&mut *db, decision, claims, evidence).await?,
+            Verdict::Create { .. } => match self.room.take() {
+                Ok(()) => self.create(&mut *db, decision, claims, evidence).await?,
+                Err(refusal) => return Ok(Err(refusal)),
+            },
             Verdict::Node { id, .. } => {
                 self.learn(&mut *db, *id, claims).await?;
                 *id

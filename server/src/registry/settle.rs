@@ -11,6 +11,7 @@ use crate::identity::evidence::Group;
 use crate::identity::keys::{self, Claim, Key};
 use crate::identity::report::Report;
 use crate::limits::MAX_RELATIVES;
+use crate::newcomers::Room;
 use crate::registry::lookup::{PROTECTED, log_duplicate};
 use crate::registry::{Refusal, queue, reason, rival};
 use crate::store::boots::Boot;
@@ -35,6 +36,8 @@ pub struct Speaker<'a> {
     pub signed: bool,
     /// Its hardware.
     pub report: &'a Report,
+    /// For a node that is made.
+    pub room: &'a Room,
 }
 
 /// Who speaks: ours are held where original clients are refused.
@@ -119,6 +122,11 @@ pub async fn carry_out(
             }
         }
     }
+    if makes_a_node(speaker, decision)
+        && let Err(refusal) = speaker.room.take()
+    {
+        return Ok(Err(refusal));
+    }
     let taken_back = take_back(&mut *db, speaker, weighed).await?;
     let settled = match apply(&mut *db, speaker, decision, keys).await? {
         Ok(settled) => settled,
@@ -151,6 +159,15 @@ pub async fn carry_out(
         nodes::set_state(db, settled.id, settled.state, settled.reason.as_ref(), decision).await?;
     }
     Ok(Ok(settled))
+}
+
+/// Whether the machine becomes a node of its own.
+fn makes_a_node(speaker: &Speaker<'_>, decision: &Decision) -> bool {
+    match decision.verdict {
+        Verdict::Create { .. } => true,
+        Verdict::Ambiguous { held_as, .. } => held_as.is_none() && speaker.voice.boot_id().is_some(),
+        Verdict::Node { .. } => false,
+    }
 }
 
 /// Decides, and changes nothing.
