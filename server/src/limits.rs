@@ -24,14 +24,19 @@ pub const CERTIFICATE_NEAR_END: time::Duration = time::Duration::days(30);
 pub const CERTIFICATE_LOOK: Duration = Duration::from_secs(24 * 60 * 60);
 /// Connections that the system keeps until they are accepted.
 pub const BACKLOG: u32 = 1024;
-/// Most connections at a time.
+/// Most connections at a time, on all ports together; one source has at most a quarter of them ([`crate::http::peer::Doors`]).
 pub const MAX_CONNECTIONS: usize = 8192;
-/// Most of them from one source, so that none keeps the others out.
-pub const MAX_PEER_CONNECTIONS: usize = MAX_CONNECTIONS / 4;
-/// Most nodes whose question waits for something to be told: each is a connection, and check-ins need room.
+/// Open files beside those of connections: the database, its journal, images that are added.
+pub const OTHER_FILES: usize = 256;
+/// Open files that a connection may take: itself, and what is downloaded over it.
+pub const CONNECTION_FILES: usize = 2;
+/// Longest time for which a client that is sent something may take none of it.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Shortest time between two lines of the log about connections that were closed for want of room.
+pub const CROWD_PAUSE: Duration = Duration::from_secs(60);
+/// Most nodes whose question waits for something to be told, a quarter of them of one source: each is a connection, and
+/// check-ins need room.
 pub const MAX_WAITS: usize = MAX_CONNECTIONS / 2;
-/// Most of them from one source.
-pub const MAX_PEER_WAITS: usize = MAX_PEER_CONNECTIONS / 2;
 /// Most nodes of which the number of the last such question is kept: more than wait.
 pub const MAX_WAIT_NUMBERS: usize = 4 * MAX_WAITS;
 
@@ -100,8 +105,20 @@ pub const REBOOTS_FORGOTTEN_MS: i64 = 60 * 60 * 1000;
 pub const COMMAND_VALID_MS: i64 = 15 * 60 * 1000;
 /// Most commands that end in one transaction because their time is over: check-ins come between two of them.
 pub const EXPIRED_AT_ONCE: usize = 500;
-/// Pause between two looks for commands whose time is over.
+/// Pause between two looks for commands whose time is over, and for nodes that are forgotten.
 pub const EXPIRY_PAUSE: Duration = Duration::from_secs(30);
+/// Nodes that one source may make at once: more than a hall of machines behind one address.
+pub const NEW_NODES_AT_ONCE: u32 = 2000;
+/// Time after which it may make one more: ten thousand machines behind one address are nodes within half an hour.
+pub const NEW_NODE_PAUSE: Duration = Duration::from_millis(200);
+/// Nodes that were made of a boot and never checked in, of which the newest are kept.
+pub const MAX_UNHEARD: i64 = 20_000;
+/// Most of them that are forgotten in one transaction: check-ins come between two of them.
+pub const FORGOTTEN_AT_ONCE: i64 = 500;
+/// Difference, in milliseconds, from which on the system's clock counts as put forward or back, and does not only go wrong a little.
+pub const CLOCK_STEP_MS: i64 = 2000;
+/// Pause between two looks at the system's clock.
+pub const CLOCK_LOOK: Duration = Duration::from_secs(1);
 /// Boots that are kept of each node, with their keys and numbers: what is heard of one that is not is taken for a new boot's.
 pub const MAX_NODE_BOOTS: i64 = 100;
 /// Boots that are kept which are no node yet, since they sent neither facts nor inventory.
@@ -139,6 +156,9 @@ pub const MAX_TOKEN_VALID_S: u64 = 10 * 366 * 24 * 60 * 60;
 pub const MAX_TOKEN_NOTE: usize = 200;
 /// Most nodes that may have a part in common for it to say anything.
 pub const MAX_RELATIVES: i64 = 16;
+
+/// Free bytes on the disk of the data folder below which the server does not call itself well.
+pub const MIN_ROOM: u64 = 32 * 1024 * 1024;
 
 /// Largest image that is accepted, in bytes.
 pub const MAX_IMAGE: u64 = 2 * 1024 * 1024 * 1024;

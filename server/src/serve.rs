@@ -18,12 +18,13 @@ use crate::config::Config;
 use crate::http::body::Budget;
 use crate::http::{self, State, listen};
 use crate::image::Images;
-use crate::limits::{DRAIN_TIMEOUT, EXPIRY_PAUSE};
+use crate::limits::DRAIN_TIMEOUT;
 use crate::mirror::Hashing;
-use crate::registry::queue::Expire;
+use crate::newcomers::Newcomers;
 use crate::registry::reindex::Reindex;
 use crate::store::Store;
 use crate::tls::{self, Files};
+use crate::upkeep;
 use crate::waits::Waits;
 
 /// Configuration within the data folder, used unless another file is named.
@@ -84,35 +85,58 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         // Nobody shall wait for them.
         waits.end();
     };
-    let mirror = options.tce_mirror.clone().unwrap_or_else(|| data.join(MIRROR_FOLDER)).into();
-    let own_url = own_url(address).into();
-    let (hashing, bodies) = (Hashing::default(), Budget::default());
-    let state =
-        State { config, store: store.clone(), images, mirror, own_url, hashing, bodies, bundles, waits: waits.clone() };
+    let state = state(options, address, config, &store, images, bundles, &waits);
     http::bundle::tidy(&state).await;
     // The other listeners end with the first: its end drops the sender.
     let (running, ended) = tokio::sync::watch::channel(());
+    let room = listen::Room::of_process();
     let beside = |listener: Option<TcpListener>, tls, router| {
-        let mut ended = ended.clone();
+        let (mut ended, room) = (ended.clone(), room.clone());
         async move {
             if let Some(listener) = listener {
-                listen::run(listener, tls, router, async { while ended.changed().await.is_ok() {} }).await;
+                listen::run(listener, tls, router, room, async { while ended.changed().await.is_ok() {} }).await;
             }
         }
     };
     let legacy = beside(legacy, None, http::legacy_router(state.clone()));
     let ending = tls::expiry::watch(https.as_ref().map(|_| Files::of(data)), ended.clone());
     let https = beside(https, tls, http::router(state.clone()));
-    let expiring = expire(store.clone(), ended.clone());
+    let upkeep = upkeep::run(store.clone(), ended.clone());
     let main = async {
-        listen::run(main, None, http::router(state.clone()), stop).await;
+        listen::run(main, None, http::router(state.clone()), room.clone(), stop).await;
         drop(running);
     };
-    tokio::join!(main, legacy, https, expiring, ending);
+    tokio::join!(main, legacy, https, upkeep, ending);
     drop(state);
     close(store, writing).await?;
     drop(lock);
     Ok(())
+}
+
+/// What handlers work with.
+fn state(
+    options: &Options,
+    address: SocketAddr,
+    config: Arc<Config>,
+    store: &Store,
+    images: Images,
+    bundles: Bundles,
+    waits: &Waits,
+) -> State {
+    let data = &options.data;
+    State {
+        config,
+        store: store.clone(),
+        data: data.as_path().into(),
+        images,
+        mirror: options.tce_mirror.clone().unwrap_or_else(|| data.join(MIRROR_FOLDER)).into(),
+        own_url: own_url(address).into(),
+        hashing: Hashing::default(),
+        bodies: Budget::default(),
+        newcomers: Newcomers::default(),
+        bundles,
+        waits: waits.clone(),
+    }
 }
 
 /// Closes the database once nobody uses it any more.
@@ -153,26 +177,6 @@ async fn open(data: &Path, config: &Arc<Config>) -> anyhow::Result<(Store, JoinH
         tracing::warn!("match_nodes_on was changed: {collision}");
     }
     Ok((store, writing))
-}
-
-/// Ends commands whose time is over, until the sender is dropped.
-async fn expire(store: Store, mut ended: tokio::sync::watch::Receiver<()>) {
-    loop {
-        tokio::select! {
-            changed = ended.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(EXPIRY_PAUSE) => {
-                if let Err(error) = expire_all(&store).await {
-                    tracing::error!("cannot end commands whose time is over: {error:#}");
-                }
-            }
-        }
-    }
-}
-
-/// Ends them part by part, so that check-ins come between.
-async fn expire_all(store: &Store) -> anyhow::Result<()> {
-    while store.writer.write(Expire { now: crate::store::now_ms() }).await? {}
-    Ok(())
 }
 
 /// Where a server that listens on this address reaches itself.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use mk_server::config::Config;
 use mk_server::http::query;
+use mk_server::newcomers::Room;
 use mk_server::registry::checkin::Checkin;
 use mk_server::registry::lookup::{Asked, Lookup};
 use mk_server::registry::said::Said;
@@ -63,7 +64,8 @@ async fn new_ones_of_a_delivery(store: &Store, config: &Arc<Config>, file: &Path
     for machine in 0..SAMPLES {
         let pairs = vec![("net0".to_owned(), mac(6, nodes + machine)), ("serial".to_owned(), "DELIVERY".to_owned())];
         let query::Machine { info, dhcp_mac } = query::machine(&pairs);
-        let look = Lookup { config: Arc::clone(config), now: 1, info, dhcp_mac, asked: Asked::Id };
+        let look =
+            Lookup { config: Arc::clone(config), now: 1, info, dhcp_mac, asked: Asked::Id, room: Room::BOUNDLESS };
         let mut db = store.readers.acquire().await.unwrap();
         let began = Instant::now();
         let found = look.weigh(&mut db).await.unwrap().unwrap();
@@ -83,7 +85,14 @@ fn mac(port: u64, node: u64) -> String {
 async fn boot(store: &Store, config: &Arc<Config>, node: u64) -> i64 {
     let pairs = vec![("net0".to_owned(), mac(0, node)), ("serial".to_owned(), format!("S{node}"))];
     let query::Machine { info, dhcp_mac } = query::machine(&pairs);
-    let work = Lookup { config: Arc::clone(config), now: 1, info, dhcp_mac, asked: Asked::Boot { image: true } };
+    let work = Lookup {
+        config: Arc::clone(config),
+        now: 1,
+        info,
+        dhcp_mac,
+        asked: Asked::Boot { image: true },
+        room: Room::BOUNDLESS,
+    };
     store.writer.write(work).await.unwrap().unwrap().id
 }
 
@@ -101,7 +110,16 @@ async fn check_in(store: &Store, config: &Arc<Config>, node: u64, boot: u64) -> 
     };
     let said = Said::of(&request, config).unwrap();
     let body = format!("{boot}");
-    let work = Checkin { config: Arc::clone(config), now: 2, url_id: None, request, body, key: None, said };
+    let work = Checkin {
+        config: Arc::clone(config),
+        now: 2,
+        url_id: None,
+        request,
+        body,
+        key: None,
+        said,
+        room: Room::BOUNDLESS,
+    };
     i64::try_from(store.writer.write(work).await.unwrap().unwrap().id.unwrap()).unwrap()
 }
 

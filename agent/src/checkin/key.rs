@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -61,7 +62,7 @@ impl Speaker {
     /// Names the file that cannot be written.
     pub(super) fn next_number(&mut self) -> anyhow::Result<u64> {
         let number = self.number + 1;
-        file::replace(&self.dir.join(NUMBER), number.to_string().as_bytes(), 0o600)?;
+        record(&self.dir.join(NUMBER), number)?;
         self.number = number;
         Ok(number)
     }
@@ -80,6 +81,23 @@ impl Speaker {
     pub(super) fn sign_message(&self, message: &[u8]) -> (String, String) {
         let signature = self.key.sign(message);
         (STANDARD.encode(self.key.public_key()), STANDARD.encode(signature))
+    }
+}
+
+/// Writes the number down, always with as many digits: where there is no room for another file, it is written over the one that is
+/// there, which needs none. A node whose memory is full goes on checking in.
+fn record(path: &Path, number: u64) -> anyhow::Result<()> {
+    let text = format!("{number:020}");
+    let put = file::replace(path, text.as_bytes(), 0o600);
+    let is_full = |why: &anyhow::Error| {
+        why.downcast_ref::<io::Error>().is_some_and(|why| why.kind() == io::ErrorKind::StorageFull)
+    };
+    match put {
+        Err(why) if is_full(&why) && fs::metadata(path).is_ok_and(|file| file.len() == text.len() as u64) => {
+            let file = fs::OpenOptions::new().write(true).open(path);
+            file.and_then(|file| file.write_all_at(text.as_bytes(), 0)).map_err(|_| why)
+        }
+        put => put,
     }
 }
 

@@ -473,6 +473,8 @@ impl Unit {
         }
         if let Err(why) = self.state.publish() {
             tracing::warn!("{why:#}");
+            let remedy = "Make room in /run of this node: see what has filled it, or reboot the machine.";
+            self.outbox.problems([Problem::new("state_not_kept", format!("{why:#}"), remedy)]);
         }
         self.published = Some(self.state.clone());
     }

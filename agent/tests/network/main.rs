@@ -11,6 +11,7 @@ mod configure;
 mod dhcp;
 mod extensions;
 mod gems;
+mod harsh;
 mod layers;
 mod lies;
 mod lldp;

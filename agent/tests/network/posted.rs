@@ -23,7 +23,7 @@ fn post(cable: &Cable, body: &str) -> (String, String) {
 }
 
 /// Gives the node's end an address, and a listener at the other.
-fn addressed(cable: &Cable) -> TcpListener {
+pub(crate) fn addressed(cable: &Cable) -> TcpListener {
     let node = &cable.node;
     must(&format!(
         "ip -n {node} link set lo up; ip -n {node} addr add 10.9.0.5/24 dev eth0; ip -n {node} link set eth0 up"
@@ -32,7 +32,7 @@ fn addressed(cable: &Cable) -> TcpListener {
 }
 
 /// A machine on this cable that knows this server.
-fn wired(cable: &Cable, server: &Server) -> Place {
+pub(crate) fn wired(cable: &Cable, server: &Server) -> Place {
     let place = Place::with_ports("", &[cable]);
     let port = json!({"name": "eth0", "key": "0000:00:03.0", "mac": Cable::MAC, "up": true, "addresses": ["10.9.0.5/24"],
         "gateway": null, "source": "static", "error": null});

@@ -1,8 +1,10 @@
 //! `/svc/boot`, `/svc/boot/why`, `/svc/nodeid` and the bootstrap script: what a machine asks before it runs anything of
 //! ours.
 
+use std::net::SocketAddr;
+
 use axum::Json;
-use axum::extract::{Query, State as Handle};
+use axum::extract::{ConnectInfo, Query, State as Handle};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -29,10 +31,11 @@ const DEFAULT_NICS: u32 = 4;
 pub async fn boot(
     Handle(state): Handle<State>,
     Base(base): Base,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Query(pairs): Query<Pairs>,
 ) -> Result<Response, Failure> {
     let image = state.images.current().await?;
-    let found = lookup(&state, &pairs, Asked::Boot { image: image.is_some() }).await??;
+    let found = lookup(&state, peer, &pairs, Asked::Boot { image: image.is_some() }).await??;
     Ok(script(script_for(&state, &base, found, image.as_ref()).await?))
 }
 
@@ -44,10 +47,11 @@ pub async fn boot(
 pub async fn why(
     Handle(state): Handle<State>,
     Base(base): Base,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Query(pairs): Query<Pairs>,
 ) -> Result<Response, Failure> {
     let image = state.images.current().await?;
-    Ok(script(match lookup(&state, &pairs, Asked::Id).await? {
+    Ok(script(match lookup(&state, peer, &pairs, Asked::Id).await? {
         Ok(found) => script_for(&state, &base, found, image.as_ref()).await?,
         Err(Refusal { problem, .. }) => {
             let then = match &image {
@@ -63,8 +67,12 @@ pub async fn why(
 ///
 /// # Errors
 /// When it cannot be told which machine it is.
-pub async fn node_id(Handle(state): Handle<State>, Query(pairs): Query<Pairs>) -> Result<Json<Value>, Failure> {
-    let found = lookup(&state, &pairs, Asked::Id).await??;
+pub async fn node_id(
+    Handle(state): Handle<State>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Query(pairs): Query<Pairs>,
+) -> Result<Json<Value>, Failure> {
+    let found = lookup(&state, peer, &pairs, Asked::Id).await??;
     Ok(Json(json!({"id": found.id})))
 }
 
@@ -114,9 +122,15 @@ pub(crate) fn with_port(base: &str, port: u16) -> String {
     format!("{}:{port}", &base[..end])
 }
 
-async fn lookup(state: &State, pairs: &Pairs, asked: Asked) -> anyhow::Result<Result<Found, Refusal>> {
+async fn lookup(
+    state: &State,
+    peer: SocketAddr,
+    pairs: &Pairs,
+    asked: Asked,
+) -> anyhow::Result<Result<Found, Refusal>> {
     let query::Machine { info, dhcp_mac } = query::machine(pairs);
-    state.store.writer.write(Lookup { config: state.config.clone(), now: now_ms(), info, dhcp_mac, asked }).await
+    let room = state.newcomers.of(peer.ip());
+    state.store.writer.write(Lookup { config: state.config.clone(), now: now_ms(), info, dhcp_mac, asked, room }).await
 }
 
 async fn script_for(state: &State, base: &str, found: Found, image: Option<&Image>) -> anyhow::Result<String> {

@@ -59,6 +59,7 @@ async fn checkin(
     let url_id = id.as_deref().map(node_id).transpose()?;
     let said = Said::of(&request, &state.config)?;
     let body = wire::digest::sha256_hex(body);
-    let work = Checkin { config: state.config.clone(), now: now_ms(), url_id, request, body, key, said };
+    let room = state.newcomers.of(peer.ip());
+    let work = Checkin { config: state.config.clone(), now: now_ms(), url_id, request, body, key, said, room };
     Ok(Json(state.store.writer.write(work).await??))
 }

@@ -1,9 +1,11 @@
 //! Accepting connections, with the limits that keep slow or many clients from starving the others: time for the headers,
-//! size of the request line and headers, number of connections, in all and from one source. Stops in order when told to.
+//! size of the request line and headers, time without taking what is sent, number of connections, in all and from one source
+//! ([`Room`]). Stops in order when told to.
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use axum::Router;
@@ -13,17 +15,71 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 use wire::limits::{MAX_HEADERS, MAX_URI};
 use wire::routes::HTTP_PORT;
 
 use crate::http::base::Scheme;
-use crate::http::peer::Doors;
-use crate::limits::{ACCEPT_PAUSE, BACKLOG, DRAIN_TIMEOUT, HEADER_TIMEOUT, MAX_CONNECTIONS, MAX_PEER_CONNECTIONS};
+use crate::http::peer::{Doors, Entered};
+use crate::limits::{
+    ACCEPT_PAUSE, BACKLOG, CONNECTION_FILES, CROWD_PAUSE, DRAIN_TIMEOUT, HEADER_TIMEOUT, MAX_CONNECTIONS, OTHER_FILES,
+    STALL_TIMEOUT,
+};
+
+/// Room for connections, on all ports together.
+#[derive(Debug, Clone)]
+pub struct Room {
+    doors: Doors,
+    /// When the log last said that there was none for somebody, and how many it kept quiet about since.
+    quiet: Arc<Mutex<(Option<Instant>, u64)>>,
+}
+
+impl Room {
+    /// As much as this process may have open files for. Systems start programs with few, and let them ask for more.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, hard)| {
+            match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+                Ok(()) => hard,
+                Err(_) => soft,
+            }
+        });
+        let files = usize::try_from(files).unwrap_or(usize::MAX);
+        let all = (files.saturating_sub(OTHER_FILES) / CONNECTION_FILES).clamp(1, MAX_CONNECTIONS);
+        if all < MAX_CONNECTIONS {
+            tracing::warn!(
+                "takes {all} connections at a time and not {MAX_CONNECTIONS}: this process may open {files} files; raise its \
+                 limit (LimitNOFILE of systemd, ulimit -n) if there are more machines than that"
+            );
+        }
+        Self { doors: Doors::new(all), quiet: Arc::default() }
+    }
+
+    /// Lets a connection in. Without room it is closed at once, so that clients try again later instead of waiting here.
+    fn enter(&self, peer: SocketAddr) -> Option<Entered> {
+        let entered = self.doors.enter(peer.ip());
+        if entered.is_none() {
+            self.note(peer);
+        }
+        entered
+    }
+
+    /// Says so in the log, but not for each: there may be thousands in a second.
+    fn note(&self, peer: SocketAddr) {
+        let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        quiet.1 += 1;
+        if quiet.0.is_some_and(|last| last.elapsed() < CROWD_PAUSE) {
+            return;
+        }
+        tracing::warn!(%peer, "closed {} connections, since their sources have as many open as there is room for; the last one", quiet.1);
+        *quiet = (Some(Instant::now()), 0);
+    }
+}
 
 /// Listens on `address`; without one, on the usual port of all addresses. `[::]` takes IPv4 too.
 ///
@@ -74,31 +130,27 @@ fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Serves until `stop` is done, then lets running requests end. With `tls`, nothing else is spoken.
-pub async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router, stop: impl Future<Output = ()>) {
+pub async fn run(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    room: Room,
+    stop: impl Future<Output = ()>,
+) {
     let graceful = GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let doors = Doors::new(MAX_PEER_CONNECTIONS);
     let mut stop = std::pin::pin!(stop);
     loop {
         let (stream, peer) = tokio::select! {
             () = &mut stop => break,
             accepted = accept(&listener) => accepted,
         };
-        // Without room the connection is closed at once, so that clients try again later instead of waiting here.
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-            tracing::warn!(%peer, "closed a connection: {MAX_CONNECTIONS} are open");
-            continue;
-        };
-        let Some(entered) = doors.enter(peer.ip()) else {
-            tracing::debug!(%peer, "closed a connection: {MAX_PEER_CONNECTIONS} are open from there");
-            continue;
-        };
+        let Some(entered) = room.enter(peer) else { continue };
         let (watcher, tls, router) = (graceful.watcher(), tls.clone(), router.clone());
         tokio::spawn(async move {
             if let Err(why) = converse(stream, peer, tls, router, watcher).await {
                 tracing::debug!(%peer, "connection: {why:#}");
             }
-            drop((permit, entered));
+            drop(entered);
         });
     }
     if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
@@ -130,6 +182,9 @@ async fn converse(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, "TCP_NODELAY: {error}");
     }
+    // Who takes nothing of what it is sent would keep its connection for ever.
+    let mut stream = Box::pin(TimeoutStream::new(stream));
+    stream.as_mut().set_write_timeout_pinned(Some(STALL_TIMEOUT));
     let ended = match tls {
         None => watcher.watch(serve(stream, peer, Scheme::Http, router)).await,
         Some(tls) => {

@@ -36,6 +36,7 @@ use crate::bundles::Bundles;
 use crate::config::Config;
 use crate::image::Images;
 use crate::mirror::Hashing;
+use crate::newcomers::Newcomers;
 use crate::page::{ICON_PATH, SCRIPT_PATH, STYLE_PATH};
 use crate::store::Store;
 use crate::waits::Waits;
@@ -47,6 +48,8 @@ pub struct State {
     pub config: Arc<Config>,
     /// The database.
     pub store: Store,
+    /// The data folder.
+    pub data: Arc<Path>,
     /// What machines boot.
     pub images: Images,
     /// Tree of the mirror of extensions, `RELEASE/ARCH/tcz/NAME.tcz`.
@@ -57,6 +60,8 @@ pub struct State {
     pub hashing: Hashing,
     /// Memory for bodies of check-ins and bundles.
     pub bodies: body::Budget,
+    /// Who made nodes lately.
+    pub newcomers: Newcomers,
     /// Files of bundles.
     pub bundles: Bundles,
     /// Nodes that wait to be told something.

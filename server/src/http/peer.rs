@@ -1,6 +1,7 @@
 //! Who shares a limit: so many connections, so much memory for each source, so that none keeps the others out.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,12 +17,19 @@ pub fn source(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// Open connections by source.
+/// Open connections, in all and by source. A source may have a third of what is free: alone a quarter of all, and the less the more
+/// others there are, so that it takes dozens of them to take all.
 #[derive(Debug, Clone)]
 pub struct Doors {
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    /// Most of one source.
-    limit: usize,
+    open: Arc<Mutex<Open>>,
+    /// Most of all sources together.
+    all: usize,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    all: usize,
+    by_source: HashMap<IpAddr, usize>,
 }
 
 /// An open connection; it no longer counts once this is dropped.
@@ -32,22 +40,26 @@ pub struct Entered {
 }
 
 impl Doors {
-    /// With so many connections of each source.
+    /// With room for so many connections.
     #[must_use]
-    pub fn new(limit: usize) -> Self {
-        Self { open: Arc::default(), limit }
+    pub fn new(all: usize) -> Self {
+        Self { open: Arc::default(), all }
     }
 
-    /// Counts a connection from this address, unless its source has too many.
+    /// Counts a connection from this address, unless its source has its share already.
     #[must_use]
     pub fn enter(&self, ip: IpAddr) -> Option<Entered> {
         let source = source(ip);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(source).or_default();
-        if *count >= self.limit {
+        let own = open.by_source.get(&source).copied().unwrap_or(0);
+        let free = self.all.saturating_sub(open.all);
+        // The last places are for those that have none.
+        let share = (free / 3).max(free.min(1));
+        if own >= share {
             return None;
         }
-        *count += 1;
+        open.all += 1;
+        open.by_source.insert(source, own + 1);
         drop(open);
         Some(Entered { doors: self.clone(), source })
     }
@@ -56,10 +68,11 @@ impl Doors {
 impl Drop for Entered {
     fn drop(&mut self) {
         let mut open = self.doors.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.source) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.source);
+        open.all -= 1;
+        if let Entry::Occupied(mut own) = open.by_source.entry(self.source) {
+            *own.get_mut() -= 1;
+            if *own.get() == 0 {
+                own.remove();
             }
         }
     }
@@ -82,16 +95,23 @@ mod tests {
     }
 
     #[test]
-    fn one_source_cannot_have_all_connections() {
-        let doors = Doors::new(2);
-        let first = doors.enter(ip("10.0.0.1")).unwrap();
-        let _second = doors.enter(ip("10.0.0.1")).unwrap();
-        assert!(doors.enter(ip("10.0.0.1")).is_none());
-        let other = doors.enter(ip("10.0.0.2"));
-        assert!(other.is_some(), "the others are served");
-        drop(first);
-        assert!(doors.enter(ip("10.0.0.1")).is_some());
-        drop(other);
-        assert_eq!(doors.open.lock().unwrap().len(), 1, "who is gone is forgotten");
+    fn one_source_has_a_quarter_and_ten_leave_room_for_more() {
+        let doors = Doors::new(400);
+        let hog = |n: u8| -> Vec<Entered> { std::iter::from_fn(|| doors.enter(IpAddr::from([10, 0, 0, n]))).collect() };
+        let hogs: Vec<Vec<Entered>> = (1..=10).map(hog).collect();
+        assert_eq!(hogs[0].len(), 100);
+        assert!(hogs.iter().is_sorted_by(|former, later| former.len() >= later.len() && !later.is_empty()));
+        let others: Vec<_> = (11..=20).filter_map(|n| doors.enter(IpAddr::from([10, 0, 0, n]))).collect();
+        assert_eq!(others.len(), 10, "who comes later is served too");
+        drop((hogs, others));
+        let open = doors.open.lock().unwrap();
+        assert_eq!((open.all, open.by_source.len()), (0, 0), "who is gone is forgotten");
+    }
+
+    #[test]
+    fn no_more_are_open_than_there_is_room_for() {
+        let doors = Doors::new(3);
+        let all: Vec<_> = (1..=9).filter_map(|n| doors.enter(IpAddr::from([10, 0, 0, n]))).collect();
+        assert_eq!(all.len(), 3);
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 use wire::checkin::Hello;
 
+use crate::health;
 use crate::http::State;
 use crate::http::problem::Failure;
 use crate::http::query::Pairs;
@@ -24,13 +25,12 @@ pub async fn hello() -> Json<Hello> {
     })
 }
 
-/// `GET /healthz`: answers while the database can be read.
+/// `GET /healthz`: answers while the database can be read and written, and its disk has room.
 ///
 /// # Errors
-/// When it cannot.
+/// When that is not so.
 pub async fn health(Handle(state): Handle<State>) -> Result<Json<Value>, Failure> {
-    let one: i64 = sqlx::query_scalar("SELECT 1").fetch_one(&state.store.readers).await.map_err(anyhow::Error::new)?;
-    Ok(Json(json!({"status": "ok", "database": one == 1})))
+    Ok(Json(health::look(&state.store, &state.data).await?))
 }
 
 /// `GET /svc/log/{id}`: a line that a node's scripts write into its log.

@@ -10,6 +10,7 @@ use wire::limits::DEFAULT_INTERVAL_S;
 
 use crate::config::Config;
 use crate::limits::{MAX_MESSAGES, MAX_NODE_BOOTS, MAX_STRAY_BOOTS, PARTS_AWAITED_S};
+use crate::newcomers::Room;
 use crate::registry::configs::Wanted;
 use crate::registry::enrolment::Gate;
 use crate::registry::said::Said;
@@ -37,6 +38,8 @@ pub struct Checkin {
     pub key: Option<Vec<u8>>,
     /// What it says, if it has facts or an inventory.
     pub said: Option<Said>,
+    /// For a node that is made.
+    pub room: Room,
 }
 
 impl Work for Checkin {
@@ -228,9 +231,9 @@ impl Checkin {
             Some(boot_id) => Voice::Ours { boot_id, uptime_ms: self.uptime_s().map(|s| s.saturating_mul(1000)) },
             None => Voice::Legacy(&self.request.hw_id),
         };
-        let (signed, report) = (self.key.is_some(), &said.report);
-        let token = self.request.enrolment.as_deref();
-        let speaker = Speaker { config: &self.config, now: self.now, own, proven, voice, signed, token, report };
+        let (signed, report, room) = (self.key.is_some(), &said.report, &self.room);
+        let (config, now, token) = (&self.config, self.now, self.request.enrolment.as_deref());
+        let speaker = Speaker { config, now, own, proven, voice, signed, token, report, room };
         let settled = match settle(&mut *db, &speaker).await? {
             Ok(settled) => settled,
             Err(refusal) => return Ok(Err(refusal)),
@@ -272,6 +275,12 @@ impl Checkin {
         Ok(())
     }
 
+    /// Whether the node's last report is of the inventory that the request has the digest of.
+    fn is_as_reported(&self, node: &Node) -> bool {
+        let digest = self.request.inventory_digest.as_ref();
+        digest.is_some() && node.is_registered() && node.report_digest.as_ref() == digest
+    }
+
     /// The answer, and what every accepted check-in leaves behind. `first`: this boot was not known as the node before.
     async fn reply(
         &self,
@@ -297,12 +306,8 @@ impl Checkin {
             Some(node) => self.told(&mut *db, node, held || pending || awaits_parts).await?,
             None => (action::NONE, Vec::new()),
         };
-        let digest = self.request.inventory_digest.as_ref();
         // A held node reports each time, so that the dispute ends as soon as the hardware is elsewhere.
-        let known = !held
-            && node
-                .as_ref()
-                .is_some_and(|n| digest.is_some() && n.is_registered() && n.report_digest.as_ref() == digest);
+        let known = !held && node.as_ref().is_some_and(|n| self.is_as_reported(n));
         let usual = self.config.checkin_interval;
         let wanted = match id {
             Some(id) => Some(Wanted::of(&mut *db, id).await?),

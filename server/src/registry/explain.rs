@@ -14,6 +14,7 @@ use crate::identity::canonical::HwInfo;
 use crate::identity::change::{self, Change};
 use crate::identity::decide::Decision;
 use crate::identity::report::{self, Report};
+use crate::newcomers::Room;
 use crate::registry::Refusal;
 use crate::registry::lookup::{Asked, Lookup};
 use crate::registry::operate::find;
@@ -147,23 +148,16 @@ impl Explain {
         own: Option<i64>,
     ) -> Outcome<(Explanation, i64)> {
         let voice = Voice::Ours { boot_id: TRIAL_BOOT, uptime_ms: Some(0) };
-        let speaker = Speaker {
-            config: &self.config,
-            now: self.now,
-            own,
-            proven: false,
-            voice,
-            signed: true,
-            token: None,
-            report,
-        };
+        let (config, now, room) = (&self.config, self.now, &Room::BOUNDLESS);
+        let speaker = Speaker { config, now, own, proven: false, voice, signed: true, token: None, report, room };
         let weighed = settle::weigh(&mut *db, &speaker).await?;
         let settled = settle::carry_out(db, &speaker, &weighed).await?;
         Ok(settled.map(|settled| (words::explain(Moment::CheckIn, &weighed.decision), settled.id)))
     }
 
     fn lookup(&self, info: HwInfo) -> Lookup {
-        Lookup { config: self.config.clone(), now: self.now, info, dhcp_mac: None, asked: Asked::Id }
+        let (config, room) = (self.config.clone(), Room::BOUNDLESS);
+        Lookup { config, now: self.now, info, dhcp_mac: None, asked: Asked::Id, room }
     }
 }
 

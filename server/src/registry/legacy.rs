@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::identity::canonical::HwInfo;
 use crate::identity::decide::{Decision, Verdict};
 use crate::limits::LEGACY_SILENCE_MS;
+use crate::newcomers::Room;
 use crate::registry::checkin::Checkin;
 use crate::registry::lookup::{Asked, Lookup};
 use crate::registry::{Refusal, action, queue, reason, rival, settle};
@@ -60,7 +61,8 @@ impl Work for Contact {
 
     async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<Self::Output> {
         let (config, info) = (self.config.clone(), self.info.clone());
-        let lookup = Lookup { config, now: self.now, info, dhcp_mac: None, asked: Asked::Id };
+        let room = Room::BOUNDLESS;
+        let lookup = Lookup { config, now: self.now, info, dhcp_mac: None, asked: Asked::Id, room };
         let found = match lookup.weigh(&mut *db).await? {
             Ok(found) => found,
             Err(refusal) => return Ok(Err(refusal)),

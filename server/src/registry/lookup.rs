@@ -12,6 +12,7 @@ use crate::identity::decide::{self, Decision, Verdict};
 use crate::identity::evidence::{Evidence, Group};
 use crate::identity::keys;
 use crate::identity::report::Context;
+use crate::newcomers::Room;
 use crate::registry::enrolment::Gate;
 use crate::registry::{Refusal, reason};
 use crate::store::candidates::{self, Search};
@@ -35,6 +36,8 @@ pub struct Lookup {
     pub dhcp_mac: Option<String>,
     /// What is asked for.
     pub asked: Asked,
+    /// For a node that is made.
+    pub room: Room,
 }
 
 /// What a look-up is for.
@@ -84,6 +87,9 @@ impl Lookup {
         let gate = Gate { enrolment: self.config.enrolment, now: self.now, token: None };
         let id = match &decision.verdict {
             Verdict::Create { .. } => {
+                if let Err(refusal) = self.room.take() {
+                    return Ok(Err(refusal));
+                }
                 if let Err(refusal) = gate.room(&mut *db).await? {
                     return Ok(Err(refusal));
                 }

@@ -11,6 +11,7 @@ use crate::identity::evidence::Group;
 use crate::identity::keys::{self, Claim, Key};
 use crate::identity::report::Report;
 use crate::limits::MAX_RELATIVES;
+use crate::newcomers::Room;
 use crate::registry::enrolment::Gate;
 use crate::registry::lookup::{PROTECTED, log_duplicate};
 use crate::registry::{Refusal, queue, reason, rival};
@@ -38,6 +39,8 @@ pub struct Speaker<'a> {
     pub token: Option<&'a str>,
     /// Its hardware.
     pub report: &'a Report,
+    /// For a node that is made.
+    pub room: &'a Room,
 }
 
 impl Speaker<'_> {
@@ -129,10 +132,13 @@ pub async fn carry_out(
             }
         }
     }
-    if makes_node(speaker, decision)
-        && let Err(refusal) = speaker.gate().room(&mut *db).await?
-    {
-        return Ok(Err(refusal));
+    if makes_node(speaker, decision) {
+        if let Err(refusal) = speaker.room.take() {
+            return Ok(Err(refusal));
+        }
+        if let Err(refusal) = speaker.gate().room(&mut *db).await? {
+            return Ok(Err(refusal));
+        }
     }
     let taken_back = take_back(&mut *db, speaker, weighed).await?;
     let settled = match apply(&mut *db, speaker, decision, keys).await? {

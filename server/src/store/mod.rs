@@ -5,6 +5,7 @@ pub mod boots;
 pub mod bundles;
 pub mod candidates;
 pub mod claims;
+pub mod clock;
 pub mod commands;
 pub mod configs;
 pub mod conflicts;
@@ -21,7 +22,6 @@ pub mod view;
 pub mod writer;
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
 use sqlx::ConnectOptions as _;
@@ -29,6 +29,7 @@ use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::limits::{BUSY_TIMEOUT, READERS};
+pub use clock::now_ms;
 use tokio::task::JoinHandle;
 use writer::Writer;
 
@@ -65,10 +66,10 @@ impl Store {
         feed::begin(&mut connection).await.with_context(|| unusable(&file))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
-            .connect_with(options.read_only(true))
+            .connect_with(options.clone().read_only(true))
             .await
             .with_context(|| unusable(&file))?;
-        let (writer, writing) = Writer::spawn(connection);
+        let (writer, writing) = Writer::spawn(connection, options);
         Ok((Self { writer, readers }, writing))
     }
 }
@@ -95,13 +96,6 @@ fn migration(file: &Path, error: MigrateError) -> anyhow::Error {
         ),
         other => anyhow::Error::new(other).context(unusable(file)),
     }
-}
-
-/// Milliseconds since 1970.
-#[must_use]
-pub fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -70,11 +71,12 @@ impl std::fmt::Debug for Writer {
 }
 
 impl Writer {
-    /// Starts the task on this connection. It is done once the last handle is dropped and the database is closed.
+    /// Starts the task on this connection, which was made by these options. It is done once the last handle is dropped and the
+    /// database is closed.
     #[must_use]
-    pub fn spawn(connection: SqliteConnection) -> (Self, JoinHandle<()>) {
+    pub fn spawn(connection: SqliteConnection, options: SqliteConnectOptions) -> (Self, JoinHandle<()>) {
         let (jobs, queue) = mpsc::channel(WRITER_QUEUE);
-        (Self { jobs }, tokio::spawn(run(connection, queue)))
+        (Self { jobs }, tokio::spawn(run(connection, options, queue)))
     }
 
     /// Carries out `work`; returns once it is on the disk.
@@ -90,13 +92,14 @@ impl Writer {
     }
 }
 
-async fn run(mut connection: SqliteConnection, mut queue: mpsc::Receiver<Box<dyn Job>>) {
+async fn run(mut connection: SqliteConnection, options: SqliteConnectOptions, mut queue: mpsc::Receiver<Box<dyn Job>>) {
     let mut group = Vec::with_capacity(COMMIT_GROUP);
     while queue.recv_many(&mut group, COMMIT_GROUP).await > 0 {
         let (outcome, failures) = match commit(&mut connection, &mut group).await {
             Ok(failures) => (Ok(()), failures),
             Err(error) => {
                 tracing::error!(changes = group.len(), "nothing of this group was stored: {error:#}");
+                renew(&mut connection, &options).await;
                 (Err(Arc::new(error)), Vec::new())
             }
         };
@@ -107,6 +110,20 @@ async fn run(mut connection: SqliteConnection, mut queue: mpsc::Receiver<Box<dyn
     }
     if let Err(error) = connection.close().await {
         tracing::error!("closing the database: {error:#}");
+    }
+}
+
+/// Puts a new connection in the place of one whose transaction failed. A full disk has SQLite end the transaction by itself, and
+/// the connection would go on taking it for open.
+async fn renew(connection: &mut SqliteConnection, options: &SqliteConnectOptions) {
+    match options.connect().await {
+        Ok(fresh) => {
+            if let Err(error) = std::mem::replace(connection, fresh).close().await {
+                tracing::warn!("closing a connection that failed: {error:#}");
+            }
+        }
+        // The next group fails too, and tries again.
+        Err(error) => tracing::error!("the database cannot be opened again: {error:#}"),
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mk_server::config::Config;
 use mk_server::http::query;
+use mk_server::newcomers::Room;
 use mk_server::registry::Refusal;
 use mk_server::registry::checkin::Checkin;
 use mk_server::registry::lookup::{Asked, Lookup};
@@ -59,7 +60,8 @@ impl Server {
         let pairs: Vec<_> = ports.iter().enumerate().map(|(n, mac)| (format!("net{n}"), (*mac).to_owned())).collect();
         let query::Machine { info, dhcp_mac } = query::machine(&pairs);
         let asked = Asked::Boot { image: true };
-        let work = Lookup { config: Arc::clone(&self.config), now: self.now, info, dhcp_mac, asked };
+        let (config, room) = (Arc::clone(&self.config), Room::BOUNDLESS);
+        let work = Lookup { config, now: self.now, info, dhcp_mac, asked, room };
         let found = self.store.writer.write(work).await.unwrap().unwrap();
         (Boot { url_id: Some(found.id), ..boot }, found.boot_local)
     }
@@ -101,6 +103,7 @@ impl Server {
             key: boot.key.clone(),
             said: Said::of(&request, &self.config).unwrap(),
             request,
+            room: Room::BOUNDLESS,
         };
         self.store.writer.write(work).await.unwrap()
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mk_server::config::Config;
 use mk_server::http::query;
+use mk_server::newcomers::Room;
 use mk_server::registry::Refusal;
 use mk_server::registry::checkin::Checkin;
 use mk_server::registry::lookup::{Asked, Lookup};
@@ -287,6 +288,7 @@ impl World {
                 info,
                 dhcp_mac,
                 asked: Asked::Boot { image: true },
+                room: Room::BOUNDLESS,
             };
             let found = self.store.writer.write(work).await.unwrap();
             outcome.story.push(format!("machine {machine} boots with {pairs:?}: {found:?}"));
@@ -359,6 +361,7 @@ impl World {
             key: None,
             said: Said::of(request, &self.config).unwrap(),
             request: request.clone(),
+            room: Room::BOUNDLESS,
         };
         self.store.writer.write(work).await.unwrap()
     }

@@ -90,8 +90,8 @@ async fn register(
         // The node's facts are in `said`; these go back to the image.
         let facts = echo.sent(request.facts.take().unwrap_or_default());
         let body = wire::digest::sha256_hex(&received.bytes);
-        let config = state.config.clone();
-        let checkin = Checkin { config, now: now_ms(), url_id: None, request, body, key: None, said };
+        let (config, room) = (state.config.clone(), state.newcomers.of(peer.ip()));
+        let checkin = Checkin { config, now: now_ms(), url_id: None, request, body, key: None, said, room };
         let id = state.store.writer.write(Register { checkin }).await??;
         Ok::<_, Failure>(reply::node(id, &echo, &facts, now_ms(), reply::client_config(family, &base, &state.config)))
     };

@@ -9,6 +9,7 @@ use crate::identity::canonical::{FACT_PREFIX, HwInfo, KEYS};
 use crate::identity::evidence::Evidence;
 use crate::identity::keys::{self, Claim, Key};
 use crate::identity::report::Context;
+use crate::newcomers::Room;
 use crate::registry::Refusal;
 use crate::registry::lookup::{Asked, Lookup};
 use crate::registry::operate::{Done, Operate, named};
@@ -31,7 +32,8 @@ impl Operate {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let known = info.clone();
-        let lookup = Lookup { config: self.config.clone(), now: self.now, info, dhcp_mac: None, asked: Asked::Id };
+        let (config, room) = (self.config.clone(), Room::BOUNDLESS);
+        let lookup = Lookup { config, now: self.now, info, dhcp_mac: None, asked: Asked::Id, room };
         let found = match lookup.run(&mut *db).await? {
             Ok(found) => found,
             Err(refusal) => return Ok(Err(refusal)),

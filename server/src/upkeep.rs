@@ -1,0 +1,48 @@
+//! What the server does by itself: it follows the system's clock, ends commands whose time is over, and forgets nodes of which there
+//! are too many. Each part of it is a transaction of its own, so that check-ins come between.
+
+use tokio::sync::watch::Receiver;
+use tokio::time::sleep;
+
+use crate::limits::{CLOCK_LOOK, EXPIRY_PAUSE};
+use crate::registry::queue::Expire;
+use crate::registry::unheard::Forget;
+use crate::store::{Store, clock, now_ms};
+
+/// Does so until the sender is dropped. What fails is said in the log, and tried again.
+pub async fn run(store: Store, mut ended: Receiver<()>) {
+    let clock = async {
+        loop {
+            sleep(CLOCK_LOOK).await;
+            if let Err(error) = clock::follow(&store).await {
+                tracing::error!("cannot follow the system's clock, which jumped: {error:#}");
+            }
+        }
+    };
+    let tidying = async {
+        loop {
+            sleep(EXPIRY_PAUSE).await;
+            if let Err(error) = expire_all(&store).await {
+                tracing::error!("cannot end commands whose time is over: {error:#}");
+            }
+            if let Err(error) = forget_all(&store).await {
+                tracing::error!("cannot forget nodes that never checked in: {error:#}");
+            }
+        }
+    };
+    tokio::select! {
+        () = clock => {}
+        () = tidying => {}
+        () = async { while ended.changed().await.is_ok() {} } => {}
+    }
+}
+
+async fn expire_all(store: &Store) -> anyhow::Result<()> {
+    while store.writer.write(Expire { now: now_ms() }).await? {}
+    Ok(())
+}
+
+async fn forget_all(store: &Store) -> anyhow::Result<()> {
+    while store.writer.write(Forget::at(now_ms())).await? {}
+    Ok(())
+}
