@@ -213,7 +213,7 @@ fn parse_uri(line: &str) -> Result<Package> {
 }
 
 /// For the fuzzer: what apt-get prints.
-#[cfg(any(test, fuzzing))]
+#[cfg(all(any(test, fuzzing), feature = "import", feature = "serve"))]
 pub(crate) fn fuzz(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     assert!(parse_uris(&text).is_ok_and(|packages| packages.len() <= text.lines().count()) || text.contains('\''));

@@ -102,7 +102,7 @@ fn position(digits: &str) -> Option<u64> {
 }
 
 /// For the fuzzer: lines `Header: value` of a request for a file. A part that is answered lies within the file.
-#[cfg(any(test, fuzzing))]
+#[cfg(all(any(test, fuzzing), feature = "import", feature = "serve"))]
 pub(super) fn fuzz(bytes: &[u8]) {
     let mut headers = HeaderMap::new();
     for line in bytes.split(|byte| *byte == b'\n').take(32) {

@@ -81,7 +81,7 @@ fn tag_of(meta: &Metadata) -> String {
 }
 
 /// For the fuzzer: the conditions of a request.
-#[cfg(any(test, fuzzing))]
+#[cfg(all(any(test, fuzzing), feature = "import", feature = "serve"))]
 pub(crate) fn fuzz_conditions(bytes: &[u8]) {
     conditions::fuzz(bytes);
 }
