@@ -59,14 +59,14 @@ impl Lab {
         self.serve_with(port, "")
     }
 
-    /// Starts the server with TLS, by a CA that is made now. Gives its https URL as guests reach it, and the CA.
-    pub(crate) fn serve_secured(&self) -> (Server, String, PathBuf) {
+    /// Starts the server with TLS and further settings, by a CA that is made now. Gives its https URL as guests reach it, and the CA.
+    pub(crate) fn serve_secured(&self, settings: &str) -> (Server, String, PathBuf) {
         let data = self.path("data");
         let name = ["--name", "10.0.2.2"];
         let arguments =
             [&["tls".as_ref(), "init".as_ref(), "--data".as_ref(), data.as_os_str()], &name.map(OsStr::new)[..]];
         cmd(tool("MK_SERVER_BIN"), arguments.concat()).stdin_null().stdout_null().run().expect("a CA is made");
-        let server = self.serve(0);
+        let server = self.serve_with(0, settings);
         let log = fs::read_to_string(self.path("server.log")).unwrap();
         let port = log.split("https://127.0.0.1:").nth(1).and_then(|rest| rest.lines().next());
         let url = format!("https://10.0.2.2:{}", port.expect("the server says where it listens with TLS").trim());

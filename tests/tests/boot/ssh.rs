@@ -1,7 +1,8 @@
 //! Log-in to a development image with the real `ssh`: by the operator's key and by nothing else. The second boot is under
 //! the base's own init, which starts the same agent; host keys are new at each boot. Neither init uses the machine's disks,
 //! of which one invites to it. The server's CA is in the image, so that all of it goes by TLS, and the machine's clock stands in
-//! 1999, by which no certificate is valid yet: it checks in, and has the server's time.
+//! 1999, by which no certificate is valid yet: it checks in, and has the server's time. Without an enrolment token it waits to
+//! be approved; with one it is let in at once.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -12,8 +13,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use duct::cmd;
 use mk_tests::limits;
 use mk_tests::vm::{Firmware, Forward, Guest, Machine, Medium, Options};
+use serde_json::json;
 
-use super::lab::{Lab, options, wait, written};
+use super::lab::{Lab, Server, options, wait, written};
 use super::lure;
 
 /// What sshd says to everybody without the right key: the list of what it would have taken.
@@ -61,12 +63,13 @@ impl Door<'_> {
 #[test]
 fn the_operators_key_opens_a_root_shell_and_nothing_else_does() {
     let lab = Lab::new();
-    let (server, url, ca) = lab.serve_secured();
+    let (server, url, ca) = lab.serve_secured("enrolment = \"token\"\n");
     for name in ["operator", "stranger"] {
         cmd!("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", lab.path(name)).run().unwrap();
     }
     let key = lab.path("operator.pub");
-    let image = lab.customized("development", &url, &["--ca".as_ref(), &ca, "--ssh-key".as_ref(), &key]);
+    let settings = ["--ca".as_ref(), ca.as_path(), "--ssh-key".as_ref(), key.as_path()];
+    let image = lab.customized("development", &url, &settings);
     let lure = lure::disk(&lab.path(""));
     let mut machine = Machine::example(0x59, 1024, 2);
     machine.clock = Some("1999-06-01T00:00:00".to_owned());
@@ -79,6 +82,7 @@ fn the_operators_key_opens_a_root_shell_and_nothing_else_does() {
 
     let (guest, door) = boot(&lab, &machine, &image, "first");
     server.await_node(&guest);
+    waits_until_it_is_approved(&server, &guest);
     let seen = door.run(&guest, "id -u; cat /proc/1/comm; mk-agent status || echo it is in trouble; date +clock-%s\n");
     assert!(seen.starts_with("0\nmk-agent\n"), "{seen}");
     assert!(seen.contains("node1") && !seen.contains("it is in trouble"), "{seen}");
@@ -97,17 +101,37 @@ fn the_operators_key_opens_a_root_shell_and_nothing_else_does() {
     left_alone(&guest, &door);
     guest.quit().unwrap();
 
+    // Forgotten, it is a new machine, and comes with a token now.
+    server.ask(&["nodes", "delete", "node1"]);
+    let token = lab.path("token");
+    fs::write(&token, server.ask(&["enrolment", "create"])).unwrap();
+    let settings = [&settings, ["--enrolment-token".as_ref(), token.as_path()].as_slice()].concat();
+    let image = lab.customized("development", &url, &settings);
     let (guest, door) = boot(&lab, &machine, &image, "second");
     let prompt = guest.console().wait_for("boot:", 0, limits::REACTION).unwrap();
     guest.console().send("core\r").unwrap();
     guest.console().wait_for("base is up", prompt, limits::CHECK_IN).unwrap();
+    server.await_node(&guest);
     server.await_next(&guest);
     let seen = door.run(&guest, "cat /proc/1/comm; mk-agent status || echo it is in trouble\n");
     assert!(seen.starts_with("init\n"), "{seen}");
-    assert!(seen.contains("node1") && !seen.contains("it is in trouble"), "{seen}");
+    assert!(seen.contains("node2") && !seen.contains("it is in trouble"), "{seen}");
     assert_ne!(door.host_key(), first, "host keys are made at boot");
     left_alone(&guest, &door);
     guest.quit().unwrap();
+}
+
+/// A machine without a token: its console says that it waits, and its key, which is the one that the server shows. An operator's
+/// word is heard by it.
+fn waits_until_it_is_approved(server: &Server, guest: &Guest) {
+    let from = guest.console().wait_for("this machine is node1, pending", 0, limits::REACTION).unwrap();
+    guest.console().wait_for("Next step:", from, limits::REACTION).unwrap();
+    let said = guest.console().text(from);
+    let key = said.split(", key ").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("it says its key");
+    let node = server.show();
+    assert_eq!((&node["key_fingerprint"], &node["identity"]["state"]), (&json!(key), &json!("pending")), "{said}");
+    server.ask(&["nodes", "approve", "node1", "--fingerprint", key]);
+    guest.console().wait_for("this machine is node1, normal", from, limits::REACTION).unwrap();
 }
 
 /// Boots the image from a CD, with a way to its sshd.
