@@ -1,11 +1,11 @@
 //! The kernel's `ifreq`, by which ports are asked and changed, and the changes that several need: to bring one up or down.
 
 use std::ffi::{c_char, c_int, c_short};
-use std::net::{Ipv4Addr, UdpSocket};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use anyhow::Context as _;
 use nix::libc;
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType};
 
 mod raw {
     use nix::libc;
@@ -29,12 +29,13 @@ pub(crate) fn request(name: &str) -> anyhow::Result<libc::ifreq> {
     Ok(request)
 }
 
-/// Any socket: requests need one, whichever it is.
+/// Any socket: requests need one, whichever it is. It is bound to no address, so that nothing can be sent to it.
 ///
 /// # Errors
 /// The kernel's reason.
-pub(crate) fn socket() -> anyhow::Result<UdpSocket> {
-    UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).context("cannot open a socket to configure ports with")
+pub(crate) fn socket() -> anyhow::Result<OwnedFd> {
+    let open = socket::socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
+    open.context("cannot open a socket to configure ports with")
 }
 
 /// Brings a port up. Drivers load their firmware here, so that this may take seconds.

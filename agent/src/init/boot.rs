@@ -14,6 +14,7 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::ifreq;
 use crate::log::Level;
+use crate::settings::Settings;
 
 /// Name of the machine until it is known better.
 const HOST_NAME: &str = "razor-mk";
@@ -83,11 +84,13 @@ fn is_mounted(target: &Path) -> bool {
 
 /// The rest, which needs `/proc` and `/dev`. Gives what failed. Without an explicit level, the kernel line's own
 /// `loglevel` decides what consoles show.
-pub(super) fn set_up(level: Option<Level>) -> Vec<anyhow::Error> {
-    let console = level.map_or(Ok(()), |level| write("/proc/sys/kernel/printk", &console_level(level).to_string()));
+pub(super) fn set_up(settings: &Settings) -> Vec<anyhow::Error> {
+    let console =
+        settings.line.log.map_or(Ok(()), |level| write("/proc/sys/kernel/printk", &console_level(level).to_string()));
     let steps = [
         keep_all_lines(),
         console,
+        close_magic_keys(&settings.image.variant),
         nix::unistd::sethostname(HOST_NAME).context("cannot set the host name"),
         // The kernel then gives it its address.
         ifreq::up("lo"),
@@ -105,6 +108,14 @@ fn keep_all_lines() -> anyhow::Result<()> {
         return Ok(());
     }
     write(SWITCH, "on\n")
+}
+
+/// Alt-SysRq at the keyboard, and a break on the serial port, let anybody there restart the machine without order and have the
+/// kernel tell of its memory. Whoever is at a debug image has a root shell anyway, and there they are of use.
+fn close_magic_keys(variant: &str) -> anyhow::Result<()> {
+    const SWITCH: &str = "/proc/sys/kernel/sysrq";
+    // A kernel that was built without them has no such switch.
+    if variant == "debug" || !Path::new(SWITCH).exists() { Ok(()) } else { write(SWITCH, "0") }
 }
 
 /// The kernel shows lines of a lower priority number than this on its consoles.

@@ -67,7 +67,7 @@ pub(crate) fn as_pid_1() -> ! {
     let mut failed = boot::mount_all();
     let settings = Settings::load();
     log::to_kernel(settings.level());
-    failed.extend(boot::set_up(settings.line.log));
+    failed.extend(boot::set_up(&settings));
     tracing::info!("Razor Microkernel {} ({})", env!("CARGO_PKG_VERSION"), settings.image.variant);
     for error in failed {
         tracing::error!("{error:#}");

@@ -69,7 +69,8 @@ impl Variant {
         let agent = Entry {
             id: "agent",
             title: "Razor Microkernel",
-            line: format!("rdinit={AGENT} {COMMON} loglevel={loglevel}"),
+            // Where the kernel cannot start the one, it starts nothing else in its place, neither the base's init nor a shell.
+            line: format!("rdinit={AGENT} init={AGENT} {COMMON} loglevel={loglevel}"),
         };
         let core = Entry {
             id: "core",
@@ -95,7 +96,7 @@ mod tests {
     fn only_the_first_entry_starts_the_agent_and_all_use_ramfs() {
         for variant in [Variant::Production, Variant::Development, Variant::Debug] {
             for (index, entry) in variant.entries().iter().enumerate() {
-                assert_eq!(entry.line.contains("rdinit=/sbin/mk-agent"), index == 0);
+                assert_eq!(entry.line.starts_with("rdinit=/sbin/mk-agent init=/sbin/mk-agent "), index == 0);
                 assert_eq!(entry.line.contains("nofstab"), index == 1);
                 for word in ["rootfstype=ramfs", "panic=60", "raid=noautodetect", "cryptomgr.notests"] {
                     assert!(entry.line.split(' ').any(|have| have == word), "{word}");

@@ -4,7 +4,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 
+mod cable;
 mod card;
+mod closed;
 mod command;
 mod faults;
 mod hardware;

@@ -1,17 +1,14 @@
 //! A switch between a guest's ports and QEMU's network behind the first of them, whose ports are trunks of one VLAN: what
-//! comes with that tag goes to the network without it, what comes without a tag is dropped and counted. Frames go through
-//! QEMU's own redirecting filters, each with its length before it.
+//! comes with that tag goes to the network without it, what comes without a tag is dropped and counted.
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use mk_tests::vm::Guest;
-use serde_json::json;
 
-use super::lab::Lab;
+use super::cable::{Cable, each_frame, send};
 
 /// Bytes of both MACs of a frame; a tag follows them.
 const MACS: usize = 12;
@@ -38,28 +35,14 @@ struct Shared {
 
 impl Switch {
     /// Puts the switch before so many ports of a guest.
-    pub(crate) fn before(guest: &Guest, ports: usize, vlan: u16, lab: &Lab) -> Self {
-        let pipe = |name: &str| {
-            let path = lab.path(name);
-            let listener = UnixListener::bind(&path).unwrap();
-            let address = json!({"type": "unix", "data": {"path": path}});
-            let backend = json!({"type": "socket", "data": {"addr": address, "server": false}});
-            guest.qmp("chardev-add", json!({"id": name, "backend": backend})).unwrap();
-            listener.accept().unwrap().0
-        };
+    pub(crate) fn before(guest: &Guest, ports: usize, vlan: u16) -> Self {
+        let cables: Vec<Cable> = (0..ports).map(|port| Cable::cut(guest, port)).collect();
         let (mut from_guest, mut to_guest, mut from_network, mut to_network) = (vec![], vec![], vec![], vec![]);
-        for port in 0..ports {
-            let names = ["from-guest", "to-network", "from-network", "to-guest"].map(|name| format!("{name}{port}"));
-            let [a, b, c, d] = names.each_ref().map(|name| pipe(name));
-            for (queue, outdev, indev) in [("rx", &names[0], &names[1]), ("tx", &names[2], &names[3])] {
-                let filter = json!({"qom-type": "filter-redirector", "id": format!("{queue}{port}"),
-                    "netdev": format!("net{port}"), "queue": queue, "outdev": outdev, "indev": indev});
-                guest.qmp("object-add", filter).unwrap();
-            }
-            from_guest.push(a);
-            to_network.push(b);
-            from_network.push(c);
-            to_guest.push(Mutex::new(d));
+        for cable in cables {
+            from_guest.push(cable.from_guest);
+            to_network.push(cable.to_network);
+            from_network.push(cable.from_network);
+            to_guest.push(Mutex::new(cable.to_guest));
         }
         let shared = Arc::new(Shared {
             vlan,
@@ -112,22 +95,4 @@ impl Shared {
         let (macs, rest) = frame.split_at(MACS.min(frame.len()));
         send(&self.ports[self.learned.load(Ordering::Relaxed)], &[macs, &tag, rest].concat());
     }
-}
-
-/// Hands each frame of a stream over until QEMU is gone.
-fn each_frame(mut stream: UnixStream, mut take: impl FnMut(Vec<u8>)) {
-    let mut length = [0; 4];
-    while stream.read_exact(&mut length).is_ok() {
-        let mut frame = vec![0; usize::try_from(u32::from_be_bytes(length)).unwrap()];
-        if stream.read_exact(&mut frame).is_err() {
-            return;
-        }
-        take(frame);
-    }
-}
-
-/// A guest that is gone hears nothing.
-fn send(stream: &Mutex<UnixStream>, frame: &[u8]) {
-    let length = u32::try_from(frame.len()).unwrap().to_be_bytes();
-    let _: std::io::Result<()> = stream.lock().unwrap().write_all(&[&length, frame].concat());
 }

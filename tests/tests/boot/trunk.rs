@@ -52,7 +52,7 @@ fn a_vlan_on_a_bond_outlives_either_of_its_links() {
         &image(&lab, "production", server.port, "--kernel-arg", &[&filler(), &bond, &vlan]),
         Firmware::Bios,
     );
-    let switch = Switch::before(&guest, 2, VLAN, &lab);
+    let switch = Switch::before(&guest, 2, VLAN);
     server.await_node(&guest);
     guest.console().wait_for("link up, 10.0.2.15/24 (dhcp from 10.0.2.2)", 0, limits::REACTION).unwrap();
     let console = guest.console().text(0);
@@ -102,7 +102,7 @@ fn what_is_taken_apart_in_a_shell_is_made_anew_whatever_the_clock_says() {
     let (vlan, ip) = (format!("razor.vlan=bond0,{VLAN}"), "razor.ip=10.0.2.40/24");
     let arguments = [&bond, &vlan, ip, "razor.gw=10.0.2.2"];
     let guest = lab.boot(&machine, &image(&lab, "debug", server.port, "--arg", &arguments), Firmware::Bios);
-    let switch = Switch::before(&guest, 2, VLAN, &lab);
+    let switch = Switch::before(&guest, 2, VLAN);
     server.await_node(&guest);
     let shell = Shell::open(&guest);
     let bond = shell.run("cat /proc/net/bonding/bond0");

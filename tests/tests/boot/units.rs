@@ -93,6 +93,7 @@ fn each_killed_unit_comes_back_and_the_node_goes_on_checking_in() {
         }
         server.await_next(&guest);
     }
+    has_no_other_shell(&shell);
     wait("the server is told of every restart", limits::REACTION, &guest, || {
         let node = server.node()?;
         let reported = node["agent"]["units"].as_array()?;
@@ -108,6 +109,13 @@ fn each_killed_unit_comes_back_and_the_node_goes_on_checking_in() {
     takes_up_a_pushed_interval(&server, &guest, &shell);
     sends_its_logs_and_examines_itself(&lab, &server, &guest);
     switches_itself_off_when_told(&server, &guest);
+}
+
+/// What crashes leaves no shell in its place: there are the two that a debug image has on purpose.
+fn has_no_other_shell(shell: &Shell<'_>) {
+    let shells = "for d in /proc/[0-9]*; do case $(tr '\\0' ' ' < $d/cmdline) in *sh\\ *|*sh) \
+        readlink $d/fd/0;; esac; done 2> /dev/null | sort -u | tr '\\n' ' '";
+    assert_eq!(shell.run(shells), "/dev/tty2 /dev/ttyS0");
 }
 
 /// The other tests say that nothing was written; here something is, by three ways, and each is told.

@@ -15,6 +15,7 @@ use mk_tests::vm::{Firmware, Guest, Machine};
 use self::differences::differences;
 use self::switch::Switch;
 use super::card;
+use super::closed::keys;
 use super::faults::says;
 use super::lab::{Lab, stable, wait, written};
 
@@ -23,6 +24,8 @@ const SWITCHES: [Switch; 2] = [
     Switch { chassis: "leaf-12a", port: "swp7", vlan: None },
     Switch { chassis: "leaf-12b", port: "Ethernet1/31", vlan: Some(312) },
 ];
+/// What the image's kernel lines are extended by; the kernel keeps it and does nothing about it.
+const ARGUMENT: &str = "mk.fitted=to-this-site";
 /// GUID of the service processor.
 const GUID: &str = "6f9619ff-8b86-4c8e-b4ed-00c04fc964ff";
 
@@ -93,7 +96,9 @@ fn production_on_bios_with_a_tpm_and_a_service_processor_with_a_port() {
     });
 }
 
-/// The firmware starts only what is signed, and the kernel only modules that are. The service processor has no port.
+/// The firmware starts only what is signed, and the kernel only modules that are. The service processor has no port. Somebody
+/// presses keys at the menu of GRUB meanwhile, which changes nothing: the kernel gets the line of the image, with the argument
+/// that it was fitted with.
 #[test]
 fn production_under_secure_boot_with_a_clock_in_the_future() {
     let mut machine = server(0x22);
@@ -107,8 +112,15 @@ fn production_under_secure_boot_with_a_clock_in_the_future() {
 fn boots_and_shows_its_hardware(machine: &Machine, firmware: Firmware, and: impl FnOnce(&Guest)) {
     let lab = Lab::new();
     let server = lab.serve(0);
-    let (image, started) = (lab.image("production", server.port), Instant::now());
+    let url = format!("http://10.0.2.2:{}", server.port);
+    let (image, started) =
+        (lab.customized("production", &url, &["--kernel-arg".as_ref(), ARGUMENT.as_ref()]), Instant::now());
     let guest = lab.boot(machine, &image, firmware);
+    if firmware.is_uefi() {
+        keys::grub_is_locked(&guest);
+    }
+    keys::the_line_is_the_images(&guest, &image);
+    assert!(guest.console().find(ARGUMENT, 0).is_some(), "the loader hands on what the image was fitted with");
     let first = stable(&server.await_node(&guest));
     // The switches are silent until then, and nobody can have been listened for long enough to say so.
     assert!(first.nics.iter().all(|port| port.lldp.is_none()), "the first check-in waited for LLDP: {first:?}");
