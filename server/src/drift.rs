@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(shown(&odd, &[], &[usual.clone(), usual.clone()]), ["other a", "missing b", "additional c"]);
         assert!(shown(&usual, &[], &[usual.clone(), usual.clone(), odd.clone()]).is_empty());
         assert!(shown(&odd, &[], std::slice::from_ref(&usual)).is_empty(), "one is no measure");
-        assert!(shown(&usual, &[], &[usual.clone(), odd.clone()]).is_empty(), "half is no majority");
+        assert!(shown(&usual, &[], &[odd.clone(), usual.clone()]).is_empty(), "half is no majority");
         let mut newer = usual.clone();
         newer.agent.image = "2".to_owned();
         assert!(shown(&odd, &[], &[newer.clone(), newer]).is_empty(), "another image");
