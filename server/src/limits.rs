@@ -191,5 +191,7 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// Longest list of digests at the end of a backup, in bytes: some hundred thousand files.
 pub const MAX_SUMS: u64 = 64 * 1024 * 1024;
+/// Numbers of nodes, commands and tokens that a restored server leaves out: more than were given since the backup.
+pub const RESTORED_GAP: i64 = 100_000;
 /// Most nodes that one is compared with when its page is made.
 pub const COMPARED: i64 = 100;

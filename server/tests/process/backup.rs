@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -108,6 +108,7 @@ async fn a_backup_under_load_has_all_that_was_answered_before_it() {
     assert_eq!(fs::read_link(data.join("tce")).unwrap(), Path::new("/srv/tce"));
     let restored = Server::start_on(&data, "");
     assert_eq!(restored.count().await, i64::from(MACHINES));
+    gives_no_number_twice(&restored).await;
     for id in 1..=i64::from(MACHINES) {
         let (former, node) = (server.node(id).await, restored.node(id).await);
         assert_eq!(node["hw_info"]["mac"], former["hw_info"]["mac"], "the same machine under the same number");
@@ -119,6 +120,12 @@ async fn a_backup_under_load_has_all_that_was_answered_before_it() {
             "{kept} is kept, {before:?} was answered before"
         );
     }
+}
+
+/// A number that was given since the backup is known elsewhere.
+async fn gives_no_number_twice(restored: &Server) {
+    let (_, made) = Boot::new(99).send(restored, &inventory(&["00-11-22-33-44-99"], "new")).await;
+    assert!(made["id"].as_i64().unwrap() > 100_000, "{made}");
 }
 
 /// Every part of an archive counts: cut anywhere or with a byte changed it is refused, or nothing is lost by that.
@@ -172,11 +179,42 @@ fn nothing_that_is_there_is_written_over() {
     refused(&backup(folder.path(), &folder.path().join("other.tar")), "no data folder of mk-server");
     refused(&restore(&archive, server.data()), "is not empty");
     fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o750)).unwrap();
+    let is_root = nix::unistd::geteuid().is_root();
+    if is_root {
+        std::os::unix::fs::chown(&data, Some(1234), Some(5678)).unwrap();
+    }
     done(&restore(&archive, &data));
     refused(&restore(&archive, &data), "is not empty");
+    let about = fs::metadata(&data).unwrap();
+    assert_eq!(about.mode() & 0o777, 0o750, "as the folder was that it took the place of");
+    if is_root {
+        let database = fs::metadata(data.join("mk-server.sqlite")).unwrap();
+        assert_eq!([about.uid(), about.gid(), database.uid(), database.gid()], [1234, 5678, 1234, 5678]);
+    }
     let out = Command::new(PROGRAM).args(["backup", "--out", "-", "--data"]).arg(server.data()).output().unwrap();
     fs::write(folder.path().join("streamed.tar"), &out.stdout).unwrap();
     done(&restore(&folder.path().join("streamed.tar"), &folder.path().join("streamed")));
+}
+
+/// Somebody may have made the archive so that it writes elsewhere.
+#[test]
+fn an_archive_writes_nothing_outside_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let (archive, elsewhere) = (folder.path().join("evil.tar"), folder.path().join("elsewhere"));
+    fs::create_dir_all(folder.path().join("in/down")).unwrap();
+    fs::create_dir(&elsewhere).unwrap();
+    fs::write(folder.path().join("in/down/x"), "x").unwrap();
+    for script in [
+        "ln -s ../elsewhere tce && tar cf ../evil.tar tce && tar rf ../evil.tar --transform s,down,tce, down/x",
+        "tar cPf ../evil.tar --transform s,down/x,../elsewhere/x, down/x",
+        "tar cPf ../evil.tar --transform s,down/x,/tmp/mk-restore-x, down/x",
+    ] {
+        done(&Command::new("sh").args(["-c", script]).current_dir(folder.path().join("in")).output().unwrap());
+        assert!(!restore(&archive, &folder.path().join("data")).status.success(), "{script}");
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0, "{script}");
+        assert!(!Path::new("/tmp/mk-restore-x").exists() && !folder.path().join("data").exists(), "{script}");
+    }
 }
 
 /// Two at once would take each other's files.

@@ -14,7 +14,7 @@ const LOOKS: [&str; 6] = [
     "b3BlbnNzaC1rZXktdjE[A-Za-z0-9+/=]{20}",
     "encrypted secret key\\n[A-Za-z0-9+/=]{40}",
     // A line of passwd or shadow whose second field is a password's digest.
-    "(^|\\n)[a-z_][a-z0-9_-]*:(\\$[0-9a-z]{1,3}\\$[./A-Za-z0-9,=]{4,}\\$|[./A-Za-z0-9]{13}:)",
+    "(^|\\n)[a-z_][a-z0-9_-]*:(\\$[0-9a-z]{1,3}\\$[./A-Za-z0-9,=]{3,}\\$|[./A-Za-z0-9]{13}:)",
     "AGE-SECRET-KEY-1[0-9A-Z]{20}",
     "(AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36}|[a-z]+://[^/\\s:@]{1,40}:[^/\\s:@%<>\\[\\]]{4,40}@[a-z])",
 ];

@@ -1,4 +1,4 @@
-//! A scan of every TCP and UDP port of a machine, from a station of its segment.
+//! A scan of TCP and UDP ports of a machine, from a station of its segment.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -31,16 +31,16 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Asks every port of a machine: UDP first, then TCP. A frame comes behind those that were sent before it, so that a TCP
+    /// Asks these ports of a machine: UDP first, then TCP. A frame comes behind those that were sent before it, so that a TCP
     /// port's answer tells that the question to the UDP port of the same number has arrived too.
-    pub(super) fn by_asking(segment: &Segment, them: &Station) -> Self {
+    pub(super) fn by_asking(segment: &Segment, them: &Station, ports: &[u16]) -> Self {
         let ours = OURS[usize::from(them.address.is_ipv6())];
         let us = Station { mac: MAC, address: ours.parse().unwrap() };
         let (begun, mut found) = (Instant::now(), Self::default());
         // What was said before is none of its business.
         segment.frames.try_iter().for_each(drop);
         for round in 1..=ROUNDS {
-            let left: Vec<u16> = (1..=u16::MAX).filter(|port| !found.knows(*port)).collect();
+            let left: Vec<u16> = ports.iter().copied().filter(|port| !found.knows(*port)).collect();
             if left.is_empty() {
                 break;
             }
@@ -60,9 +60,9 @@ impl Found {
         found
     }
 
-    /// TCP ports that were silent however often they were asked.
-    pub(super) fn silent(&self) -> Vec<u16> {
-        (1..=u16::MAX).filter(|port| !self.knows(*port)).collect()
+    /// Those of the TCP ports that were silent however often they were asked.
+    pub(super) fn silent(&self, ports: &[u16]) -> Vec<u16> {
+        ports.iter().copied().filter(|port| !self.knows(*port)).collect()
     }
 
     fn knows(&self, port: u16) -> bool {

@@ -3,10 +3,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Prints every list with its name before each line, and then who has which socket.
+/// Prints every list with its name before each line, and then who has which socket. Few processes: each costs an emulated
+/// machine a moment.
 pub(super) const LIST: &str = "for t in tcp tcp6 udp udp6 raw raw6 icmp icmp6 packet; do \
-    [ -e /proc/net/$t ] && sed \"1d;s/^/LIST $t /\" /proc/net/$t; done; \
-    for d in /proc/[0-9]*; do ls -l $d/fd 2>/dev/null | sed -n \"s|.*socket:.\\([0-9]*\\).*|HAS \\1 $(tr '\\0' ' ' < $d/cmdline)|p\"; done";
+    [ -e /proc/net/$t ] && sed \"1d;s/^/LIST $t /\" /proc/net/$t; done; ls -l /proc/[0-9]*/fd 2>/dev/null | \
+    awk '/^.proc/{split($1,p,\"/\")} /socket:/{gsub(/[^0-9]/,\"\",$NF); print p[3], $NF}' | \
+    while read p i; do echo \"HAS $i $(tr '\\0' ' ' < /proc/$p/cmdline)\"; done";
 
 /// State of a TCP socket that listens.
 const LISTENS: &str = "0A";
