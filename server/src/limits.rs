@@ -34,11 +34,8 @@ pub const CONNECTION_FILES: usize = 2;
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Shortest time between two lines of the log about connections that were closed for want of room.
 pub const CROWD_PAUSE: Duration = Duration::from_secs(60);
-/// Most nodes whose question waits for something to be told, a quarter of them of one source: each is a connection, and
-/// check-ins need room.
-pub const MAX_WAITS: usize = MAX_CONNECTIONS / 2;
-/// Most nodes of which the number of the last such question is kept: more than wait.
-pub const MAX_WAIT_NUMBERS: usize = 4 * MAX_WAITS;
+/// Most nodes of which the number of the last question that waits is kept: more than ever wait ([`crate::waits`]).
+pub const MAX_WAIT_NUMBERS: usize = 2 * MAX_CONNECTIONS;
 
 /// Most requests that wait for the writer; further ones wait for room.
 pub const WRITER_QUEUE: usize = 4096;

@@ -74,7 +74,8 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     announce(address, legacy.as_ref(), https.as_ref())?;
-    let waits = Waits::default();
+    let room = listen::Room::of_process();
+    let waits = Waits::beside(room.connections());
     let stop = async {
         tokio::select! {
             _ = terminate.recv() => tracing::info!("stopping"),
@@ -89,7 +90,6 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     http::bundle::tidy(&state).await;
     // The other listeners end with the first: its end drops the sender.
     let (running, ended) = tokio::sync::watch::channel(());
-    let room = listen::Room::of_process();
     let beside = |listener: Option<TcpListener>, tls, router| {
         let (mut ended, room) = (ended.clone(), room.clone());
         async move {

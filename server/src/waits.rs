@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 use crate::http::peer::{Doors, Entered};
-use crate::limits::{MAX_WAIT_NUMBERS, MAX_WAITS};
+use crate::limits::MAX_WAIT_NUMBERS;
 use crate::registry::Refusal;
 
 /// All that wait.
@@ -21,12 +21,6 @@ use crate::registry::Refusal;
 pub struct Waits {
     table: Arc<Mutex<Table>>,
     doors: Doors,
-}
-
-impl Default for Waits {
-    fn default() -> Self {
-        Self { table: Arc::default(), doors: Doors::new(MAX_WAITS) }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +52,13 @@ pub struct Waiting {
 }
 
 impl Waits {
+    /// Half of so many connections as the server takes may wait, so that check-ins find room: of each source too, whose share of
+    /// both is the same.
+    #[must_use]
+    pub fn beside(connections: usize) -> Self {
+        Self { table: Arc::default(), doors: Doors::new(connections / 2) }
+    }
+
     /// Has a question of this node and boot wait, in the place of an earlier one of it.
     ///
     /// # Errors
@@ -140,13 +141,16 @@ impl Drop for Waiting {
 mod tests {
     use super::*;
 
+    /// Connections.
+    const ROOM: usize = 896;
+
     fn peer(n: u8) -> IpAddr {
         IpAddr::from([10, 0, 0, n])
     }
 
     #[tokio::test]
     async fn each_node_waits_once_and_is_woken_alone() {
-        let waits = Waits::default();
+        let waits = Waits::beside(ROOM);
         let mut former = waits.enter(1, "b", 5, peer(1)).unwrap();
         assert_eq!(waits.enter(1, "b", 5, peer(2)).unwrap_err().problem.code, "replay");
         let mut one = waits.enter(1, "b", 6, peer(1)).unwrap();
@@ -165,7 +169,7 @@ mod tests {
 
     #[test]
     fn so_many_numbers_are_kept_and_those_of_all_that_wait() {
-        let waits = Waits::default();
+        let waits = Waits::beside(ROOM);
         let waiting = waits.enter(0, "b", 7, peer(1)).unwrap();
         for node in 1..=i64::try_from(2 * MAX_WAIT_NUMBERS).unwrap() {
             drop(waits.enter(node, "b", 1, peer(1)).unwrap());
@@ -177,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_goes_away_leaves_nothing_behind() {
-        let waits = Waits::default();
+        let waits = Waits::beside(ROOM);
         drop(waits.enter(1, "b", 1, peer(1)).unwrap());
         assert!(waits.table.lock().unwrap().by_node.is_empty());
         waits.wake(1);
@@ -185,7 +189,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_of_the_server_answers_all() {
-        let waits = Waits::default();
+        let waits = Waits::beside(ROOM);
         let mut before = waits.enter(1, "b", 1, peer(1)).unwrap();
         waits.end();
         assert!(!before.told().await);
@@ -194,9 +198,9 @@ mod tests {
 
     #[test]
     fn one_address_cannot_take_all_the_room() {
-        let waits = Waits::default();
+        let waits = Waits::beside(ROOM);
         let node = |n: usize| i64::try_from(n).unwrap();
-        let all: Vec<Waiting> = (0..MAX_WAITS / 4).map(|n| waits.enter(node(n), "b", 1, peer(1)).unwrap()).collect();
+        let all: Vec<Waiting> = (0..ROOM / 8).map(|n| waits.enter(node(n), "b", 1, peer(1)).unwrap()).collect();
         assert_eq!(waits.enter(-1, "b", 1, peer(1)).unwrap_err().status, 503);
         let other = waits.enter(-1, "b", 1, peer(2));
         assert!(other.is_ok());

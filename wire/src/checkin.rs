@@ -79,7 +79,8 @@ pub struct Agent {
     /// Loaded extensions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<Extension>,
-    /// Highest number of a mirror's signed index that this node knows of, by the public key that signed it.
+    /// Highest number of a mirror's signed index that this node knows of, by the public key of minisign that signed it. Of
+    /// others, and of more than [`crate::limits::MAX_MIRROR_KEYS`], the server keeps none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub mirror_index: BTreeMap<String, u64>,
 }

@@ -34,6 +34,8 @@ pub const MAX_INTERVAL_S: u32 = 86_400;
 pub const MAX_PATTERN: usize = 4096;
 /// Most extensions whose digests one configuration carries.
 pub const MAX_EXTENSIONS: usize = 10_000;
+/// Most keys of mirrors of which a server keeps the highest number that a node said.
+pub const MAX_MIRROR_KEYS: usize = 16;
 /// Longest file name of an extension in bytes, as in file systems.
 pub const MAX_EXTENSION_NAME: usize = 255;
 /// Most files with facts that one configuration carries.

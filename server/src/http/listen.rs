@@ -60,6 +60,12 @@ impl Room {
         Self { doors: Doors::new(all), quiet: Arc::default() }
     }
 
+    /// Connections that there is room for.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.doors.room()
+    }
+
     /// Lets a connection in. Without room it is closed at once, so that clients try again later instead of waiting here.
     fn enter(&self, peer: SocketAddr) -> Option<Entered> {
         let entered = self.doors.enter(peer.ip());

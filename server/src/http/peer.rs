@@ -46,6 +46,12 @@ impl Doors {
         Self { open: Arc::default(), all }
     }
 
+    /// So many there are.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.all
+    }
+
     /// Counts a connection from this address, unless its source has its share already.
     #[must_use]
     pub fn enter(&self, ip: IpAddr) -> Option<Entered> {

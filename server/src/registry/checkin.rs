@@ -19,7 +19,7 @@ use crate::registry::{Refusal, action, configs, queue, rival};
 use crate::store::boots::{self, Boot};
 use crate::store::nodes::{self, Contact, Node};
 use crate::store::writer::Work;
-use crate::store::{candidates, history};
+use crate::store::{candidates, history, mirror_index};
 
 /// A check-in whose form and signature have been checked.
 #[derive(Debug)]
@@ -177,7 +177,8 @@ impl Checkin {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let reboots = Node::get(&mut *db, settled.id).await?.map_or(0, |n| n.reboots);
-        nodes::set_contact(db, settled.id, &self.contact(reboots, None, &BTreeMap::new())?).await?;
+        let mirror_index = self.mirror_index(&mut *db, settled.id).await?;
+        nodes::set_contact(db, settled.id, &self.contact(reboots, None, &mirror_index)?).await?;
         Ok(Ok(settled.id))
     }
 
@@ -315,7 +316,7 @@ impl Checkin {
         };
         let interval = wanted.as_ref().map_or(usual, |w| w.interval(usual));
         let mirror_index = match id {
-            Some(id) => self.mirror_index(&mut *db, id, first).await?,
+            Some(id) => self.mirror_index(&mut *db, id).await?,
             None => BTreeMap::new(),
         };
         let interval = if awaits_parts { interval.min(DEFAULT_INTERVAL_S) } else { interval };
@@ -344,28 +345,24 @@ impl Checkin {
             config_version,
             config_digest,
             clock_s: Some(self.now / 1000),
-            mirror_index,
+            mirror_index: if self.hears(first) { mirror_index } else { BTreeMap::new() },
             commands,
         })
     }
 
-    /// The highest numbers of signed indexes that this node said in this boot and, of a boot that is new, in those before. What
-    /// another node says counts for that one alone: who makes up a number shuts out nobody else.
-    async fn mirror_index(
-        &self,
-        db: &mut SqliteConnection,
-        id: i64,
-        first: bool,
-    ) -> anyhow::Result<BTreeMap<String, u64>> {
-        let Some(agent) = &self.request.agent else { return Ok(BTreeMap::new()) };
-        let mut known = agent.mirror_index.clone();
-        if first || !known.is_empty() {
-            for (key, number) in nodes::mirror_index(db, id).await? {
-                let highest = known.entry(key).or_default();
-                *highest = number.max(*highest);
-            }
+    /// The highest numbers of signed indexes that this node said in this boot and in those before. What another node says counts
+    /// for that one alone: who makes up a number shuts out nobody else.
+    async fn mirror_index(&self, db: &mut SqliteConnection, id: i64) -> anyhow::Result<BTreeMap<String, u64>> {
+        let mut known = mirror_index::of_node(db, id).await?;
+        if let Some(agent) = &self.request.agent {
+            mirror_index::raise(&mut known, &agent.mirror_index);
         }
         Ok(known)
+    }
+
+    /// Whether the answer says these numbers: to a boot that is new, and to one that has a signed index.
+    fn hears(&self, first: bool) -> bool {
+        self.request.agent.as_ref().is_some_and(|agent| first || !agent.mirror_index.is_empty())
     }
 
     /// What the node is told to do: an operator's commands, else what its being installed asks for; nothing while it is `left`

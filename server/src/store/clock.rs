@@ -2,7 +2,8 @@
 //!
 //! Silences and the time that commands wait are measured by it. A clock that jumps would end every command at once, or have
 //! machines that reboot taken for copies. So all that is measured is moved along first, in one transaction, and only then does the time
-//! here jump too. What is written down for people, in logs and reports, stays as it was.
+//! here jump too. What is written down for people, in logs and reports, stays as it was. So does what is not by this clock: what
+//! an earlier run wrote, before the start or, where this one starts with a clock that lags behind, in its future.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -63,7 +64,7 @@ pub async fn follow(store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Moves along all that is measured.
+/// Moves along all that is measured and was written by this process's clock.
 struct Move {
     now: i64,
     by_ms: i64,
@@ -74,14 +75,18 @@ impl Work for Move {
     type Output = ();
 
     async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<()> {
+        // Only now, after all that was written by the clock before.
+        let (now, start) = (now_ms(), OFFSET.load(Ordering::Relaxed));
         for update in [
-            "UPDATE commands SET at = at + ?1, expires = expires + ?1, sent = sent + ?1",
-            "UPDATE nodes SET last_checkin = last_checkin + ?1 WHERE last_checkin IS NOT NULL",
-            "UPDATE boots SET first_seen = first_seen + ?1, last_seen = last_seen + ?1",
-            "UPDATE legacy_speakers SET last_seen = last_seen + ?1",
-            "UPDATE provisional SET at = at + ?1",
+            "UPDATE commands SET sent = sent + ?1 WHERE sent BETWEEN ?2 AND ?3",
+            "UPDATE commands SET at = at + ?1, expires = expires + ?1 WHERE at BETWEEN ?2 AND ?3",
+            "UPDATE nodes SET last_checkin = last_checkin + ?1 WHERE last_checkin BETWEEN ?2 AND ?3",
+            "UPDATE boots SET first_seen = first_seen + ?1 WHERE first_seen BETWEEN ?2 AND ?3",
+            "UPDATE boots SET last_seen = last_seen + ?1 WHERE last_seen BETWEEN ?2 AND ?3",
+            "UPDATE legacy_speakers SET last_seen = last_seen + ?1 WHERE last_seen BETWEEN ?2 AND ?3",
+            "UPDATE provisional SET at = at + ?1 WHERE at BETWEEN ?2 AND ?3",
         ] {
-            sqlx::query(update).bind(self.by_ms).execute(&mut *db).await?;
+            sqlx::query(update).bind(self.by_ms).bind(start).bind(now).execute(&mut *db).await?;
         }
         history::event(db, self.now, "clock", None, &json!({"msg": self.msg})).await?;
         Ok(())
@@ -90,7 +95,43 @@ impl Work for Move {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::Connection as _;
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_an_earlier_run_wrote_stays_where_it_was() {
+        let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
+        let (hour, now) = (60 * 60 * 1000, now_ms());
+        // This run's; one of a run with a clock that was ahead of this one; one of a run before the start.
+        let written = [now, now + hour, now - hour];
+        for (id, at) in (1_i64..).zip(written) {
+            for insert in [
+                "INSERT INTO nodes (id, first_seen, hw_info, decision, last_checkin) VALUES (?1, ?2, '[]', '{}', ?2)",
+                "INSERT INTO commands (node, kind, at, expires, sent) VALUES (?1, 'doctor', ?2, ?2, ?2)",
+                "INSERT INTO boots (boot_id, node, seq, body, reply, first_seen, last_seen) VALUES (?1, ?1, 1, '', '', ?2, ?2)",
+                "INSERT INTO legacy_speakers (node, hw_id, last_seen) VALUES (?1, 'x', ?2)",
+                "INSERT INTO provisional (node, at, before) VALUES (?1, ?2, '{}')",
+            ] {
+                sqlx::query(insert).bind(id).bind(at).execute(&mut db).await.unwrap();
+            }
+        }
+        Move { now, by_ms: 3 * hour, msg: String::new() }.run(&mut db).await.unwrap();
+        for select in [
+            "SELECT last_checkin FROM nodes ORDER BY id",
+            "SELECT at FROM commands ORDER BY node",
+            "SELECT expires FROM commands ORDER BY node",
+            "SELECT sent FROM commands ORDER BY node",
+            "SELECT first_seen FROM boots ORDER BY node",
+            "SELECT last_seen FROM boots ORDER BY node",
+            "SELECT last_seen FROM legacy_speakers ORDER BY node",
+            "SELECT at FROM provisional ORDER BY node",
+        ] {
+            let moved: Vec<i64> = sqlx::query_scalar(select).fetch_all(&mut db).await.unwrap();
+            assert_eq!(moved, [now + 3 * hour, now + hour, now - hour], "{select}");
+        }
+    }
 
     #[test]
     fn the_time_is_the_systems_to_begin_with_and_never_stands_still() {

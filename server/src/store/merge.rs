@@ -7,7 +7,7 @@ use sqlx::{SqliteConnection, SqlitePool};
 use crate::identity::canonical::HwInfo;
 use crate::identity::decide::Decision;
 use crate::identity::keys::{Claim, Key};
-use crate::store::{claims, configs, history, nodes};
+use crate::store::{claims, configs, history, mirror_index, nodes};
 
 /// A merged node as it was.
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,6 +65,7 @@ pub async fn merge(
     let info: HwInfo = loser.hw_info()?.overlaid(&survivor.hw_info()?);
     nodes::set_hardware(&mut *db, into, &info, loser.dhcp_mac.as_deref().filter(|_| survivor.dhcp_mac.is_none()))
         .await?;
+    mirror_index::unite(&mut *db, from, into).await?;
     for move_over in [
         "UPDATE OR IGNORE claims SET node = ?2 WHERE node = ?1",
         "UPDATE node_log SET node = ?2 WHERE node = ?1",

@@ -15,6 +15,7 @@ pub mod foreign;
 pub mod history;
 pub mod list;
 pub mod merge;
+pub mod mirror_index;
 pub mod nodes;
 pub mod provisional;
 pub mod undo;

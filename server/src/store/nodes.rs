@@ -1,7 +1,5 @@
 //! Rows of nodes, and the ids that became aliases of them.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 use sqlx::{FromRow, SqliteConnection};
 use wire::checkin::NodeState;
@@ -271,16 +269,6 @@ pub async fn set_contact(db: &mut SqliteConnection, id: i64, contact: &Contact) 
     let update = update.bind(contact.config.as_ref().map(Value::to_string)).bind(contact.interval);
     update.execute(db).await?;
     Ok(())
-}
-
-/// Highest numbers of signed indexes that a node ever said, by key.
-///
-/// # Errors
-/// When the database fails or holds something damaged.
-pub async fn mirror_index(db: &mut SqliteConnection, id: i64) -> anyhow::Result<BTreeMap<String, u64>> {
-    let select = sqlx::query_scalar("SELECT agent -> '$.mirror_index' FROM nodes WHERE id = ?1");
-    let text: Option<String> = select.bind(id).fetch_one(db).await?;
-    Ok(text.as_deref().map(serde_json::from_str).transpose()?.unwrap_or_default())
 }
 
 /// Silence of a node in milliseconds after which nobody speaks as it any more: several of the intervals that it was told last,

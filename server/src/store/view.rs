@@ -1,10 +1,12 @@
 //! What the API shows: documents read from the database, in razor-server's form with ours added.
 
+use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 use sqlx::{FromRow, SqliteConnection, SqlitePool};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use wire::card::Card;
+use wire::checkin::{Agent, ConfigState};
 use wire::enrolment::fingerprint;
 
 use crate::drift::{self, Difference, Said};
@@ -63,6 +65,10 @@ const SELECT: &str =
     FROM nodes n LEFT JOIN reports r ON r.id = n.report LEFT JOIN contents c ON c.digest = r.content
     LEFT JOIN boots b ON b.boot_id = n.boot_id AND b.node = n.id WHERE n.id = ?1";
 
+/// What the extensions of a node are compared with.
+const PEERS: &str = "SELECT agent, config FROM nodes
+    WHERE id <> ?1 AND agent IS NOT NULL AND accepted IS NOT NULL AND state = 'normal' ORDER BY id DESC LIMIT ?2";
+
 /// Number of nodes, and the ids of a page of them in order.
 ///
 /// # Errors
@@ -112,30 +118,29 @@ pub async fn node(db: &SqlitePool, id: i64) -> anyhow::Result<Option<Map<String,
     Ok(Some(document))
 }
 
-/// How the extensions of a node differ from what they should be. It is compared with the newest nodes: all of a large fleet would
-/// be much to read for one page.
+/// How the extensions of a node differ from what they should be. It is compared with the newest nodes that were let in and that
+/// nothing disputes: all of a large fleet would be much to read for one page, and anybody can make up nodes that wait.
 async fn drift(
     db: &mut SqliteConnection,
     id: i64,
     document: &Map<String, Value>,
     reported: Option<&Value>,
 ) -> anyhow::Result<Vec<Difference>> {
-    let said = |agent: &Value, config: Option<&Value>| {
-        let config = config.and_then(|config| serde_json::from_value(config.clone()).ok()).unwrap_or_default();
-        serde_json::from_value(agent.clone()).ok().map(|agent| Said { agent, config })
+    let Some(agent) = document.get("agent").and_then(|agent| Agent::deserialize(agent).ok()) else {
+        return Ok(Vec::new());
     };
-    let Some(node) = document.get("agent").and_then(|agent| said(agent, reported)) else { return Ok(Vec::new()) };
+    let config = reported.and_then(|config| ConfigState::deserialize(config).ok()).unwrap_or_default();
+    let node = Said { agent, config };
     let wanted = Wanted::of(&mut *db, id).await?;
     let is_in_force = !node.config.posted && i64::try_from(node.config.version).is_ok_and(|v| v == wanted.version());
     let digests = wanted.keys().remove(configs::DIGESTS).filter(|_| is_in_force).unwrap_or_default();
     let digests = serde_json::from_value(digests).unwrap_or_default();
-    let select = "SELECT agent, config FROM nodes WHERE id <> ?1 AND agent IS NOT NULL ORDER BY id DESC LIMIT ?2";
-    let rows: Vec<(String, Option<String>)> = sqlx::query_as(select).bind(id).bind(COMPARED).fetch_all(db).await?;
-    let read = |text: &str| serde_json::from_str::<Value>(text).ok();
-    let others: Vec<Said> = rows
-        .iter()
-        .filter_map(|(agent, config)| said(&read(agent)?, config.as_deref().and_then(read).as_ref()))
-        .collect();
+    let rows: Vec<(String, Option<String>)> = sqlx::query_as(PEERS).bind(id).bind(COMPARED).fetch_all(db).await?;
+    let said = |(agent, config): &(String, Option<String>)| {
+        let config = config.as_deref().and_then(|config| serde_json::from_str(config).ok()).unwrap_or_default();
+        serde_json::from_str(agent).ok().map(|agent| Said { agent, config })
+    };
+    let others: Vec<Said> = rows.iter().filter_map(said).collect();
     Ok(drift::of(&node, &digests, &others))
 }
 

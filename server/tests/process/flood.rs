@@ -3,6 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,6 +18,7 @@ use wire::limits::MAX_CHECKIN_BODY;
 
 use crate::agents::{Boot, inventory};
 use crate::support::{PROGRAM, Server};
+use crate::wait::{LONG_S, ask, version};
 
 /// How long it is flooded.
 const FLOOD: Duration = Duration::from_secs(10);
@@ -137,11 +139,7 @@ async fn a_flood_and_thousands_of_slow_clients_leave_the_nodes_checking_in() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     std::fs::create_dir(&data).unwrap();
-    let mut command = Command::new("sh");
-    // As systems start programs: with few open files, and the right to more.
-    let script = format!("ulimit -n {FILES} && ulimit -Sn 256 && exec \"$0\" serve --listen 127.0.0.1:0 --data \"$1\"");
-    command.args(["-c", &script, PROGRAM]).arg(&data);
-    let server = Arc::new(Server::spawn(&data, command));
+    let server = Arc::new(Server::spawn(&data, with_files(FILES, &data)));
     let address: Arc<str> = server.url.strip_prefix("http://").unwrap().into();
     let (asked, stop) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
 
@@ -229,6 +227,45 @@ async fn made_up_machines_of_one_address_are_refused_in_the_end_and_no_others() 
     let why = why.text().await.unwrap();
     assert!(why.contains("too_many_new"), "its screen says so: {why}");
     assert!(server.boot("net0=00-11-22-33-44-66").await.is_ok(), "and others are new as ever");
+}
+
+/// The server on this folder, with this right to open files.
+fn with_files(files: usize, data: &Path) -> Command {
+    let mut command = Command::new("sh");
+    // As systems start programs: with few open files, and the right to more.
+    let script = format!("ulimit -n {files} && ulimit -Sn 256 && exec \"$0\" serve --listen 127.0.0.1:0 --data \"$1\"");
+    command.args(["-c", &script, PROGRAM]).arg(data);
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_behind_one_address_that_wait_for_commands_leave_room_for_its_check_ins() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    // 128 connections, a quarter of them of one source.
+    let server = Arc::new(Server::spawn(&data, with_files(512, &data)));
+    let mut boots = Vec::new();
+    for n in 1..=28 {
+        let mut boot = Boot::new(n);
+        let (_, told) = boot.send(&server, &inventory(&[&format!("00-11-22-33-44-{n:02x}")], &format!("S{n}"))).await;
+        boots.push((told["id"].as_u64().unwrap(), version(&server, &mut boot).await, boot));
+    }
+    let (mut asked, waits) = (JoinSet::new(), boots.len());
+    for (id, config, boot) in boots {
+        let server = Arc::clone(&server);
+        asked.spawn(async move {
+            let answer = ask(&server, id, &boot.id, &boot, &format!("config={config}&number=1&wait={LONG_S}")).await;
+            (answer.0, boot)
+        });
+    }
+    // All that find no room are told so, and their nodes check in.
+    for _ in 0..waits - 16 {
+        let (status, mut boot) = asked.join_next().await.unwrap().unwrap();
+        assert_eq!(status, 503);
+        assert_eq!(boot.send(&server, &json!({})).await.0, 200);
+    }
+    assert!(asked.try_join_next().is_none(), "the others wait");
 }
 
 /// Sends this, reads what comes for as long as it comes, and gives it.
