@@ -21,6 +21,8 @@ pub(crate) const UNIT_LINES: usize = 5;
 pub(crate) const UNIT_LINE: usize = 200;
 /// A pushed configuration is begun so often; one that never came to its end is refused then.
 pub(crate) const CANDIDATE_STARTS: u32 = 2;
+/// A mirror's index whose signature does not fit is fetched again after this time: it may just be signed.
+pub(crate) const INDEX_PAUSE: Duration = Duration::from_secs(2);
 /// From TERM to KILL, where the unit's file does not say otherwise.
 pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// From KILL until the process counts as stuck in the kernel and is abandoned.

@@ -128,6 +128,9 @@ pub(crate) struct Extensions {
     /// Highest number of a signed index that was believed in this boot, by the key that signed it.
     #[serde(default)]
     pub(crate) mirror_index: BTreeMap<String, u64>,
+    /// The early extensions were hashed, which is done once.
+    #[serde(default)]
+    pub(crate) early_hashed: bool,
 }
 
 /// Starts of the unit `ext` for one candidate. It outlives the unit, so that a candidate which kills it is found out.

@@ -66,6 +66,20 @@ impl Image {
         if path.extension().is_some_and(|suffix| suffix == INITRD) { Self::initrd(path) } else { Self::iso(path) }
     }
 
+    /// Its manifest.
+    ///
+    /// # Errors
+    /// The image came without; says which file is missing.
+    pub fn manifest(&self) -> Result<&Manifest> {
+        self.manifest.as_ref().with_context(|| match &self.iso {
+            Some(_) => format!("{} has no {}, which says what is in it", self.path.display(), manifest::PATH),
+            None => format!(
+                "{} is missing, which says what is in the image; put it beside, as `mkiso build` did",
+                self.path.with_extension(MANIFEST).display()
+            ),
+        })
+    }
+
     /// What was in it when it was built.
     #[must_use]
     pub fn as_built(&self) -> Own {

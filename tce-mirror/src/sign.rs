@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Cursor, IsTerminal as _, Read as _, stdin};
+use std::io::{Cursor, ErrorKind, IsTerminal as _, Read as _, stdin};
 use std::path::{Component, Path};
 use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -52,8 +52,8 @@ pub fn sign(folder: &Path, key: &Path, terms: &Terms) -> Result<Index> {
     for name in extensions(folder)? {
         let path = folder.join(&name);
         let (size, sha256) = digest(&path)?;
-        let dep = fs::read_to_string(folder.join(format!("{name}.dep"))).unwrap_or_default();
-        index.extensions.insert(name, Entry { size, sha256, needs: plan::names(&dep, KERNEL) });
+        let needs = needs(&folder.join(format!("{name}.dep")))?;
+        index.extensions.insert(name, Entry { size, sha256, needs });
     }
     let bytes = serde_json::to_vec_pretty(&index)?;
     ensure!(bytes.len() as u64 <= MAX_INDEX, "the index would be longer than {MAX_INDEX} bytes; divide the folder");
@@ -169,11 +169,24 @@ fn repository_of(folder: &Path) -> Result<String> {
     }
 }
 
+/// What an extension needs, by its list of dependencies; nothing without one. Any other that cannot be read must not be signed
+/// as an empty one.
+fn needs(list: &Path) -> Result<Vec<String>> {
+    match fs::read_to_string(list) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        read => {
+            let text = read.with_context(|| format!("cannot read {}; mend it or take it away", list.display()))?;
+            Ok(plan::names(&text, KERNEL))
+        }
+    }
+}
+
 /// A number that no index of this folder had before: later than the last one's, and than any from before the folder was lost.
 fn next(folder: &Path, date: i64) -> Result<u64> {
     let by_time = u64::try_from(date).context("this machine's clock is before 1970")?;
     match fs::read(folder.join(INDEX)) {
-        Err(_) => Ok(by_time),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(by_time),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", folder.join(INDEX).display())),
         Ok(bytes) => {
             let former: Index = serde_json::from_slice(&bytes)
                 .with_context(|| format!("{} is not understood; take it away", folder.join(INDEX).display()))?;

@@ -96,6 +96,20 @@ const SPARED: [&str; 10] = [
 
 /// What reads bills of materials as SPDX's own project does.
 const SPDX_TOOLS: &str = "spdx-tools==0.8.5";
+/// What that needs, so that the same reader judges wherever it is fetched.
+const SPDX_NEEDS: [&str; 11] = [
+    "beartype==0.23.1",
+    "boolean.py==5.0",
+    "click==8.5.1",
+    "license-expression==30.4.4",
+    "ply==3.11",
+    "pyparsing==3.3.3",
+    "PyYAML==6.0.3",
+    "rdflib==7.6.0",
+    "semantic-version==2.10.0",
+    "uritools==6.1.4",
+    "xmltodict==1.0.4",
+];
 
 /// Makes sure that everything for a job is here; gives the names of what it must do without, having said so of each.
 ///
@@ -175,9 +189,8 @@ pub(crate) fn spdx_tools(install: bool) -> Option<PathBuf> {
         ensure!(install, "--no-install says so");
         let (sh, half) = (Shell::new()?, folder.with_extension("half"));
         place::clear(&half)?;
-        cmd!(sh, "python3 -m pip install --quiet --disable-pip-version-check --target {half} {SPDX_TOOLS}")
-            .quiet()
-            .run()?;
+        let how = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"];
+        cmd!(sh, "python3 -m pip install {how...} --target {half} {SPDX_TOOLS} {SPDX_NEEDS...}").quiet().run()?;
         Ok(std::fs::rename(&half, &folder)?)
     };
     match fetch() {

@@ -27,7 +27,7 @@ pub(crate) const BUILD_AGENT: [&str; 8] =
 pub(crate) const AGENT: &str = "x86_64-unknown-linux-gnu/agent/mk-agent";
 
 /// Between flags in the variable that cargo reads them from.
-const BETWEEN: &str = "\u{1f}";
+pub(crate) const BETWEEN: &str = "\u{1f}";
 
 /// A call of cargo as a person in the work tree types it. What `cargo run` tells us of ourselves stays here: some build
 /// scripts (ring's) ask for it, so cargo would build their packages anew, with all that stands on them, whenever a person's
@@ -80,9 +80,9 @@ fn build_agent(quiet: Option<&str>) -> anyhow::Result<PathBuf> {
 
 /// The compiler's flags for the agent of the sources at `root`. Messages of a panic name source files: by the same names
 /// wherever the sources, cargo's own folder `home` and the target folder `dir` are, so that the same sources are the same
-/// program. The last name that fits counts.
+/// program. The last name that fits counts, so folders within the work tree come after it.
 pub(crate) fn flags(root: &Path, home: &Path, dir: &Path) -> anyhow::Result<String> {
-    let named = [(home, "/cargo"), (root, "/razor-mk"), (dir, "/target")];
+    let named = [(root, "/razor-mk"), (home, "/cargo"), (dir, "/target")];
     let mut flags = FLAGS.map(str::to_owned).to_vec();
     for (folder, name) in named {
         let folder = folder.to_str().with_context(|| format!("{} is no path in UTF-8", folder.display()))?;
@@ -107,6 +107,19 @@ mod tests {
         let flags: Vec<&str> = flags.split(BETWEEN).collect();
         assert_eq!(flags.len(), FLAGS.len() + 3);
         assert_eq!(flags.last(), Some(&"--remap-path-prefix=/a b/target=/target"));
+    }
+
+    #[test]
+    fn folders_within_the_work_tree_keep_their_own_names() {
+        let flags = flags(Path::new("/tree"), Path::new("/tree/.cargo"), Path::new("/tree/target")).unwrap();
+        let named = |path: &str| {
+            let pairs =
+                flags.split(BETWEEN).filter_map(|flag| flag.strip_prefix("--remap-path-prefix=")?.split_once('='));
+            pairs.filter(|(folder, _)| path.starts_with(folder)).last().map(|(_, name)| name)
+        };
+        assert_eq!(named("/tree/agent/src/main.rs"), Some("/razor-mk"));
+        assert_eq!(named("/tree/.cargo/registry/src/x.rs"), Some("/cargo"));
+        assert_eq!(named("/tree/target/agent/build/out.rs"), Some("/target"));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 use nix::fcntl::{Flock, FlockArg};
+use wire::checkin::Extension;
 use wire::error::Problem;
 use wire::site::{IMAGE_PATH, Image};
 
@@ -49,7 +50,6 @@ pub(crate) fn run() -> anyhow::Result<()> {
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
     let _lock = lock()?;
     let settings = Settings::load();
-    let again = Extensions::read().is_some_and(|before| before.done);
     let mut state = built_in(&settings)?;
     client::ready();
     if !Path::new(IMAGE_PATH).exists() {
@@ -58,8 +58,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
     }
     prepare();
     apply_all(&settings, &mut state)?;
-    if !again {
+    if !state.early_hashed {
         prove_early(&settings.image, &mut state);
+        state.early_hashed = true;
+        state.publish()?;
     }
     Ok(())
 }
@@ -139,9 +141,9 @@ pub(crate) fn load_by_hand(name: &str) -> anyhow::Result<String> {
 fn built_in(settings: &Settings) -> anyhow::Result<Extensions> {
     let image = &settings.image;
     let before = Extensions::read().unwrap_or_default();
-    let extensions = Devices::read().unwrap_or_default().extensions;
-    let Extensions { unfinished, applied, attempt, mirror_index, .. } = before;
-    let mut state = Extensions { extensions, done: false, unfinished, applied, attempt, mirror_index };
+    let extensions = early(&before.extensions);
+    let Extensions { unfinished, applied, attempt, mirror_index, early_hashed, .. } = before;
+    let mut state = Extensions { extensions, done: false, unfinished, applied, attempt, mirror_index, early_hashed };
     let early: Vec<String> = state.extensions.iter().map(|e| e.name.clone()).collect();
     let names: Vec<String> =
         order(&image.kernel).into_iter().filter(|n| !early.contains(n) && !image.early.contains(n)).collect();
@@ -164,6 +166,18 @@ fn built_in(settings: &Settings) -> anyhow::Result<Extensions> {
     state.done = true;
     state.publish()?;
     Ok(state)
+}
+
+/// The early extensions as the unit `devices` says, but for those that were found to be others than it takes them for.
+fn early(before: &[Extension]) -> Vec<Extension> {
+    let mut early = Devices::read().unwrap_or_default().extensions;
+    for one in &mut early {
+        let is_other = |e: &&Extension| e.name == one.name && e.error.is_some() && e.sha256 != one.sha256;
+        if let Some(found) = before.iter().find(is_other) {
+            *one = found.clone();
+        }
+    }
+    early
 }
 
 /// Hashes the early extensions, which were mounted unproven: that would hold up all drivers, for files that come in one archive with

@@ -4,6 +4,7 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::thread::sleep;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
@@ -11,6 +12,7 @@ use tce_mirror::fetch::Mirror;
 use tce_mirror::signed::{self, Entry, Expected, Fault, INDEX, Index, MAX_INDEX, MAX_SIGNATURE, Refusal, SIGNATURE};
 
 use crate::checkin::Pushed;
+use crate::limits::INDEX_PAUSE;
 use crate::settings::Settings;
 use crate::state::{Extensions, Published as _};
 
@@ -57,7 +59,19 @@ impl<'a> Signed<'a> {
         Ok(found.index.extensions.get(name).ok_or_else(|| Refusal::new(Fault::NotListed, why))?)
     }
 
+    /// Index and signature are two files: between them the folder may be signed anew, so that they do not fit once.
     fn fetch(&self, mirror: &Mirror, folder: &str) -> Result<Found<'a>, Refusal> {
+        match self.fetch_both(mirror, folder) {
+            Err(Refusal { fault: Fault::BadSignature, why }) => {
+                tracing::info!("{why}; both are fetched once more");
+                sleep(INDEX_PAUSE);
+                self.fetch_both(mirror, folder)
+            }
+            done => done,
+        }
+    }
+
+    fn fetch_both(&self, mirror: &Mirror, folder: &str) -> Result<Found<'a>, Refusal> {
         let get = |name: &str, most| {
             let path = format!("{folder}/{name}");
             let absent =

@@ -53,6 +53,11 @@ impl Mirror {
         self.0.lock().unwrap().insert(path.to_owned(), bytes.to_owned());
     }
 
+    /// Bytes that are sent once, and then those that are there.
+    pub(crate) fn put_once(&self, path: &str, bytes: &[u8]) {
+        self.put(&once(path), bytes);
+    }
+
     /// An extension as mirrors have it.
     pub(crate) fn add(&self, name: &str, bytes: &[u8], dep: &str) {
         self.put(&format!("{TCZ}/{name}"), bytes);
@@ -66,7 +71,9 @@ impl Mirror {
         let files = self.clone();
         let server = Server::answering(TcpListener::bind("127.0.0.1:0").unwrap(), move |request, mut stream| {
             let path = request.line.split(' ').nth(1).unwrap();
-            let found = files.0.lock().unwrap().get(path).cloned();
+            let mut all = files.0.lock().unwrap();
+            let found = all.remove(&once(path)).or_else(|| all.get(path).cloned());
+            drop(all);
             if found.as_deref() == Some(ENDLESS) {
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
                 while stream.write_all(&[b'x'; 65536]).is_ok() {}
@@ -78,6 +85,11 @@ impl Mirror {
         });
         format!("{}/tc", server.url())
     }
+}
+
+/// The key of what is sent once, which no path is.
+fn once(path: &str) -> String {
+    format!("once {path}")
 }
 
 /// A machine, and a server that pushes what it is told to.
@@ -253,6 +265,9 @@ fn an_early_extension_that_is_not_the_manifests_is_reported() {
     node.place.publish("devices", &devices);
     node.place.prints("run ext");
     let found = node.place.state("ext")["extensions"].clone();
+    // As it is when there is a configuration.
+    node.place.prints("run ext");
+    assert_eq!(node.place.state("ext")["extensions"], found, "it is reported for as long as the machine runs");
     assert_eq!((&found[0]["sha256"], &found[1]["sha256"]), (&json!(sha256(&early)), &json!(sha256(&whole))), "{found}");
     let why = found[0]["error"].as_str().unwrap();
     assert!(why.contains("early.tcz is loaded") && why.contains(&"0".repeat(64)), "{why}");

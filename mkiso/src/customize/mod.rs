@@ -78,7 +78,9 @@ pub fn run(args: &Args) -> Result<()> {
     let own = settings
         .apply(own, image.embed.features, image.kernel_line())
         .with_context(|| format!("{} is a {} image", args.image.display(), image.embed.variant))?;
-    units::fit(&own.content.units, &units::built_in(image.manifest.as_ref()))?;
+    if !args.unit.is_empty() {
+        units::fit(&own.content.units, &units::built_in(image.manifest()?))?;
+    }
     if settings.enrolment.is_some() && own.content.site.ca_pem.is_none() {
         eprintln!(
             "note: without a CA (--ca FILE) the enrolment token goes over the network for everybody there to read"
@@ -92,19 +94,14 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn settings(args: &Args) -> Result<Settings> {
-    let read = |path: &PathBuf, what| {
-        let bytes = match path.as_os_str() == STDIO {
-            true => input::all_of(std::io::stdin(), MAX_INPUT).with_context(|| format!("cannot read the {what}"))?,
-            false => input::read(path, what)?,
-        };
-        let text = String::from_utf8(bytes);
-        text.with_context(|| format!("{} is no text", path.display()))
-    };
+    let checked =
+        |bytes, path: &Path| String::from_utf8(bytes).with_context(|| format!("{} is no text", path.display()));
+    let read = |path: &PathBuf, what| checked(input::read(path, what)?, path);
     let text = |path: &Option<PathBuf>, what| path.as_ref().map(|path| read(path, what)).transpose();
     Ok(Settings {
         server: args.server.clone(),
         ca: text(&args.ca, "CA certificate")?,
-        enrolment: text(&args.enrolment_token, "enrolment token")?,
+        enrolment: args.enrolment_token.as_ref().map(|path| checked(token(path)?, path)).transpose()?,
         ssh_key: text(&args.ssh_key, "public key")?,
         mirror_keys: args.mirror_key.iter().map(|path| read(path, "key of mirrors")).collect::<Result<_>>()?,
         facts: args.fact.clone(),
@@ -112,6 +109,14 @@ fn settings(args: &Args) -> Result<Settings> {
         kernel_args: args.kernel_arg.clone(),
         units: args.unit.iter().map(|path| read(path, "unit file")).collect::<Result<_>>()?,
     })
+}
+
+/// The enrolment token, the one secret among the inputs: a program may hand it over without a file.
+fn token(path: &Path) -> Result<Vec<u8>> {
+    match path.as_os_str() == STDIO {
+        true => input::all_of(std::io::stdin(), MAX_INPUT).context("cannot read the enrolment token"),
+        false => input::read(path, "enrolment token"),
+    }
 }
 
 /// Puts the changed image in the place of `out`. In place too: a copy that replaces the image whole, since half a slot would be

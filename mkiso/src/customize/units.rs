@@ -27,10 +27,13 @@ pub fn add(units: &mut BTreeMap<String, String>, texts: &[String]) -> Result<()>
 
 /// Names of the units that an image was built with, from its manifest.
 #[must_use]
-pub fn built_in(manifest: Option<&Manifest>) -> Vec<String> {
-    let inputs = manifest.into_iter().flat_map(|manifest| &manifest.inputs);
+pub fn built_in(manifest: &Manifest) -> Vec<String> {
     let folder = format!("{}/", relative(UNITS_PATH));
-    inputs.filter_map(|input| Some(input.name.strip_prefix(&folder)?.strip_suffix(TOML)?.to_owned())).collect()
+    manifest
+        .inputs
+        .iter()
+        .filter_map(|input| Some(input.name.strip_prefix(&folder)?.strip_suffix(TOML)?.to_owned()))
+        .collect()
 }
 
 /// Checks that the agent starts these units in an image with those of its own: no name twice, and none after one that is not

@@ -151,6 +151,7 @@ fn customize_refuses_what_an_image_cannot_honour() {
         (vec![iso, "--kernel-arg", &long], "boot lines have 1024"),
         (vec![iso, "--kernel-arg", "a=$b"], "do not hand on"),
         (vec![initrd, "--kernel-arg", "quiet"], "microkernel.kernel_args"),
+        (vec![iso, "--unit", "-"], "cannot open the unit file -:"),
         (vec![iso], "nothing to do"),
         (vec!["base.iso", "--server", "http://a"], "mk/embed.json"),
         (vec!["agent", "--server", "http://a"], "is no ISO image"),
@@ -160,6 +161,12 @@ fn customize_refuses_what_an_image_cannot_honour() {
         assert!(refusal.contains(words), "{args:.100?}: {refusal:.500}");
     }
     assert!((fs::read(iso).unwrap(), fs::read(initrd).unwrap()) == before);
+    let manifest = path.with_extension("manifest.json");
+    fs::remove_file(&manifest).unwrap();
+    bench.put("tool.toml", UNIT.as_bytes());
+    let refusal = mkiso(&bench, "customize", &[initrd, "--unit", "tool.toml"]).refusal();
+    assert!(refusal.contains(&format!("{} is missing", manifest.display())), "{refusal}");
+    mkiso(&bench, "customize", &[initrd, "--server", "http://a"]).ok();
     bench.put("many.pub", format!("{}\n", KEY.trim()).repeat(1000).as_bytes());
     let debug = bench.build("base.iso", "debug", "out", &["--ssh-key", "key.pub"]).ok();
     let refusal = mkiso(&bench, "customize", &[debug.to_str().unwrap(), "--ssh-key", "many.pub"]).refusal();

@@ -160,4 +160,11 @@ fn a_key_or_a_folder_that_will_not_do_is_named() {
     assert!(flat.contains("does not end in RELEASE/ARCH/tcz"), "{flat}");
     place.run(OWN, &["sign", "flat", "--key", "mk.key", "--repository", "17.x/x86"]);
     place.run(OWN, &["verify", "flat", "--pubkey", "mk.pub"]);
+    fs::write(place.at("b.tcz.dep"), [0xff, b'\n']).unwrap();
+    let unread = fails(&["sign", FOLDER, "--key", "mk.key"]);
+    assert!(unread.contains("b.tcz.dep; mend it") && !place.at("mk-index.json").exists(), "{unread}");
+    fs::remove_file(place.at("b.tcz.dep")).unwrap();
+    fs::create_dir(place.at("mk-index.json")).unwrap();
+    let former = fails(&["sign", FOLDER, "--key", "mk.key"]);
+    assert!(former.contains("cannot read 17.x/x86_64/tcz/mk-index.json"), "{former}");
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use duct::cmd;
+use duct::{Expression, cmd};
 use nix::unistd::geteuid;
 use walkdir::WalkDir;
 
@@ -65,9 +65,9 @@ impl Bench {
         let (from, to) = (SOURCES.map(|name| Path::new(root).join(name)), self.path(one.checkout));
         cmd("cp", ["-r".into()].into_iter().chain(from).chain([to.clone()])).run().unwrap();
         let commit = "git init -q && git add . && git -c user.name=a -c user.email=a@b commit -q -m sources";
-        cmd!("sh", "-c", commit).dir(&to).run().unwrap();
+        git(&cmd!("sh", "-c", commit)).dir(&to).run().unwrap();
         let clone = format!("umask {} && git clone -q \"$1\" \"$2\"", two.umask);
-        cmd!("sh", "-c", clone, "sh", &to, self.path(two.checkout)).run().unwrap();
+        git(&cmd!("sh", "-c", clone, "sh", &to, self.path(two.checkout))).run().unwrap();
         for entry in WalkDir::new(self.path(two.checkout)) {
             chown(entry.unwrap().path(), two.user, two.user).unwrap();
         }
@@ -97,6 +97,11 @@ impl Bench {
         });
         (files.collect(), began)
     }
+}
+
+/// A command whose calls of git follow no settings of the machine's or the user's, such as signing commits or changing line ends.
+fn git(command: &Expression) -> Expression {
+    command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1")
 }
 
 /// Seconds since 1970.

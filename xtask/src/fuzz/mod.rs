@@ -21,9 +21,15 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const TARGET_VARIABLE: &str = "MK_FUZZ_TARGET";
 
 /// Counters at each edge of the code, their places, and the two sides of each comparison.
-const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-     -Cllvm-args=-sanitizer-coverage-trace-compares";
+const FLAGS: [&str; 7] = [
+    "--cfg",
+    "fuzzing",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+];
 
 /// Arguments of `fuzz`.
 #[derive(clap::Args)]
@@ -84,7 +90,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 fn build() -> anyhow::Result<PathBuf> {
     let (sh, dir) = (programs::shell()?, place::target().join("fuzz"));
-    sh.set_var("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", FLAGS);
+    // Flags of the user's would be taken in place of those by target, and nothing would be counted.
+    sh.set_var(programs::FLAGS_VARIABLE, FLAGS.join(programs::BETWEEN));
     let build = programs::cargo(&sh).args(["build", "--profile", "fuzz", "-p", "mk-fuzz", "--target", TARGET]);
     build.arg("--target-dir").arg(&dir).run().context("the fuzzer does not build; it needs a C++ compiler (g++)")?;
     Ok(dir.join(TARGET).join("fuzz/mk-fuzz"))
@@ -141,7 +148,7 @@ impl Run {
     }
 
     /// Makes the corpus anew: few inputs that reach what was reached and the examples do not, the shortest first, as far as there is
-    /// room for them.
+    /// room for them. The former one is there until the new one is whole.
     fn merge(&self) -> anyhow::Result<()> {
         let sh = programs::shell()?;
         let Self { program, name, corpus, examples, found, finds } = self;
@@ -156,22 +163,32 @@ impl Run {
             .ignore_stderr();
         merge.run().with_context(|| format!("what {name} has found cannot be merged"))?;
         copied.iter().try_for_each(fs::remove_file)?;
-        place::clear(corpus)?;
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&merged)? {
-            let entry = entry?;
-            files.push((entry.metadata()?.len(), entry.path()));
-        }
-        files.sort();
-        let mut room = limits::FUZZ_CORPUS_BYTES;
-        for (length, path) in files {
-            room = room.saturating_sub(length);
-            if room > 0 {
-                copy(&path, corpus)?;
-            }
-        }
-        Ok(())
+        keep(&merged, corpus)
     }
+}
+
+/// Puts the shortest files of a folder, as far as there is room, in the place of a corpus, which is as it was should that fail.
+fn keep(merged: &Path, corpus: &Path) -> anyhow::Result<()> {
+    // Beside it and so on one disk, where folders only change their names.
+    let (new, former) = (corpus.with_extension("new"), corpus.with_extension("former"));
+    place::clear(&new)?;
+    let mut files = Vec::new();
+    for entry in fs::read_dir(merged)? {
+        let entry = entry?;
+        files.push((entry.metadata()?.len(), entry.path()));
+    }
+    files.sort();
+    let mut room = limits::FUZZ_CORPUS_BYTES;
+    for (length, path) in files {
+        room = room.saturating_sub(length);
+        if room > 0 {
+            copy(&path, &new)?;
+        }
+    }
+    place::clear(&former)?;
+    let swapped = fs::rename(corpus, &former).and_then(|()| fs::rename(&new, corpus));
+    swapped.with_context(|| format!("cannot put {} in the place of {}", new.display(), corpus.display()))?;
+    fs::remove_dir_all(&former).with_context(|| format!("cannot remove {}", former.display()))
 }
 
 /// Copies a file, or the files in and below a folder, into a folder; gives the copies.
@@ -195,4 +212,28 @@ fn size(folder: &Path) -> anyhow::Result<(usize, u64)> {
         size = (size.0 + 1, size.1 + entry?.metadata()?.len());
     }
     Ok(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_corpus_is_as_it_was_until_the_new_one_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (merged, corpus) = (folder.path().join("merged"), folder.path().join("corpus"));
+        fs::create_dir_all(&merged).unwrap();
+        fs::create_dir_all(&corpus).unwrap();
+        fs::write(corpus.join("old"), "old").unwrap();
+        fs::write(merged.join("a"), "new").unwrap();
+        let missing = merged.join("missing");
+        std::os::unix::fs::symlink("nowhere", &missing).unwrap();
+        keep(&merged, &corpus).unwrap_err();
+        assert_eq!(fs::read(corpus.join("old")).unwrap(), b"old");
+        fs::remove_file(&missing).unwrap();
+        fs::write(merged.join("long"), vec![0; 1 << 20]).unwrap();
+        keep(&merged, &corpus).unwrap();
+        assert_eq!((size(&corpus).unwrap(), fs::read(corpus.join("a")).unwrap()), ((1, 3), b"new".to_vec()));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside");
+    }
 }
