@@ -133,10 +133,7 @@ pub async fn carry_out(
         }
     }
     if makes_node(speaker, decision) {
-        if let Err(refusal) = speaker.room.take() {
-            return Ok(Err(refusal));
-        }
-        if let Err(refusal) = speaker.gate().room(&mut *db).await? {
+        if let Err(refusal) = speaker.gate().room(&mut *db, speaker.room, decision).await? {
             return Ok(Err(refusal));
         }
     }
