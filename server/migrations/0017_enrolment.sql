@@ -3,11 +3,10 @@ ALTER TABLE nodes ADD COLUMN accepted INTEGER;          -- when; NULL: never, or
 ALTER TABLE nodes ADD COLUMN accepted_by TEXT;          -- 'open', 'operator' or 'token N'
 ALTER TABLE nodes ADD COLUMN refused INTEGER;           -- when an operator refused it; it waits until one accepts it
 
--- Until now every machine was accepted by its first report, but for those in dispute; and those that operators named.
-UPDATE nodes SET accepted = first_seen, accepted_by = CASE WHEN facts_digest IS NULL THEN 'operator' ELSE 'open' END
-WHERE state = 'normal' AND (facts_digest IS NOT NULL OR installed = 'registered');
+-- Until now every machine was let in; one in dispute was a node as well, and stays held until that is settled.
+UPDATE nodes SET accepted = first_seen, accepted_by = 'open';
 
-CREATE INDEX nodes_not_accepted ON nodes (coalesce(last_checkin, first_seen)) WHERE accepted IS NULL;
+CREATE INDEX nodes_not_accepted ON nodes (coalesce(last_checkin, first_seen)) WHERE accepted IS NULL AND refused IS NULL;
 
 CREATE TABLE enrolment_tokens (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,         -- never reused

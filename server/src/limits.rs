@@ -139,7 +139,7 @@ pub const PARTS_AWAITED_S: i64 = 300;
 pub const MAX_HOLDERS: i64 = 64;
 /// Most nodes that a stored decision names; a log entry about a refusal goes to each of them.
 pub const MAX_NAMED: usize = 32;
-/// Most nodes that wait to be accepted, those included that were refused: anybody can make up machines.
+/// Most nodes that wait to be accepted: anybody can make up machines. Those that an operator refused are not counted.
 pub const MAX_PENDING: i64 = 1000;
 /// Silence, in milliseconds, after which such a node gives its place to another machine where there is no room.
 pub const PENDING_SILENT_MS: i64 = 60 * 60 * 1000;

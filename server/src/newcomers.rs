@@ -49,6 +49,12 @@ impl Room {
     /// For what this machine's operators ask.
     pub const BOUNDLESS: Self = Self(None);
 
+    /// Whether it is an operator who asks.
+    #[must_use]
+    pub fn is_boundless(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Takes room for one node.
     ///
     /// # Errors

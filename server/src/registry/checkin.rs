@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use wire::checkin::{Agent, CheckinReply, CheckinRequest, Command, NodeState};
 use wire::limits::DEFAULT_INTERVAL_S;
 
-use crate::config::Config;
+use crate::config::{Config, Enrolment};
 use crate::limits::{MAX_MESSAGES, MAX_NODE_BOOTS, MAX_STRAY_BOOTS, PARTS_AWAITED_S};
 use crate::newcomers::Room;
 use crate::registry::configs::Wanted;
@@ -329,8 +329,9 @@ impl Checkin {
             nodes::set_contact(&mut *db, id, &self.contact(action.reboots, interval, &mirror_index)?).await?;
         }
         let config_version = wanted.as_ref().map(Wanted::version).and_then(|v| u64::try_from(v).ok());
-        // Who was not let in gets nothing that the site keeps to itself.
-        let wanted = wanted.filter(|_| !pending);
+        // Who was not let in, or may be another machine, gets nothing that the site keeps to itself; nor does a held node of either.
+        let accepted = node.as_ref().is_some_and(|n| n.accepted.is_some()) || self.config.enrolment == Enrolment::Open;
+        let wanted = wanted.filter(|_| accepted && !pending && !awaits_parts);
         let config = wanted.as_ref().map(|w| w.news(self.request.config.as_ref())).transpose()?.flatten();
         let config_digest = wanted.as_ref().filter(|_| config.is_some()).map(Wanted::digest);
         Ok(CheckinReply {

@@ -10,7 +10,9 @@ use wire::enrolment::is_token;
 use wire::error::Problem;
 
 use crate::config::Enrolment;
+use crate::identity::decide::Decision;
 use crate::limits::{MAX_PENDING, PENDING_SILENT_MS};
+use crate::newcomers::Room;
 use crate::registry::Refusal;
 use crate::registry::settle::Settled;
 use crate::store::enrolment::{self, Token};
@@ -87,29 +89,54 @@ impl Gate<'_> {
         }
     }
 
-    /// Finds room for one more node that waits, where this machine would be one; else says why there is none. Machines that are
-    /// heard keep their place, so that nobody can push them out by making up others.
+    /// Takes room for the node that is `decided` to be made: that of its source, and a place among those that wait, where this
+    /// machine would be one. Else says why there is none, and changes nothing. Machines that are heard keep their place, so that
+    /// nobody can push them out by making up others.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn room(&self, db: &mut SqliteConnection) -> anyhow::Result<Result<(), Refusal>> {
-        let comes_in = match self.enrolment {
-            Enrolment::Open => true,
-            Enrolment::Approve => false,
-            Enrolment::Token => matches!(self.worth(&mut *db).await?, Worth::Good(_)),
-        };
-        if comes_in || enrolment::waiting(&mut *db).await? < MAX_PENDING {
+    pub async fn room(
+        &self,
+        db: &mut SqliteConnection,
+        source: &Room,
+        decided: &Decision,
+    ) -> anyhow::Result<Result<(), Refusal>> {
+        if source.is_boundless() {
             return Ok(Ok(()));
         }
-        let Some(silent) = enrolment::silent(&mut *db, self.now - PENDING_SILENT_MS).await? else {
-            return Ok(Err(full()));
+        let gives_way = match self.place(&mut *db, decided).await? {
+            Ok(gives_way) => gives_way,
+            Err(refusal) => return Ok(Err(refusal)),
         };
+        if let Err(refusal) = source.take() {
+            return Ok(Err(refusal));
+        }
+        let Some(silent) = gives_way else { return Ok(Ok(())) };
         nodes::delete(&mut *db, silent).await?;
         let name = nodes::name(silent);
         let msg =
             format!("{name} was never accepted and has been silent: it gave its place to another machine that waits");
         history::event(db, self.now, "node-pruned", None, &json!({"node": name, "msg": msg})).await?;
         Ok(Ok(()))
+    }
+
+    /// Whether there is a place, and the node that has to give it up where one has to: none that the decision names.
+    async fn place(
+        &self,
+        db: &mut SqliteConnection,
+        decided: &Decision,
+    ) -> anyhow::Result<Result<Option<i64>, Refusal>> {
+        let comes_in = match self.enrolment {
+            Enrolment::Open => true,
+            Enrolment::Approve => false,
+            Enrolment::Token => matches!(self.worth(&mut *db).await?, Worth::Good(_)),
+        };
+        if comes_in || enrolment::waiting(&mut *db).await? < MAX_PENDING {
+            return Ok(Ok(None));
+        }
+        let named: Vec<i64> = decided.evidence.iter().map(|w| w.node).chain(decided.others().iter().copied()).collect();
+        let silent = enrolment::silent(db, self.now - PENDING_SILENT_MS, &named).await?;
+        Ok(silent.map(Some).ok_or_else(full))
     }
 
     async fn worth(&self, db: &mut SqliteConnection) -> anyhow::Result<Worth> {
@@ -179,42 +206,109 @@ fn bad_token(node: i64, what: &str) -> Problem {
 
 fn full() -> Refusal {
     let error = format!("{MAX_PENDING} machines wait here to be accepted, and no more are taken");
-    let remedy = "Approve, refuse or delete some of them (`mk-server nodes list`); those that fall silent for an hour make room.";
+    let remedy = "Approve, refuse or delete some of them (`mk-server nodes list`); those that an operator never dealt with make room once \
+                  they are silent for an hour.";
     Refusal::new(503, "too_many_pending", error, remedy)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use sqlx::ConnectOptions as _;
     use sqlx::sqlite::SqliteConnectOptions;
 
     use super::*;
+    use crate::identity::decide::Verdict;
+    use crate::limits::NEW_NODES_AT_ONCE;
+    use crate::newcomers::Newcomers;
 
-    #[tokio::test]
-    async fn made_up_machines_neither_fill_the_database_nor_push_out_those_that_are_heard() {
+    /// A database in which as many nodes wait as may, none heard since the moment of its number.
+    async fn full_house() -> SqliteConnection {
         let mut db = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
         sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
         let fill = "WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id <= ?1)
                     INSERT INTO nodes (id, first_seen, hw_info, decision, accepted)
                     SELECT id, id, '[]', '{}', CASE WHEN id = 1 THEN 1 END FROM n";
         sqlx::query(fill).bind(MAX_PENDING).execute(&mut db).await.unwrap();
-        let gate = |now, enrolment| Gate { enrolment, now, token: None };
+        db
+    }
+
+    fn gate(now: i64, enrolment: Enrolment) -> Gate<'static> {
+        Gate { enrolment, now, token: None }
+    }
+
+    fn source() -> Room {
+        Newcomers::default().of(IpAddr::from([10, 0, 0, 1]))
+    }
+
+    /// A new machine, in dispute with these nodes.
+    fn against(conflict: &[i64]) -> Decision {
+        Decision { row: 4, verdict: Verdict::Create { conflict: conflict.to_vec() }, evidence: Vec::new() }
+    }
+
+    async fn waiting(db: &mut SqliteConnection) -> i64 {
+        enrolment::waiting(db).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn made_up_machines_neither_fill_the_database_nor_push_out_those_that_are_heard() {
+        let (mut db, new) = (full_house().await, against(&[]));
         let soon = PENDING_SILENT_MS - 1;
-        let refusal = gate(soon, Enrolment::Approve).room(&mut db).await.unwrap().unwrap_err();
+        let refusal = gate(soon, Enrolment::Approve).room(&mut db, &source(), &new).await.unwrap().unwrap_err();
         assert_eq!((refusal.status, refusal.problem.code.as_str()), (503, "too_many_pending"));
-        assert_eq!(gate(soon, Enrolment::Open).room(&mut db).await.unwrap(), Ok(()));
-        assert_eq!(enrolment::waiting(&mut db).await.unwrap(), MAX_PENDING, "nobody gave a place up");
+        assert_eq!(gate(soon, Enrolment::Open).room(&mut db, &source(), &new).await.unwrap(), Ok(()));
+        assert_eq!(waiting(&mut db).await, MAX_PENDING, "nobody gave a place up");
         let heard = "UPDATE nodes SET last_checkin = ?1 WHERE id = 2";
         sqlx::query(heard).bind(soon).execute(&mut db).await.unwrap();
-        assert_eq!(gate(PENDING_SILENT_MS + 9, Enrolment::Approve).room(&mut db).await.unwrap(), Ok(()));
-        assert_eq!(enrolment::waiting(&mut db).await.unwrap(), MAX_PENDING - 1);
+        let later = gate(PENDING_SILENT_MS + 9, Enrolment::Approve);
+        assert_eq!(later.room(&mut db, &source(), &new).await.unwrap(), Ok(()));
+        assert_eq!(waiting(&mut db).await, MAX_PENDING - 1);
         for (id, is_there) in [(1, true), (2, true), (3, false), (4, true)] {
             assert_eq!(Node::get(&mut db, id).await.unwrap().is_some(), is_there, "node{id}");
         }
-        assert_eq!(
-            gate(PENDING_SILENT_MS + 9, Enrolment::Token).room(&mut db).await.unwrap(),
-            Ok(()),
-            "there is room now"
-        );
+        let there_is_room = gate(PENDING_SILENT_MS + 9, Enrolment::Token).room(&mut db, &source(), &new).await;
+        assert_eq!(there_is_room.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn who_was_dealt_with_or_is_in_question_gives_no_place_up() {
+        let mut db = full_house().await;
+        let deal = "UPDATE nodes SET refused = 5 WHERE id = 2; UPDATE nodes SET installed = 'registered' WHERE id = 3;
+                    UPDATE nodes SET installed = '+protected' WHERE id = 6;
+                    INSERT INTO node_log (node, origin, at, severity, entry, decided) VALUES
+                    (4, 4, 0, 'info', '{\"event\": \"operator\"}', 1)";
+        sqlx::raw_sql(deal).execute(&mut db).await.unwrap();
+        assert_eq!(waiting(&mut db).await, MAX_PENDING - 1, "nobody but an operator makes refused ones");
+        sqlx::query("INSERT INTO nodes (first_seen, hw_info, decision) VALUES (9999, '[]', '{}')")
+            .execute(&mut db)
+            .await
+            .unwrap();
+        let later = gate(PENDING_SILENT_MS + 99, Enrolment::Approve);
+        assert_eq!(later.room(&mut db, &source(), &against(&[5])).await.unwrap(), Ok(()));
+        for (id, is_there) in [(2, true), (3, true), (4, true), (5, true), (6, false), (7, true)] {
+            assert_eq!(Node::get(&mut db, id).await.unwrap().is_some(), is_there, "node{id}");
+        }
+    }
+
+    #[tokio::test]
+    async fn operators_need_no_room_and_a_source_without_room_takes_no_place() {
+        let (mut db, new) = (full_house().await, against(&[]));
+        for now in [PENDING_SILENT_MS - 1, PENDING_SILENT_MS + 99] {
+            let asked = gate(now, Enrolment::Approve).room(&mut db, &Room::BOUNDLESS, &new).await.unwrap();
+            assert_eq!((asked, waiting(&mut db).await), (Ok(()), MAX_PENDING), "{now}");
+        }
+        let spent = source();
+        while spent.take().is_ok() {}
+        let later = gate(PENDING_SILENT_MS + 99, Enrolment::Approve);
+        let refusal = later.room(&mut db, &spent, &new).await.unwrap().unwrap_err();
+        assert_eq!((refusal.problem.code.as_str(), waiting(&mut db).await), ("too_many_new", MAX_PENDING));
+        // Where there is no place, the source has its room still.
+        let (room, early) = (source(), gate(PENDING_SILENT_MS - 1, Enrolment::Approve));
+        for _ in 0..=NEW_NODES_AT_ONCE {
+            let refusal = early.room(&mut db, &room, &new).await.unwrap().unwrap_err();
+            assert_eq!(refusal.problem.code, "too_many_pending");
+        }
+        assert_eq!(room.take(), Ok(()));
     }
 }

@@ -87,10 +87,7 @@ impl Lookup {
         let gate = Gate { enrolment: self.config.enrolment, now: self.now, token: None };
         let id = match &decision.verdict {
             Verdict::Create { .. } => {
-                if let Err(refusal) = self.room.take() {
-                    return Ok(Err(refusal));
-                }
-                if let Err(refusal) = gate.room(&mut *db).await? {
+                if let Err(refusal) = gate.room(&mut *db, &self.room, decision).await? {
                     return Ok(Err(refusal));
                 }
                 self.create(&mut *db, gate, decision, claims, evidence).await?

@@ -132,13 +132,10 @@ pub async fn carry_out(
             }
         }
     }
-    if makes_node(speaker, decision) {
-        if let Err(refusal) = speaker.room.take() {
-            return Ok(Err(refusal));
-        }
-        if let Err(refusal) = speaker.gate().room(&mut *db).await? {
-            return Ok(Err(refusal));
-        }
+    if makes_node(speaker, decision)
+        && let Err(refusal) = speaker.gate().room(&mut *db, speaker.room, decision).await?
+    {
+        return Ok(Err(refusal));
     }
     let taken_back = take_back(&mut *db, speaker, weighed).await?;
     let settled = match apply(&mut *db, speaker, decision, keys).await? {

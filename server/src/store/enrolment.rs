@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use sqlx::{FromRow, SqliteConnection, SqlitePool};
 
 use crate::limits::MAX_TOKENS;
+use crate::registry::lookup::PROTECTED;
 use crate::store::view::timestamp;
 
 /// A token as it is stored.
@@ -132,22 +133,29 @@ pub async fn refuse(db: &mut SqliteConnection, at: i64, node: i64) -> anyhow::Re
     Ok(())
 }
 
-/// Number of nodes that are not accepted.
+/// Number of nodes that were never accepted, but for those that an operator refused: nobody else can make such.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn waiting(db: &mut SqliteConnection) -> anyhow::Result<i64> {
-    Ok(sqlx::query_scalar("SELECT count(*) FROM nodes WHERE accepted IS NULL").fetch_one(db).await?)
+    let select = "SELECT count(*) FROM nodes WHERE accepted IS NULL AND refused IS NULL";
+    Ok(sqlx::query_scalar(select).fetch_one(db).await?)
 }
 
-/// Of those, the one that was not heard for the longest time, if that is before `since`.
+/// Of those that no operator dealt with and that are not `spared`, the one that was not heard for the longest time, if that is
+/// before `since`.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn silent(db: &mut SqliteConnection, since: i64) -> anyhow::Result<Option<i64>> {
-    let select = "SELECT id FROM nodes WHERE accepted IS NULL AND coalesce(last_checkin, first_seen) < ?1
+pub async fn silent(db: &mut SqliteConnection, since: i64, spared: &[i64]) -> anyhow::Result<Option<i64>> {
+    let select = "SELECT id FROM nodes n WHERE accepted IS NULL AND refused IS NULL
+                  AND coalesce(last_checkin, first_seen) < ?1 AND (installed IS NULL OR installed = ?2)
+                  AND id NOT IN (SELECT value FROM json_each(?3))
+                  AND NOT EXISTS (SELECT 1 FROM node_log l WHERE l.node = n.id AND l.decided = 1
+                                  AND l.entry ->> '$.event' = 'operator')
                   ORDER BY coalesce(last_checkin, first_seen) LIMIT 1";
-    Ok(sqlx::query_scalar(select).bind(since).fetch_optional(db).await?)
+    let select = sqlx::query_scalar(select).bind(since).bind(PROTECTED).bind(json!(spared).to_string());
+    Ok(select.fetch_optional(db).await?)
 }
 
 /// The key of the boot that spoke last as the node, if that signs.

@@ -15,14 +15,21 @@ struct Snapshot {
     hw_info: HwInfo,
     dhcp_mac: Option<String>,
     installed: Option<String>,
-    /// When it was accepted, by whom, and when it was refused.
-    #[serde(default)]
-    enrolment: (Option<i64>, Option<String>, Option<i64>),
+    /// Nothing where it was merged while every machine was let in.
+    enrolment: Option<Enrolment>,
+    /// That of the node that it was merged into, before and after.
+    survivor: Option<(Enrolment, Enrolment)>,
     claims: Vec<Claim>,
     /// The newest boots of its machine, which may still run.
     #[serde(default)]
     boots: Vec<String>,
 }
+
+/// When a node was accepted, by whom, and when it was refused.
+type Enrolment = (Option<i64>, Option<String>, Option<i64>);
+
+/// Accepted by the merge of a time in which every machine was let in.
+const BY_SETTING: &str = "open";
 
 /// Either node was accepted: both are. A refusal of either stays, unless the survivor was accepted. In this order.
 const ACCEPTED: [&str; 3] = [
@@ -58,9 +65,7 @@ pub async fn merge(
     let (dhcp_mac, installed) = (loser.dhcp_mac.clone(), loser.installed.clone());
     let boots = sqlx::query_scalar("SELECT boot_id FROM boots WHERE node = ?1 ORDER BY last_seen DESC LIMIT ?2");
     let boots = boots.bind(from).bind(BOOTS_KEPT).fetch_all(&mut *db).await?;
-    let enrolment = sqlx::query_as("SELECT accepted, accepted_by, refused FROM nodes WHERE id = ?1");
-    let enrolment = enrolment.bind(from).fetch_one(&mut *db).await?;
-    let snapshot = Snapshot { hw_info: loser.hw_info()?, dhcp_mac, installed, enrolment, claims, boots };
+    let (enrolment, before) = (Some(enrolment_of(&mut *db, from).await?), enrolment_of(&mut *db, into).await?);
     // What only the loser knew of is kept, such as an asset tag that iPXE sent.
     let info: HwInfo = loser.hw_info()?.overlaid(&survivor.hw_info()?);
     nodes::set_hardware(&mut *db, into, &info, loser.dhcp_mac.as_deref().filter(|_| survivor.dhcp_mac.is_none()))
@@ -84,6 +89,8 @@ pub async fn merge(
     {
         sqlx::query(move_over).bind(from).bind(into).execute(&mut *db).await?;
     }
+    let survivor = Some((before, enrolment_of(&mut *db, into).await?));
+    let snapshot = Snapshot { hw_info: loser.hw_info()?, dhcp_mac, installed, enrolment, survivor, claims, boots };
     configs::hand_over(&mut *db, at, from, into).await?;
     sqlx::query("DELETE FROM nodes WHERE id = ?1").bind(from).execute(&mut *db).await?;
     sqlx::query("INSERT INTO aliases (alias, node, merged, decision, snapshot) VALUES (?1, ?2, ?3, ?4, ?5)")
@@ -96,6 +103,20 @@ pub async fn merge(
         .await?;
     let detail = json!({"from": nodes::name(from), "into": nodes::name(into), "decision": decision});
     history::event(db, at, "node-merged", Some(into), &detail).await?;
+    Ok(())
+}
+
+async fn enrolment_of(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Enrolment> {
+    let select = sqlx::query_as("SELECT accepted, accepted_by, refused FROM nodes WHERE id = ?1");
+    Ok(select.bind(node).fetch_one(db).await?)
+}
+
+/// The node is enrolled as `before` a merge, if nobody has decided about it since.
+async fn give_up(db: &mut SqliteConnection, node: i64, before: &Enrolment, after: &Enrolment) -> anyhow::Result<()> {
+    let update = "UPDATE nodes SET accepted = ?2, accepted_by = ?3, refused = ?4
+                  WHERE id = ?1 AND (accepted, accepted_by, refused) IS (?5, ?6, ?7)";
+    let update = sqlx::query(update).bind(node).bind(before.0).bind(&before.1).bind(before.2);
+    update.bind(after.0).bind(&after.1).bind(after.2).execute(db).await?;
     Ok(())
 }
 
@@ -120,8 +141,9 @@ pub async fn split(db: &mut SqliteConnection, at: i64, alias: i64) -> anyhow::Re
             .fetch_optional(&mut *db)
             .await?;
     let Some((node, decision, snapshot)) = row else { return Ok(None) };
-    let Snapshot { hw_info, dhcp_mac, installed, enrolment: (accepted, accepted_by, refused), claims, boots } =
+    let Snapshot { hw_info, dhcp_mac, installed, enrolment, survivor, claims, boots } =
         serde_json::from_str(&snapshot)?;
+    let (accepted, accepted_by, refused) = enrolment.unwrap_or_else(|| (Some(at), Some(BY_SETTING.to_owned()), None));
     sqlx::query(
         "INSERT INTO nodes (id, first_seen, hw_info, dhcp_mac, installed, installed_at, decision, accepted, accepted_by, refused)
          VALUES (?1, ?2, ?3, ?4, ?5, CASE WHEN ?5 IS NULL THEN NULL ELSE ?2 END, ?6, ?7, ?8, ?9)",
@@ -138,6 +160,9 @@ pub async fn split(db: &mut SqliteConnection, at: i64, alias: i64) -> anyhow::Re
     .execute(&mut *db)
     .await?;
     claims::add(&mut *db, at, alias, &claims).await?;
+    if let Some((before, after)) = survivor {
+        give_up(&mut *db, node, &before, &after).await?;
+    }
     // The survivor has no word of theirs any more: who speaks as it now is its own machine.
     let boots = serde_json::to_string(&boots)?;
     for give_back in [
@@ -148,4 +173,50 @@ pub async fn split(db: &mut SqliteConnection, at: i64, alias: i64) -> anyhow::Re
         sqlx::query(give_back).bind(alias).bind(node).bind(&boots).execute(&mut *db).await?;
     }
     Ok(Some((alias, node)))
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::ConnectOptions as _;
+    use sqlx::sqlite::SqliteConnectOptions;
+
+    use super::*;
+    use crate::identity::decide::Verdict;
+
+    /// Nodes 1 (accepted) and 2 (never), the first merged into the second.
+    async fn merged() -> SqliteConnection {
+        let mut db = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
+        sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
+        let fill = "INSERT INTO nodes (id, first_seen, hw_info, decision, accepted, accepted_by) VALUES
+                    (1, 0, '[]', '{}', 5, 'operator'), (2, 0, '[]', '{}', NULL, NULL)";
+        sqlx::query(fill).execute(&mut db).await.unwrap();
+        let verdict = Verdict::Node { id: 2, merge: vec![1], conflict: Vec::new(), held: false };
+        let decision = Decision { row: 0, verdict, evidence: Vec::new() };
+        merge(&mut db, 9, 1, 2, &decision).await.unwrap();
+        assert_eq!(enrolment_of(&mut db, 2).await.unwrap().0, Some(5));
+        db
+    }
+
+    #[tokio::test]
+    async fn an_acceptance_that_came_by_a_merge_goes_with_the_split_unless_somebody_decided_since() {
+        for (decided, left) in [(None, None), (Some("UPDATE nodes SET accepted = 7 WHERE id = 2"), Some(7))] {
+            let mut db = merged().await;
+            if let Some(decided) = decided {
+                sqlx::query(decided).execute(&mut db).await.unwrap();
+            }
+            assert_eq!(split(&mut db, 10, 1).await.unwrap(), Some((1, 2)));
+            assert_eq!(enrolment_of(&mut db, 1).await.unwrap(), (Some(5), Some("operator".to_owned()), None));
+            assert_eq!(enrolment_of(&mut db, 2).await.unwrap().0, left, "{decided:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_was_merged_while_all_were_let_in_is_accepted_when_it_is_split_off() {
+        let mut db = merged().await;
+        let of_before = "UPDATE aliases SET snapshot = json_remove(snapshot, '$.enrolment', '$.survivor')";
+        sqlx::query(of_before).execute(&mut db).await.unwrap();
+        split(&mut db, 10, 1).await.unwrap();
+        assert_eq!(enrolment_of(&mut db, 1).await.unwrap(), (Some(10), Some("open".to_owned()), None));
+        assert_eq!(enrolment_of(&mut db, 2).await.unwrap().0, Some(5), "as it is");
+    }
 }

@@ -109,6 +109,9 @@ mod tests {
     /// From then on it is kept what a node was told.
     const INTERVALS: i64 = 12;
 
+    /// The last one in which every machine was let in.
+    const OPEN: i64 = 16;
+
     /// Databases keep a digest of each migration that they have been through, and none is opened that went through another
     /// one: this list is only added to.
     const MIGRATIONS: [(&str, &str); 17] = [
@@ -128,7 +131,7 @@ mod tests {
         ("0014_starts.sql", "7257d9ae6ce957ee9cda9ae401ba9c0c678e186da39e7045a9df57371dc5bce3"),
         ("0015_commands_and_bundles.sql", "1dafe85f623b2d6ea80c1ea51ea6252d2a313f93a6316e059e2b4f1f217508af"),
         ("0016_boot_cards.sql", "f917dab7aa23bf40b0799030ef78ee295ffd913b6a02cb1e512bf393f4cdcb91"),
-        ("0017_enrolment.sql", "6d8d409d2257c6736c9afad0a9c9b4669d5a4c00d1566534d91178eba73f0f45"),
+        ("0017_enrolment.sql", "8d7d93c26633ced0b43ceab653e5d96a110f8bd0bc962c622dcb0415d9abe5f3"),
     ];
 
     #[test]
@@ -151,6 +154,24 @@ mod tests {
         sqlx::query(other).bind(INTERVALS).execute(&mut db).await.unwrap();
         let why = format!("{:#}", Store::open(folder.path()).await.unwrap_err());
         assert!(why.contains("is sound, but its schema 12") && why.contains("Use that build"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn nodes_of_before_are_accepted_whatever_they_are() {
+        let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let all = sqlx::migrate!("./migrations");
+        let former = all.iter().filter(|migration| migration.version <= OPEN).cloned().collect();
+        Migrator::with_migrations(former).run(&mut db).await.unwrap();
+        let fill = "INSERT INTO nodes (id, first_seen, hw_info, decision, state, facts_digest, installed) VALUES
+             (1, 7, '[]', '{}', 'normal', 'd', NULL), (2, 7, '[]', '{}', 'held', 'd', NULL),
+             (3, 7, '[]', '{}', 'normal', NULL, 'registered'), (4, 7, '[]', '{}', 'normal', NULL, NULL)";
+        sqlx::raw_sql(fill).execute(&mut db).await.unwrap();
+        all.run(&mut db).await.unwrap();
+        for (id, what) in [(1, "reported"), (2, "in dispute"), (3, "registered"), (4, "named without being installed")]
+        {
+            let node = nodes::Node::get(&mut db, id).await.unwrap().unwrap();
+            assert_eq!((node.accepted, node.refused), (Some(7), None), "{id}: {what}");
+        }
     }
 
     #[tokio::test]

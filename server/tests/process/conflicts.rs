@@ -274,8 +274,12 @@ pub(crate) async fn late_disks() -> (Server, Boot, Value) {
 #[tokio::test]
 async fn disks_that_come_late_show_that_a_machine_with_a_card_of_a_known_one_is_another() {
     let (server, mut boot, whole) = late_disks().await;
+    said(&server, &["config", "set", "mk_checkin_interval=30"]);
+    let answer = boot.send(&server, &json!({})).await;
+    assert_eq!((id(&answer), &answer.1["config"]), (1, &Value::Null), "it may not be node1's: {answer:?}");
     let answer = boot.send(&server, &report(&whole)).await;
     assert_eq!((id(&answer), &answer.1["state"]), (2, &json!("normal")), "{answer:?}");
+    assert_eq!(answer.1["config"]["mk_checkin_interval"], 30);
     assert_eq!(server.hw_info(1).await["mac"], json!([A, B]), "node1 has its hardware back");
     for node in [1, 2] {
         let told = server.log(node).await;

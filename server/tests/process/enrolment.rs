@@ -124,17 +124,20 @@ async fn a_legacy_client_is_told_nothing_until_it_is_approved() {
 #[tokio::test]
 async fn hardware_of_an_accepted_node_lets_no_other_machine_in() {
     let server = Server::start(APPROVE);
+    said(&server, &["config", "set", "mk_checkin_interval=30"]);
     assert_eq!(seen(&Boot::new(1).send(&server, &report(&machine(1, &[A]))).await), ("pending", "pending"));
     said(&server, &["nodes", "approve", "node1"]);
     // Another machine with its port.
     let other = Boot::new(2).send(&server, &report(&machine(2, &[A]))).await;
     assert_eq!((id(&other), seen(&other).0), (2, "pending"), "{other:?}");
     // A copy of it, while it runs.
-    assert_eq!(id(&Boot::new(3).send(&server, &report(&machine(1, &[A]))).await), 1);
+    let own = Boot::new(3).send(&server, &report(&machine(1, &[A]))).await;
+    assert_eq!((id(&own), &own.1["config"]["mk_checkin_interval"]), (1, &json!(30)));
     let (mut copy, mut running) = (Boot::new(4), report(&machine(1, &[A])));
     running["uptime_s"] = json!(600);
     let held = copy.send(&server, &running).await;
     assert_eq!((id(&held), seen(&held).0), (3, "held"));
+    assert_eq!((&held.1["action"], &held.1["config"]), (&json!("none"), &Value::Null), "{held:?}");
     said(&server, &["conflicts", "resolve", "node3", "different", "node1"]);
     assert_eq!(server.node(3).await["identity"]["state"], "pending", "before it speaks again");
     assert_eq!(seen(&copy.send(&server, &running).await), ("pending", "pending"));
@@ -147,6 +150,9 @@ async fn hardware_of_an_accepted_node_lets_no_other_machine_in() {
     let name = format!("node{}", id(&other));
     said(&server, &["conflicts", "merge", "node1", &name]);
     assert_eq!(server.node(id(&other)).await["identity"]["state"], "normal", "one of them was accepted");
+    said(&server, &["conflicts", "split", "node1"]);
+    assert_eq!(server.node(id(&other)).await["identity"]["state"], "pending", "it never was");
+    assert_eq!(server.node(1).await["identity"]["state"], "normal", "it is still");
 }
 
 #[tokio::test]

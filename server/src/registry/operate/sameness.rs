@@ -54,9 +54,12 @@ impl Operate {
             return Ok(Err(Refusal::new(404, "no_such_alias", error, remedy)));
         };
         nodes::set_distinct(&mut *db, self.now, alias, node).await?;
-        if let Some(split) = Node::get(&mut *db, alias).await? {
-            let (state, why) = self.gate().at_rest(&split);
-            nodes::set_standing(db, alias, state, why.as_ref()).await?;
+        // What a merge had accepted may not be any more.
+        for id in [alias, node] {
+            if let Some(node) = Node::get(&mut *db, id).await?.filter(|node| !node.is_held()) {
+                let (state, why) = self.gate().at_rest(&node);
+                nodes::set_standing(&mut *db, id, state, why.as_ref()).await?;
+            }
         }
         let (alias_name, name) = (nodes::name(alias), nodes::name(node));
         let result = format!("{alias_name} is a node of its own again, and another machine than {name}");
