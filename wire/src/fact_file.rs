@@ -115,6 +115,18 @@ mod tests {
         }
     }
 
+    /// Who reads a number and writes it has the same number, or the digests of two programs would differ.
+    #[test]
+    fn numbers_come_back_as_they_were() {
+        for number in [
+            "7777777777777777777777777777777777777777777777777777777777777777777777777777777777777771",
+            "1922346111111111.11111111116666661111116666",
+        ] {
+            let facts = printed(&format!("{{\"a\": {number}}}")).unwrap();
+            assert_eq!(printed(&json!(facts).to_string()).unwrap(), facts, "{number}");
+        }
+    }
+
     #[test]
     fn tables_become_what_json_has() {
         let facts = table("a = inf\nb = 1.5\nc = [{d = 1}]\n").unwrap();
