@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use sha2::{Digest as _, Sha256};
+use tce_mirror::checksum;
 
 use crate::bootline;
 use crate::build::author;
@@ -38,7 +39,7 @@ pub struct Args {
     /// The manifest that was released with it.
     #[arg(long)]
     pub manifest: Option<PathBuf>,
-    /// The base that it was made of, as its maker ships it.
+    /// The base that it was made of, as its maker ships it, with its checksum FILE.md5.txt beside it if there is one.
     #[arg(long)]
     pub base: Option<PathBuf>,
 }
@@ -260,6 +261,17 @@ fn inputs(members: &BTreeMap<String, Vec<u8>>, manifest: &Manifest, findings: &m
 /// The base as its maker ships it, and its kernel and initrd in the image.
 fn compare_base(base: &Path, manifest: &Manifest, findings: &mut Findings) -> Result<()> {
     findings.compare(&format!("the base {}", base.display()), digest(base)? == manifest.base.sha256);
+    let sums = base.with_added_extension("md5.txt");
+    if sums.exists() {
+        let name = base.file_name().unwrap_or_default().to_string_lossy();
+        let text = String::from_utf8(input::read(&sums, "checksum of the base")?);
+        let text = text.with_context(|| format!("{} is no text", sums.display()))?;
+        let own = checksum::parse(&text, &name).with_context(|| sums.display().to_string())?;
+        let bytes = std::fs::read(base).with_context(|| format!("cannot read {}", base.display()))?;
+        findings.compare(&format!("the base with its maker's {}", sums.display()), checksum::md5(&bytes) == own);
+    } else {
+        println!("not compared: the base with its maker's checksum; put that beside it as {}", sums.display());
+    }
     let mut iso = Iso::open(base)?;
     for part in manifest.members.iter().filter(|part| part.origin == manifest.base.name) {
         let bytes = iso.read(&part.name)?;

@@ -71,6 +71,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "advancecomp", proof: "advdef", why: "the ancestor's pipeline compresses with it", jobs: BENCH },
     Package { name: "iproute2", proof: "ip", why: "lays cables between network namespaces", jobs: TESTS },
     Package { name: "dnsmasq-base", proof: "dnsmasq", why: "DHCP and DNS server for the agent's network", jobs: TESTS },
+    Package { name: "strace", proof: "strace", why: "watches what is on the disk before what", jobs: TESTS },
     Package { name: "faketime", proof: "faketime", why: "puts the server's clock forward and back", jobs: TESTS },
     Package { name: "ruby", proof: "gem", why: "makes gems and installs them from our mirror", jobs: TESTS },
     Package { name: "binutils", proof: "readelf", why: "proves that the agent is static", jobs: TESTS },
@@ -81,12 +82,13 @@ const PACKAGES: &[Package] = &[
 
 /// Packages that tests do without where apt has none, as on Ubuntu, which has Chromium as a snap only: the tests that need
 /// them say `SKIPPED`.
-const SPARED: [&str; 10] = [
+const SPARED: [&str; 11] = [
     "chromium",
     "minisign",
     "python3-pip",
     "facter",
     "faketime",
+    "strace",
     "lshw",
     "dmidecode",
     "iproute2",

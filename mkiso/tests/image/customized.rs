@@ -184,6 +184,15 @@ fn verify_finds_a_changed_byte_in_each_file_and_what_does_not_belong() {
     for words in ["right: boot/vmlinuz64", "right: agent", "right: tool.tcz", "right: the base base.iso"] {
         assert!(verified.contains(words), "{verified}");
     }
+    assert!(verified.contains("not compared: the base with its maker's checksum"), "{verified}");
+    let digest =
+        std::process::Command::new("md5sum").arg("base.iso").current_dir(bench.path("")).output().unwrap().stdout;
+    for (text, is_right) in [(digest.as_slice(), true), (b"0123456789abcdef0123456789abcdef  base.iso\n", false)] {
+        bench.put("base.iso.md5.txt", text);
+        let compared = mkiso(&bench, "verify", &[&[iso][..], &whole].concat());
+        let said = if is_right { compared.ok().display().to_string() } else { compared.refusal() };
+        assert!(said.contains("the base with its maker's base.iso.md5.txt"), "{said}");
+    }
     let bytes = fs::read(iso).unwrap();
     let manifest: Value = serde_json::from_slice(&fs::read(&released).unwrap()).unwrap();
     let names: Vec<&str> =

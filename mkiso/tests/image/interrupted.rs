@@ -110,3 +110,37 @@ fn customize_that_is_killed_anywhere_leaves_the_old_or_the_new_image() {
         assert!(fs::read(image).unwrap() == images[1]);
     }
 }
+
+/// What a cut of power leaves depends on what is on the disk, and when: the new image is whole there before it takes the old one's
+/// place, and that is there before the program says that it is done.
+#[test]
+fn customize_has_the_new_image_on_the_disk_before_it_takes_the_place_of_the_old_one() {
+    let Some(bench) = Bench::new() else { return };
+    if !Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success()) {
+        return mk_tests::skip("there is no strace, or it may not watch programs here");
+    }
+    let iso = bench.build("base.iso", "production", "out", &[]).ok();
+    let folder = fs::canonicalize(bench.path("out")).unwrap();
+    for with_sums in [true, false] {
+        let trace = bench.path("trace");
+        let mut run = Command::new("strace");
+        run.args(["-f", "-y", "-e", "trace=/write|copy_file_range|sendfile|splice|ioctl|fsync|fdatasync|rename", "-o"]);
+        run.arg(&trace).arg(bench.mkiso().get_program()).arg("customize").arg(folder.join(iso.file_name().unwrap()));
+        let ran = run.args(["--server", "http://10.0.0.1:8150"]).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        let trace = fs::read_to_string(&trace).unwrap();
+        let calls: Vec<&str> = trace.lines().filter_map(|line| Some(line.split_once(' ')?.1.trim_start())).collect();
+        let place = format!("/{}\"", iso.file_name().unwrap().to_str().unwrap());
+        let renamed = calls.iter().position(|call| call.starts_with("rename") && call.contains(&place));
+        let renamed = renamed.unwrap_or_else(|| panic!("{with_sums}: nothing is put in place:\n{trace}"));
+        let temp = calls[renamed].split('"').nth(1).unwrap().rsplit('/').next().unwrap();
+        let is_of = |call: &str| call.contains(&format!("/{temp}>"));
+        let is_sync = |call: &str| call.starts_with("fsync") || call.starts_with("fdatasync");
+        let changed = calls.iter().rposition(|call| is_of(call) && !is_sync(call)).unwrap();
+        let synced = calls.iter().rposition(|call| is_of(call) && is_sync(call)).unwrap();
+        assert!(changed < synced && synced < renamed, "{changed} {synced} {renamed}\n{trace}");
+        let kept = calls.iter().rposition(|call| is_sync(call) && call.contains(&format!("<{}>", folder.display())));
+        assert!(kept.is_some_and(|kept| kept > renamed), "the folder is not synced:\n{trace}");
+        fs::remove_file(iso.with_extension("sha256")).unwrap_or_default();
+    }
+}
