@@ -60,6 +60,9 @@ impl Door<'_> {
     }
 }
 
+/// A program of the site's own.
+const UNIT: &str = "name = \"witness\"\ncommand = [\"/bin/sleep\", \"100000\"]\n";
+
 #[test]
 fn the_operators_key_opens_a_root_shell_and_nothing_else_does() {
     let lab = Lab::new();
@@ -67,8 +70,9 @@ fn the_operators_key_opens_a_root_shell_and_nothing_else_does() {
     for name in ["operator", "stranger"] {
         cmd!("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", lab.path(name)).run().unwrap();
     }
-    let key = lab.path("operator.pub");
-    let settings = ["--ca".as_ref(), ca.as_path(), "--ssh-key".as_ref(), key.as_path()];
+    let (key, unit) = (lab.path("operator.pub"), lab.path("witness.toml"));
+    fs::write(&unit, UNIT).unwrap();
+    let settings = ["--ca".as_ref(), &*ca, "--ssh-key".as_ref(), &*key, "--unit".as_ref(), &*unit];
     let image = lab.customized("development", &url, &settings);
     let lure = lure::disk(&lab.path(""));
     let mut machine = Machine::example(0x59, 1024, 2);
@@ -99,6 +103,7 @@ fn the_operators_key_opens_a_root_shell_and_nothing_else_does() {
     refused(door.ssh(&["-o", "PubkeyAuthentication=no", "-o", "NumberOfPasswordPrompts=1"], "id\n"));
     let first = door.host_key();
     left_alone(&guest, &door);
+    runs_the_sites_unit(&guest, &door);
     guest.quit().unwrap();
 
     // Forgotten, it is a new machine, and comes with a token now.
@@ -118,7 +123,14 @@ fn the_operators_key_opens_a_root_shell_and_nothing_else_does() {
     assert!(seen.contains("node2") && !seen.contains("it is in trouble"), "{seen}");
     assert_ne!(door.host_key(), first, "host keys are made at boot");
     left_alone(&guest, &door);
+    runs_the_sites_unit(&guest, &door);
     guest.quit().unwrap();
+}
+
+/// The unit that the site has put into the image.
+fn runs_the_sites_unit(guest: &Guest, door: &Door) {
+    let units = door.run(guest, "mk-agent unit list\n");
+    assert!(units.lines().any(|line| line.starts_with("witness ") && line.contains("running")), "{units}");
 }
 
 /// A machine without a token: its console says that it waits, and its key, which is the one that the server shows. An operator's

@@ -156,10 +156,9 @@ pub(super) fn unexplained(listed: &str, server: SocketAddr) -> (Vec<String>, usi
     (unknown, explained)
 }
 
-/// The port of the UDP socket that is connected to somebody.
-pub(super) fn connected_to(listed: &str, somebody: SocketAddr) -> u16 {
+/// The port of the UDP socket that is connected to somebody, once there is one.
+pub(super) fn connected_to(listed: &str, somebody: SocketAddr) -> Option<u16> {
     let lines = listed.lines().filter_map(|line| line.strip_prefix("LIST ")).map(Socket::parse);
     let mut ends = lines.filter(|socket| socket.list == "udp").filter_map(|socket| socket.ends);
-    let (own, _) = ends.find(|(_, other)| *other == somebody).unwrap_or_else(|| panic!("no such socket in {listed}"));
-    own.port()
+    ends.find(|(_, other)| *other == somebody).map(|(own, _)| own.port())
 }
