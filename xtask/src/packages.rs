@@ -113,6 +113,9 @@ const SPDX_NEEDS: [&str; 11] = [
     "xmltodict==1.0.4",
 ];
 
+/// What the guide to the first rack installs, and busybox.
+const GUIDE_PACKAGES: [&str; 5] = ["ipxe", "dnsmasq", "isc-dhcp-server", "kea-dhcp4-server", "busybox"];
+
 /// Makes sure that everything for a job is here; gives the names of what it must do without, having said so of each.
 ///
 /// # Errors
@@ -199,6 +202,36 @@ pub(crate) fn spdx_tools(install: bool) -> Option<PathBuf> {
         Ok(()) => Some(folder),
         Err(error) => {
             eprintln!("SKIPPED: {SPDX_TOOLS} of PyPI is not here ({error:#}); the test that needs it is left out");
+            None
+        }
+    }
+}
+
+/// Packages of Debian that the guide to the first rack installs, with busybox, which asks its DHCP servers, and all that they need
+/// beyond what is here: in a folder of ours, since the services in them would start if they were installed. Nothing, with a word about it,
+/// where they cannot be had.
+pub(crate) fn guide_packages(install: bool) -> Option<PathBuf> {
+    let folder = place::target().join("guide-packages");
+    if folder.exists() {
+        return Some(folder);
+    }
+    let fetch = || -> anyhow::Result<()> {
+        ensure!(install, "--no-install says so");
+        let (sh, half) = (Shell::new()?, folder.with_extension("half"));
+        place::clear(&half)?;
+        sh.create_dir(half.join("partial"))?;
+        let cache = format!("Dir::Cache::archives={}", half.display());
+        let how = ["--download-only", "--no-install-recommends", "-q", "-y", "-o", "Debug::NoLocking=1", "-o", &cache];
+        cmd!(sh, "apt-get install {how...} {GUIDE_PACKAGES...}").quiet().ignore_stdout().run()?;
+        Ok(std::fs::rename(&half, &folder)?)
+    };
+    match fetch() {
+        Ok(()) => Some(folder),
+        Err(error) => {
+            eprintln!(
+                "SKIPPED: {} are not here ({error:#}); the test that needs them is left out",
+                GUIDE_PACKAGES.join(", ")
+            );
             None
         }
     }

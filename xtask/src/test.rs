@@ -23,7 +23,10 @@ pub(crate) struct Args {
 }
 
 /// Tests that need QEMU or built images, in order.
-const IMAGE_TESTS: [&str; 4] = ["mk_vm", "base", "artefacts", "boot"];
+const IMAGE_TESTS: [&str; 5] = ["mk_vm", "base", "artefacts", "guide", "boot"];
+
+/// A folder with others' work that a test needs, where it could be had, and the variable by which the test finds it.
+type Other = (&'static str, Option<PathBuf>);
 
 /// The step that runs what each crate tests by itself.
 const CRATES: &str = "unit, property and process tests";
@@ -47,8 +50,13 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
     if args.fast {
         report.step(CRATES, || unit_tests(args, false))?;
     } else {
-        let spdx_tools = report.step("SPDX's reader", || Ok(packages::spdx_tools(install)))?;
-        with_images(args, lacking.is_empty(), spdx_tools.as_deref(), &mut report)?;
+        let others = report.step("tools of others", || {
+            Ok([
+                ("MK_SPDX_TOOLS", packages::spdx_tools(install)),
+                ("MK_GUIDE_PACKAGES", packages::guide_packages(install)),
+            ])
+        })?;
+        with_images(args, lacking.is_empty(), &others, &mut report)?;
     }
     report.close();
     eprintln!("all tests passed");
@@ -56,7 +64,7 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
 }
 
 /// Everything but format and lints; `complete` when no package is missing.
-fn with_images(args: &Args, complete: bool, spdx_tools: Option<&Path>, report: &mut Report) -> anyhow::Result<()> {
+fn with_images(args: &Args, complete: bool, others: &[Other], report: &mut Report) -> anyhow::Result<()> {
     let dist = place::target().join("test");
     place::clear(&dist)?;
     report.step("programs", programs::host)?;
@@ -84,7 +92,7 @@ fn with_images(args: &Args, complete: bool, spdx_tools: Option<&Path>, report: &
         report.step(&format!("{} image", variant.name()), || image(variant, &agent, &dist))?;
     }
     for name in IMAGE_TESTS {
-        report.step(&format!("{name} tests"), || image_tests(name, &dist, &agent, spdx_tools, &args.filter))?;
+        report.step(&format!("{name} tests"), || image_tests(name, &dist, &agent, others, &args.filter))?;
     }
     Ok(())
 }
@@ -127,16 +135,12 @@ fn image(variant: Variant, agent: &Path, dist: &Path) -> anyhow::Result<PathBuf>
     images::build(&image)
 }
 
-fn image_tests(
-    name: &str,
-    dist: &Path,
-    agent: &Path,
-    spdx_tools: Option<&Path>,
-    filter: &[String],
-) -> anyhow::Result<()> {
+fn image_tests(name: &str, dist: &Path, agent: &Path, others: &[Other], filter: &[String]) -> anyhow::Result<()> {
     let sh = programs::shell()?;
-    if let Some(folder) = spdx_tools {
-        sh.set_var("MK_SPDX_TOOLS", folder);
+    for (variable, folder) in others {
+        if let Some(folder) = folder {
+            sh.set_var(variable, folder);
+        }
     }
     sh.set_var("MK_DIST", dist);
     sh.set_var("MK_BASE", dist.join(BASE));
