@@ -75,7 +75,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "faketime", proof: "faketime", why: "puts the server's clock forward and back", jobs: TESTS },
     Package { name: "ruby", proof: "gem", why: "makes gems and installs them from our mirror", jobs: TESTS },
     Package { name: "binutils", proof: "readelf", why: "proves that the agent is static", jobs: TESTS },
-    Package { name: "python3-pip", proof: "pip3", why: "installs SPDX's own reader", jobs: TESTS },
+    Package { name: "python3-pip", proof: "pip3", why: "installs SPDX's own reader and axe-core", jobs: TESTS },
     Package { name: "minisign", proof: "minisign", why: "judges our signatures of mirrors", jobs: TESTS },
     Package { name: "chromium", proof: "chromium", why: "looks at the server's pages", jobs: TESTS },
 ];
@@ -113,6 +113,8 @@ const SPDX_NEEDS: [&str; 11] = [
     "xmltodict==1.0.4",
 ];
 
+/// A package that has axe-core as one file, of which nothing else is used.
+const AXE: &str = "axe-playwright-python==0.1.8";
 /// What the guide to the first rack installs, and busybox.
 const GUIDE_PACKAGES: [&str; 5] = ["ipxe", "dnsmasq", "isc-dhcp-server", "kea-dhcp4-server", "busybox"];
 
@@ -183,10 +185,19 @@ fn has_candidate(policy: &str) -> bool {
     policy.lines().filter_map(|line| line.trim().strip_prefix("Candidate:")).any(|version| version.trim() != "(none)")
 }
 
-/// SPDX's own reader of bills of materials, which apt does not have, in a folder of ours; nothing, with a word about it, where
-/// it cannot be had.
+/// SPDX's own reader of bills of materials, in a folder of ours; nothing, with a word about it, where it cannot be had.
 pub(crate) fn spdx_tools(install: bool) -> Option<PathBuf> {
-    let folder = place::target().join(SPDX_TOOLS.replace("==", "-"));
+    from_pypi(SPDX_TOOLS, &SPDX_NEEDS, install)
+}
+
+/// axe-core, which judges whether everybody can use a page; likewise.
+pub(crate) fn axe(install: bool) -> Option<PathBuf> {
+    Some(from_pypi(AXE, &[], install)?.join("axe_playwright_python/axe.min.js"))
+}
+
+/// A package of PyPI that apt does not have, with what it needs.
+fn from_pypi(package: &str, needs: &[&str], install: bool) -> Option<PathBuf> {
+    let folder = place::target().join(package.replace("==", "-"));
     if folder.exists() {
         return Some(folder);
     }
@@ -195,13 +206,13 @@ pub(crate) fn spdx_tools(install: bool) -> Option<PathBuf> {
         let (sh, half) = (Shell::new()?, folder.with_extension("half"));
         place::clear(&half)?;
         let how = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"];
-        cmd!(sh, "python3 -m pip install {how...} --target {half} {SPDX_TOOLS} {SPDX_NEEDS...}").quiet().run()?;
+        cmd!(sh, "python3 -m pip install {how...} --target {half} {package} {needs...}").quiet().run()?;
         Ok(std::fs::rename(&half, &folder)?)
     };
     match fetch() {
         Ok(()) => Some(folder),
         Err(error) => {
-            eprintln!("SKIPPED: {SPDX_TOOLS} of PyPI is not here ({error:#}); the test that needs it is left out");
+            eprintln!("SKIPPED: {package} of PyPI is not here ({error:#}); the test that needs it is left out");
             None
         }
     }

@@ -25,7 +25,7 @@ pub(crate) struct Args {
 /// Tests that need QEMU or built images, in order.
 const IMAGE_TESTS: [&str; 5] = ["mk_vm", "base", "artefacts", "guide", "boot"];
 
-/// A folder with others' work that a test needs, where it could be had, and the variable by which the test finds it.
+/// Others' work that a test needs, a file or a folder, where it could be had, and the variable by which the test finds it.
 type Other = (&'static str, Option<PathBuf>);
 
 /// The step that runs what each crate tests by itself.
@@ -48,12 +48,13 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
         report.step("lints", lints)?;
     }
     if args.fast {
-        report.step(CRATES, || unit_tests(args, false))?;
+        report.step(CRATES, || unit_tests(args, false, &[]))?;
     } else {
         let others = report.step("tools of others", || {
             Ok([
                 ("MK_SPDX_TOOLS", packages::spdx_tools(install)),
                 ("MK_GUIDE_PACKAGES", packages::guide_packages(install)),
+                ("MK_AXE", packages::axe(install)),
             ])
         })?;
         with_images(args, lacking.is_empty(), &others, &mut report)?;
@@ -77,7 +78,7 @@ fn with_images(args: &Args, complete: bool, others: &[Other], report: &mut Repor
             let agent = programs::agent_quietly()?;
             anyhow::Ok((agent, twice.then(elsewhere::agent).transpose()?))
         });
-        let tested = report.step(CRATES, || unit_tests(args, complete));
+        let tested = report.step(CRATES, || unit_tests(args, complete, others));
         if tested.is_err() && !made.is_finished() {
             eprintln!("    base and agent, begun beside these tests, are still made; Ctrl-C ends that too");
         }
@@ -113,13 +114,23 @@ fn lints() -> anyhow::Result<()> {
     image_tests.context("clippy has complaints")
 }
 
-fn unit_tests(args: &Args, complete: bool) -> anyhow::Result<()> {
-    let sh = programs::shell()?;
+fn unit_tests(args: &Args, complete: bool, others: &[Other]) -> anyhow::Result<()> {
+    let sh = shell_with(others)?;
     if complete && may_all_run(&sh) {
         sh.set_var("MK_NO_SKIP", "1");
     }
     let tests = programs::cargo(&sh).args(["test", "--workspace", "--no-fail-fast", "--"]).args(&args.filter);
     tests.run().context("tests failed")
+}
+
+fn shell_with(others: &[Other]) -> anyhow::Result<Shell> {
+    let sh = programs::shell()?;
+    for (variable, place) in others {
+        if let Some(place) = place {
+            sh.set_var(variable, place);
+        }
+    }
+    Ok(sh)
 }
 
 /// Whether no test has a reason to skip: the packages are here, and we may make namespaces and mount, as root may
@@ -136,12 +147,7 @@ fn image(variant: Variant, agent: &Path, dist: &Path) -> anyhow::Result<PathBuf>
 }
 
 fn image_tests(name: &str, dist: &Path, agent: &Path, others: &[Other], filter: &[String]) -> anyhow::Result<()> {
-    let sh = programs::shell()?;
-    for (variable, folder) in others {
-        if let Some(folder) = folder {
-            sh.set_var(variable, folder);
-        }
-    }
+    let sh = shell_with(others)?;
     sh.set_var("MK_DIST", dist);
     sh.set_var("MK_BASE", dist.join(BASE));
     sh.set_var("MK_SERVER_BIN", place::program("mk-server"));
