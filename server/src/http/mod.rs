@@ -12,6 +12,7 @@ pub mod configs;
 pub mod conflicts;
 pub mod explain;
 pub mod extension;
+pub mod image_page;
 pub mod images;
 pub mod ipxe;
 pub mod legacy;
@@ -110,6 +111,8 @@ pub fn router(state: State) -> Router {
         .route("/", get(page::home))
         .route("/nodes", get(page::nodes))
         .route("/log", get(page::all_logs))
+        .route("/images", get(image_page::list))
+        .route("/images/use", get(image_page::ask).post(image_page::apply))
         .route("/conflicts", get(conflicts::list))
         .route("/conflicts/remedy", get(conflicts::ask).post(conflicts::apply))
         .route("/nodes/{name}", get(page::node))

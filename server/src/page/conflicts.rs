@@ -98,17 +98,21 @@ fn cell(row: &Values, name: &str, judged: Option<&str>) -> Markup {
 pub fn trial(remedy: &Remedy, result: &str, now: OffsetDateTime) -> Markup {
     let words = remedy.to_string();
     let query = form_urlencoded::Serializer::new(String::new()).append_pair("remedy", &words).finish();
+    let (place, title, here) = match remedy.about() {
+        Some(node) => (format!("/nodes/{node}"), node, "Command"),
+        None => ("/conflicts".to_owned(), "Conflicts", "Remedy"),
+    };
     let main = html! {
         nav.crumbs aria-label="Where you are" {
-            a href="/conflicts" { "Conflicts" } " / " span aria-current="page" { "Remedy" }
+            a href=(place) { (said(title)) } " / " span aria-current="page" { (here) }
         }
         h1 { (said(&remedy.sentence())) "?" }
         div.callout.warn { p { strong { "This would come of it: " (with_commands(result)) "." } } p { "Nothing has been changed yet." } }
         form.remedies action=(format!("/conflicts/remedy?{query}")) method="post" {
             button { "Do it" }
-            a href="/conflicts" { "Leave it as it is" }
+            a href=(place) { "Leave it as it is" }
         }
         p.hint { "The same on the command line: " code { (said(&remedy.shell())) } }
     };
-    layout::page("Remedy", now, &main)
+    layout::page(here, now, &main)
 }

@@ -6,6 +6,7 @@
 
 mod conflicts;
 mod history;
+mod images;
 mod layout;
 pub(crate) mod node;
 mod nodes;
@@ -15,6 +16,7 @@ mod setup;
 
 pub use conflicts::{conflicts, trial};
 pub use history::{log, reports};
+pub use images::{Stock, images, trial as image_trial};
 pub use node::node;
 pub use nodes::{List, nodes};
 pub use refusal::{refusal, refused_command};

@@ -8,10 +8,11 @@ use crate::describe::Node;
 use crate::page::history::{bundle_table, log_table, report_table};
 use crate::page::layout;
 use crate::page::parts::{ago, badge, moment, said, section, with_commands};
+use crate::registry::order::ORDERS;
 use crate::registry::remedy::Remedy;
 use crate::store::feed::Feed;
 
-/// The page of one node: what it is, what it is made of, its bundles, and the newest of its log and reports, the latter
+/// The page of one node: what it is, what it is made of, what it can be told, its bundles, and the newest of its log and reports, the latter
 /// with the number of all.
 #[must_use]
 pub fn node(node: &Node, log: &Feed, reports: &(i64, Vec<Value>), bundles: &[Value], now: OffsetDateTime) -> Markup {
@@ -32,10 +33,11 @@ pub fn node(node: &Node, log: &Feed, reports: &(i64, Vec<Value>), bundles: &[Val
         }
         nav.jump aria-label="On this page" {
             @for section in &sections { a href=(format!("#{}", section.id)) { (section.title) } " " }
-            a href="#log" { "Log" } " " a href="#reports" { "Reports" }
+            a href="#commands" { "Commands" } " " a href="#log" { "Log" } " " a href="#reports" { "Reports" }
             @if !bundles.is_empty() { " " a href="#bundles" { "Logs and state" } }
         }
         (summary(node, now))
+        (commands(name))
         @if let Some(nothing) = node.nothing_yet() { p.start { (nothing) } }
         @for part in &sections { (section(part)) }
         section #log aria-labelledby="log-title" {
@@ -59,6 +61,20 @@ pub fn node(node: &Node, log: &Feed, reports: &(i64, Vec<Value>), bundles: &[Val
         p.hint { a href=(format!("/api/collections/nodes/{name}")) { "This node as JSON" } ", with exact sizes." }
     };
     layout::page(name, now, &main)
+}
+
+/// What the node can be told.
+fn commands(name: &str) -> Markup {
+    html! {
+        section #commands aria-labelledby="commands-title" {
+            h2 #commands-title { "Commands" }
+            form.remedies action="/conflicts/remedy" method="get" {
+                @for order in ORDERS {
+                    button.other name="remedy" value=(Remedy::Tell { node: name.to_owned(), order }) { (order.title) }
+                }
+            }
+        }
+    }
 }
 
 /// Buttons for a machine that waits to be let in: as with disputes, the first click shows what would come of it.

@@ -12,6 +12,7 @@ pub mod legacy;
 pub mod lookup;
 pub mod offers;
 pub mod operate;
+pub mod order;
 pub mod queue;
 pub mod reason;
 pub mod reindex;

@@ -1,12 +1,13 @@
 //! What ends a dispute, or takes such a command back: a command with the sentence that an operator means by it. Pure.
 //!
 //! One line of words stands for a remedy in the API, on the command line after `mk-server conflicts`, and in the forms of
-//! the page. What may hold blanks comes last. Who is let in is asked and answered in the same two steps.
+//! the page. What may hold blanks comes last. Who is let in, and what a node is told, is asked and answered in the same two steps.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::registry::operate::{Operation, Sameness};
+use crate::registry::order::Order;
 
 /// A remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +54,13 @@ pub enum Remedy {
         /// Name of the node.
         node: String,
     },
+    /// A node is told something.
+    Tell {
+        /// Name of the node.
+        node: String,
+        /// What.
+        order: Order,
+    },
     /// A command is taken back.
     Undo {
         /// The event that it left.
@@ -72,6 +80,7 @@ impl Remedy {
             Self::Split { node } => format!("{node} is a machine of its own again"),
             Self::Approve { node, .. } => format!("{node} is to be let in"),
             Self::Refuse { node } => format!("{node} is not to be let in"),
+            Self::Tell { node, order } => format!("{node} is told {}", order.kind.verb()),
             Self::Undo { event } => format!("The command of event {event} is taken back"),
         }
     }
@@ -86,7 +95,17 @@ impl Remedy {
             Self::Split { node } => Operation::Split { name: node },
             Self::Approve { node, key } => Operation::ApproveNode { name: node, fingerprint: key },
             Self::Refuse { node } => Operation::RefuseNode { name: node },
+            Self::Tell { node, order } => (order.operation)(node),
             Self::Undo { event } => Operation::Undo { event },
+        }
+    }
+
+    /// The node from whose page it is given, where it is no matter of a dispute.
+    #[must_use]
+    pub fn about(&self) -> Option<&str> {
+        match self {
+            Self::Approve { node, .. } | Self::Refuse { node } | Self::Tell { node, .. } => Some(node),
+            _ => None,
         }
     }
 
@@ -99,6 +118,7 @@ impl Remedy {
                 return format!("mk-server nodes approve {node}{key}");
             }
             Self::Refuse { node } => return format!("mk-server nodes refuse {node}"),
+            Self::Tell { node, order } => return format!("mk-server nodes {} {}", order.word, quoted(node)),
             Self::Resolve { .. } | Self::Split { .. } | Self::Undo { .. } => self.to_string(),
             Self::Moved { from, to, key } => format!("move-hardware {from} {to} {}", quoted(key)),
             Self::Forget { node, key } => format!("forget {node} {}", quoted(key)),
@@ -117,6 +137,7 @@ impl fmt::Display for Remedy {
             Self::Approve { node, key: None } => write!(f, "approve {node}"),
             Self::Approve { node, key: Some(key) } => write!(f, "approve {node} {key}"),
             Self::Refuse { node } => write!(f, "refuse {node}"),
+            Self::Tell { node, order } => write!(f, "{} {node}", order.word),
             Self::Undo { event } => write!(f, "undo {event}"),
         }
     }
@@ -158,7 +179,12 @@ impl FromStr for Remedy {
             "undo" => {
                 rest.parse().ok().filter(|event: &i64| event.to_string() == rest).map(|event| Self::Undo { event })
             }
-            _ => None,
+            word => match Order::of_word(word) {
+                Some(order) if !rest.is_empty() && !rest.contains(' ') => {
+                    Some(Self::Tell { node: rest.to_owned(), order })
+                }
+                _ => None,
+            },
         };
         remedy.ok_or_else(|| format!("{text:?} is no remedy"))
     }
@@ -185,6 +211,8 @@ mod tests {
             ("approve node2", "node2 is to be let in"),
             ("approve node2 0123-4567", "node2 is to be let in"),
             ("refuse node2", "node2 is not to be let in"),
+            ("reboot node1", "node1 is told to reboot"),
+            ("collect node1", "node1 is told to send its logs and state"),
             ("undo 17", "The command of event 17 is taken back"),
         ] {
             let remedy: Remedy = words.parse().unwrap();
@@ -200,6 +228,8 @@ mod tests {
             "approve",
             "approve node1 a b",
             "refuse node1 x",
+            "reboot",
+            "doctor node1 now",
             "undo +1",
             "undo x",
             "split",

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::agents::Boot;
 use crate::browser::{Browser, Scheme};
 use crate::fleet::{mac, machine};
+use crate::images;
 use crate::page::WIDE;
 use crate::support::Server;
 
@@ -30,9 +31,12 @@ async fn pages_keep_the_rules_that_let_everybody_use_them() {
     Boot::new(12).send(&server, &both).await;
 
     let remedy = "/conflicts/remedy?remedy=resolve+node4+different+node2";
+    let order = "/conflicts/remedy?remedy=reboot+node1";
+    images::put_in_use(&server);
+    images::add(&server, b"another");
     let pages =
         ["/nodes", "/nodes?q=nothing", "/nodes/node1", "/nodes/node4", "/nodes/node1/log", "/nodes/node1/reports"];
-    for path in pages.into_iter().chain(["/log", "/conflicts", remedy, "/nodes/node99"]) {
+    for path in pages.into_iter().chain(["/log", "/conflicts", remedy, "/images", order, "/nodes/node99"]) {
         for scheme in [Scheme::Light, Scheme::Dark] {
             browser.set(WIDE.0, WIDE.1, scheme, true);
             browser.open(&format!("{}{path}", server.url));

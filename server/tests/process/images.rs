@@ -47,8 +47,13 @@ fn run(server: &Server, args: &[&str]) -> (bool, String) {
 
 /// Gives the server an image to boot.
 pub(crate) fn put_in_use(server: &Server) {
+    add(server, b"agent 1");
+}
+
+/// Gives the server an image with this `mk.gz`.
+pub(crate) fn add(server: &Server, segment: &[u8]) {
     let folder = tempfile::tempdir().unwrap();
-    let (ok, said) = run(server, &["image", "add", iso(folder.path(), "a.iso", b"agent 1", None).to_str().unwrap()]);
+    let (ok, said) = run(server, &["image", "add", iso(folder.path(), "a.iso", segment, None).to_str().unwrap()]);
     assert!(ok, "{said}");
 }
 

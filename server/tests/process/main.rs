@@ -9,6 +9,7 @@ mod browser;
 mod card;
 mod checkin;
 mod cli;
+mod clicks;
 mod clock;
 mod collect;
 mod commands;
