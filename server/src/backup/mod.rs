@@ -106,7 +106,7 @@ async fn copy_database(database: &Path, copy: &Path) -> anyhow::Result<()> {
     let options = SqliteConnectOptions::new().filename(database).busy_timeout(BUSY_TIMEOUT).disable_statement_logging();
     let mut connection = options.connect().await.with_context(from)?;
     let target = copy.to_str().with_context(|| format!("{} is no UTF-8", copy.display()))?;
-    let copied = sqlx::query("VACUUM INTO ?").bind(target).execute(&mut connection).await;
+    let copied = sqlx::query("VACUUM INTO $1").bind(target).execute(&mut connection).await;
     copied.with_context(|| format!("{}; its disk needs room for a second copy", from()))?;
     connection.close().await.with_context(from)?;
     check_database(copy).await.with_context(|| format!("the database {} is damaged", database.display()))

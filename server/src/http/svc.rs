@@ -70,7 +70,7 @@ impl LogLine {
     /// and would push all other events out.
     async fn mention(&self, db: &mut SqliteConnection) -> anyhow::Result<()> {
         const KIND: &str = "log-without-node";
-        let lately = "SELECT EXISTS (SELECT 1 FROM events WHERE at > ?1 AND kind = ?2)";
+        let lately = "SELECT EXISTS (SELECT 1 FROM events WHERE at > $1 AND kind = $2)";
         let pause = i64::try_from(STRAY_LOG_PAUSE.as_millis())?;
         if sqlx::query_scalar(lately).bind(self.now - pause).bind(KIND).fetch_one(&mut *db).await? {
             return Ok(());

@@ -227,7 +227,7 @@ mod tests {
     async fn full_house() -> SqliteConnection {
         let mut db = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
         sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
-        let fill = "WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id <= ?1)
+        let fill = "WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id <= $1)
                     INSERT INTO nodes (id, first_seen, hw_info, decision, accepted)
                     SELECT id, id, '[]', '{}', CASE WHEN id = 1 THEN 1 END FROM n";
         sqlx::query(fill).bind(MAX_PENDING).execute(&mut db).await.unwrap();
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!((refusal.status, refusal.problem.code.as_str()), (503, "too_many_pending"));
         assert_eq!(gate(soon, Enrolment::Open).room(&mut db, &source(), &new).await.unwrap(), Ok(()));
         assert_eq!(waiting(&mut db).await, MAX_PENDING, "nobody gave a place up");
-        let heard = "UPDATE nodes SET last_checkin = ?1 WHERE id = 2";
+        let heard = "UPDATE nodes SET last_checkin = $1 WHERE id = 2";
         sqlx::query(heard).bind(soon).execute(&mut db).await.unwrap();
         let later = gate(PENDING_SILENT_MS + 9, Enrolment::Approve);
         assert_eq!(later.room(&mut db, &source(), &new).await.unwrap(), Ok(()));

@@ -171,8 +171,8 @@ async fn newest_report(db: &mut SqliteConnection, config: &Config, node: i64) ->
 
 /// The machine was switched off long ago.
 async fn fall_silent(db: &mut SqliteConnection, node: i64) -> anyhow::Result<()> {
-    sqlx::query("UPDATE boots SET last_seen = ?2 WHERE node = ?1").bind(node).bind(LONG_AGO).execute(&mut *db).await?;
-    let update = "UPDATE nodes SET last_checkin = ?2 WHERE id = ?1";
+    sqlx::query("UPDATE boots SET last_seen = $2 WHERE node = $1").bind(node).bind(LONG_AGO).execute(&mut *db).await?;
+    let update = "UPDATE nodes SET last_checkin = $2 WHERE id = $1";
     sqlx::query(update).bind(node).bind(LONG_AGO).execute(db).await?;
     Ok(())
 }

@@ -306,7 +306,7 @@ mod tests {
     #[tokio::test]
     async fn many_end_in_parts() {
         let (mut db, _) = with_a_command(5000).await;
-        let fill = "WITH RECURSIVE n (id) AS (SELECT 2 UNION ALL SELECT id + 1 FROM n WHERE id < ?1)
+        let fill = "WITH RECURSIVE n (id) AS (SELECT 2 UNION ALL SELECT id + 1 FROM n WHERE id < $1)
              INSERT INTO nodes (id, first_seen, hw_info, decision) SELECT id, 0, '[]', '{}' FROM n";
         sqlx::query(fill).bind(EXPIRED_AT_ONCE as i64 + 1).execute(&mut db).await.unwrap();
         let fill = "INSERT INTO commands (node, kind, args, at, expires) SELECT id, 'doctor', '{}', 0, 4000 FROM nodes";

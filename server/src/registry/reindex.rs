@@ -32,14 +32,14 @@ impl Work for Reindex {
 
     async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<Self::Output> {
         let wanted = self.config.match_nodes_on.join(",");
-        let marked: Option<String> = sqlx::query_scalar("SELECT value FROM settings WHERE name = ?1")
+        let marked: Option<String> = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
             .bind(SETTING)
             .fetch_optional(&mut *db)
             .await?;
         if marked.as_ref() == Some(&wanted) {
             return Ok(Vec::new());
         }
-        sqlx::query("INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2")
+        sqlx::query("INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = $2")
             .bind(SETTING)
             .bind(&wanted)
             .execute(&mut *db)
@@ -77,10 +77,10 @@ impl Reindex {
             sqlx::query(
                 "UPDATE claims SET matching = 1, state = CASE
                     WHEN state = 'former' THEN state
-                    WHEN EXISTS (SELECT 1 FROM claims o WHERE o.kind = ?2 AND o.value = ?3 AND o.node < ?1
+                    WHEN EXISTS (SELECT 1 FROM claims o WHERE o.kind = $2 AND o.value = $3 AND o.node < $1
                                  AND o.matching = 1 AND o.state <> 'former') THEN 'contested'
                     ELSE 'current' END
-                 WHERE node = ?1 AND kind = ?2 AND value = ?3",
+                 WHERE node = $1 AND kind = $2 AND value = $3",
             )
             .bind(id)
             .bind(&key.kind)

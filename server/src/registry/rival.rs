@@ -112,13 +112,13 @@ pub async fn alternates(
     let hw_id = wire::digest::sha256_hex(hw_id.as_bytes());
     let select = "SELECT EXISTS (
         SELECT 1 FROM legacy_speakers mine JOIN legacy_speakers other ON other.node = mine.node AND other.hw_id <> mine.hw_id
-        WHERE mine.node = ?1 AND mine.hw_id = ?2 AND other.last_seen >= mine.last_seen AND mine.last_seen > ?3)";
+        WHERE mine.node = $1 AND mine.hw_id = $2 AND other.last_seen >= mine.last_seen AND mine.last_seen > $3)";
     let alternates =
         sqlx::query_scalar(select).bind(node).bind(&hw_id).bind(now - window_ms).fetch_one(&mut *db).await?;
-    let upsert = "INSERT INTO legacy_speakers (node, hw_id, last_seen) VALUES (?1, ?2, ?3)
-                  ON CONFLICT (node, hw_id) DO UPDATE SET last_seen = ?3";
+    let upsert = "INSERT INTO legacy_speakers (node, hw_id, last_seen) VALUES ($1, $2, $3)
+                  ON CONFLICT (node, hw_id) DO UPDATE SET last_seen = $3";
     sqlx::query(upsert).bind(node).bind(&hw_id).bind(now).execute(&mut *db).await?;
-    sqlx::query("DELETE FROM legacy_speakers WHERE node = ?1 AND last_seen <= ?2")
+    sqlx::query("DELETE FROM legacy_speakers WHERE node = $1 AND last_seen <= $2")
         .bind(node)
         .bind(now - window_ms)
         .execute(db)

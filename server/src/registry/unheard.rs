@@ -31,10 +31,10 @@ impl Work for Forget {
 
     async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<bool> {
         let select = "SELECT id FROM nodes n WHERE last_checkin IS NULL AND facts_digest IS NULL
-                      AND (installed IS NULL OR installed = ?1)
+                      AND (installed IS NULL OR installed = $1)
                       AND NOT EXISTS (SELECT 1 FROM node_log l WHERE l.node = n.id AND l.decided = 1
                                       AND l.entry ->> '$.event' = 'operator')
-                      ORDER BY id DESC LIMIT ?2 OFFSET ?3";
+                      ORDER BY id DESC LIMIT $2 OFFSET $3";
         let select = sqlx::query_scalar(select).bind(PROTECTED).bind(FORGOTTEN_AT_ONCE).bind(self.most);
         let ids: Vec<i64> = select.fetch_all(&mut *db).await?;
         for id in &ids {

@@ -30,7 +30,7 @@ impl Boot {
     /// # Errors
     /// When the database fails.
     pub async fn get(db: &mut SqliteConnection, boot_id: &str) -> anyhow::Result<Option<Self>> {
-        let select = "SELECT boot_id, node, key, seq, body, reply, uptime_s, last_seen FROM boots WHERE boot_id = ?1";
+        let select = "SELECT boot_id, node, key, seq, body, reply, uptime_s, last_seen FROM boots WHERE boot_id = $1";
         Ok(sqlx::query_as(select).bind(boot_id).fetch_optional(db).await?)
     }
 
@@ -39,7 +39,7 @@ impl Boot {
     /// # Errors
     /// When the database fails.
     pub async fn first_heard(db: &mut SqliteConnection, boot_id: &str) -> anyhow::Result<Option<i64>> {
-        let select = "SELECT first_seen FROM boots WHERE boot_id = ?1";
+        let select = "SELECT first_seen FROM boots WHERE boot_id = $1";
         Ok(sqlx::query_scalar(select).bind(boot_id).fetch_optional(db).await?)
     }
 
@@ -50,7 +50,7 @@ impl Boot {
     pub async fn successor(db: &mut SqliteConnection, node: i64, boot_id: &str) -> anyhow::Result<Option<Self>> {
         let select = "SELECT b.boot_id, b.node, b.key, b.seq, b.body, b.reply, b.uptime_s, b.last_seen
                       FROM nodes n JOIN boots b ON b.boot_id = n.boot_id AND b.node = n.id
-                      WHERE n.id = ?1 AND n.boot_id <> ?2";
+                      WHERE n.id = $1 AND n.boot_id <> $2";
         Ok(sqlx::query_as(select).bind(node).bind(boot_id).fetch_optional(db).await?)
     }
 
@@ -59,7 +59,7 @@ impl Boot {
     /// # Errors
     /// When the database fails.
     pub async fn signed_since(db: &mut SqliteConnection, node: i64, since: i64) -> anyhow::Result<bool> {
-        let select = "SELECT EXISTS (SELECT 1 FROM boots WHERE node = ?1 AND last_seen > ?2 AND key IS NOT NULL)";
+        let select = "SELECT EXISTS (SELECT 1 FROM boots WHERE node = $1 AND last_seen > $2 AND key IS NOT NULL)";
         Ok(sqlx::query_scalar(select).bind(node).bind(since).fetch_one(db).await?)
     }
 
@@ -74,9 +74,9 @@ impl Boot {
     /// # Errors
     /// When the database fails.
     pub async fn assign(db: &mut SqliteConnection, boot_id: &str, node: i64) -> anyhow::Result<()> {
-        let update = "UPDATE boots SET node = ?2 WHERE boot_id = ?1";
+        let update = "UPDATE boots SET node = $2 WHERE boot_id = $1";
         sqlx::query(update).bind(boot_id).bind(node).execute(&mut *db).await?;
-        let update = "UPDATE nodes SET boot_id = ?1 WHERE id = ?2";
+        let update = "UPDATE nodes SET boot_id = $1 WHERE id = $2";
         sqlx::query(update).bind(boot_id).bind(node).execute(db).await?;
         Ok(())
     }
@@ -86,7 +86,7 @@ impl Boot {
     /// # Errors
     /// When the database fails.
     pub async fn set_card(db: &mut SqliteConnection, boot_id: &str, card: &Card) -> anyhow::Result<()> {
-        let update = sqlx::query("UPDATE boots SET card = ?2 WHERE boot_id = ?1").bind(boot_id);
+        let update = sqlx::query("UPDATE boots SET card = $2 WHERE boot_id = $1").bind(boot_id);
         update.bind(serde_json::to_string(card)?).execute(db).await?;
         Ok(())
     }
@@ -98,8 +98,8 @@ impl Boot {
     pub async fn put(&self, db: &mut SqliteConnection) -> anyhow::Result<()> {
         let upsert = sqlx::query(
             "INSERT INTO boots (boot_id, node, key, seq, body, reply, uptime_s, first_seen, last_seen)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)
-             ON CONFLICT (boot_id) DO UPDATE SET node = ?2, seq = ?4, body = ?5, reply = ?6, uptime_s = ?7, last_seen = ?8",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+             ON CONFLICT (boot_id) DO UPDATE SET node = $2, seq = $4, body = $5, reply = $6, uptime_s = $7, last_seen = $8",
         );
         let upsert = upsert.bind(&self.boot_id).bind(self.node).bind(&self.key).bind(self.seq).bind(&self.body);
         upsert.bind(&self.reply).bind(self.uptime_s).bind(self.last_seen).execute(db).await?;
@@ -113,10 +113,17 @@ impl Boot {
 /// # Errors
 /// When the database fails.
 pub async fn prune(db: &mut SqliteConnection, node: Option<i64>, most: i64) -> anyhow::Result<()> {
-    let delete = "DELETE FROM boots WHERE boot_id IN
-                  (SELECT boot_id FROM boots WHERE node IS ?1 ORDER BY last_seen DESC LIMIT -1 OFFSET ?2)
-                  AND boot_id NOT IN (SELECT boot_id FROM nodes WHERE id = ?1 AND boot_id IS NOT NULL)";
-    sqlx::query(delete).bind(node).bind(most).execute(db).await?;
+    // Two texts, each of which an index answers.
+    let of_node = "DELETE FROM boots WHERE boot_id IN
+                   (SELECT boot_id FROM boots WHERE node = $3 ORDER BY last_seen DESC LIMIT $2 OFFSET $1)
+                   AND boot_id NOT IN (SELECT boot_id FROM nodes WHERE id = $3 AND boot_id IS NOT NULL)";
+    let of_none = "DELETE FROM boots WHERE boot_id IN
+                   (SELECT boot_id FROM boots WHERE node IS NULL ORDER BY last_seen DESC LIMIT $2 OFFSET $1)";
+    let delete = match node {
+        Some(node) => sqlx::query(of_node).bind(most).bind(i64::MAX).bind(node),
+        None => sqlx::query(of_none).bind(most).bind(i64::MAX),
+    };
+    delete.execute(db).await?;
     Ok(())
 }
 

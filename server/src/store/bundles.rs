@@ -24,8 +24,8 @@ impl Bundle {
     /// # Errors
     /// When the database fails.
     pub async fn put(&self, db: &mut SqliteConnection) -> anyhow::Result<()> {
-        let upsert = "INSERT INTO bundles (command, node, at, bytes, sha256) VALUES (?1, ?2, ?3, ?4, ?5)
-                      ON CONFLICT (command) DO UPDATE SET node = ?2, at = ?3, bytes = ?4, sha256 = ?5";
+        let upsert = "INSERT INTO bundles (command, node, at, bytes, sha256) VALUES ($1, $2, $3, $4, $5)
+                      ON CONFLICT (command) DO UPDATE SET node = $2, at = $3, bytes = $4, sha256 = $5";
         let upsert = sqlx::query(upsert).bind(self.command).bind(self.node).bind(self.at);
         upsert.bind(self.bytes).bind(&self.sha256).execute(db).await?;
         Ok(())
@@ -37,7 +37,7 @@ impl Bundle {
 /// # Errors
 /// When the database fails.
 pub async fn of_node(db: &SqlitePool, node: i64) -> anyhow::Result<Vec<Bundle>> {
-    let select = "SELECT command, node, at, bytes, sha256 FROM bundles WHERE node = ?1 ORDER BY command DESC";
+    let select = "SELECT command, node, at, bytes, sha256 FROM bundles WHERE node = $1 ORDER BY command DESC";
     Ok(sqlx::query_as(select).bind(node).fetch_all(db).await?)
 }
 
@@ -58,14 +58,20 @@ pub struct Most {
 /// When the database fails.
 pub async fn prune(db: &mut SqliteConnection, newest: &Bundle, most: Most) -> anyhow::Result<()> {
     let of_node = "DELETE FROM bundles WHERE command IN
-                   (SELECT command FROM bundles WHERE node = ?1
-                    ORDER BY command = ?2 DESC, at DESC, command DESC LIMIT -1 OFFSET ?3)";
-    sqlx::query(of_node).bind(newest.node).bind(newest.command).bind(most.each).execute(&mut *db).await?;
-    let of_all = "DELETE FROM bundles WHERE command <> ?1 AND command IN
+                   (SELECT command FROM bundles WHERE node = $1
+                    ORDER BY command = $2 DESC, at DESC, command DESC LIMIT $4 OFFSET $3)";
+    sqlx::query(of_node)
+        .bind(newest.node)
+        .bind(newest.command)
+        .bind(most.each)
+        .bind(i64::MAX)
+        .execute(&mut *db)
+        .await?;
+    let of_all = "DELETE FROM bundles WHERE command <> $1 AND command IN
                   (SELECT command FROM
                    (SELECT command, row_number() OVER later AS place, sum(bytes) OVER later AS total FROM bundles
-                    WINDOW later AS (ORDER BY command = ?1 DESC, at DESC, command DESC))
-                   WHERE place > ?2 OR total > ?3)";
+                    WINDOW later AS (ORDER BY command = $1 DESC, at DESC, command DESC))
+                   AS counted WHERE place > $2 OR total > $3)";
     sqlx::query(of_all).bind(newest.command).bind(most.all).bind(most.bytes).execute(db).await?;
     Ok(())
 }
@@ -75,7 +81,7 @@ pub async fn prune(db: &mut SqliteConnection, newest: &Bundle, most: Most) -> an
 /// # Errors
 /// When the database fails.
 pub async fn hand_over(db: &mut SqliteConnection, node: i64, since: i64, other: i64) -> anyhow::Result<()> {
-    let update = "UPDATE bundles SET node = ?3 WHERE node = ?1 AND at >= ?2";
+    let update = "UPDATE bundles SET node = $3 WHERE node = $1 AND at >= $2";
     sqlx::query(update).bind(node).bind(since).bind(other).execute(db).await?;
     Ok(())
 }

@@ -127,7 +127,7 @@ async fn by_key(db: &mut SqliteConnection, search: &Search<'_>) -> anyhow::Resul
     let plain = search.keys.iter().map(|k| (k, false));
     let keys: Vec<_> = plain
         .chain(search.weak.iter().map(|k| (k, true)))
-        .map(|(key, weak)| json!({"kind": key.kind, "value": key.value, "weak": weak}))
+        .map(|(key, weak)| json!({"kind": key.kind, "value": key.value, "weak": if weak { "yes" } else { "no" }}))
         .collect();
     let keys = json!(keys).to_string();
     let rows = claimed(&mut *db, &keys).await?;
@@ -142,10 +142,10 @@ async fn by_key(db: &mut SqliteConnection, search: &Search<'_>) -> anyhow::Resul
 async fn claimed(db: &mut SqliteConnection, keys: &str) -> anyhow::Result<Vec<KeyRow>> {
     let select = sqlx::query_as(
         "WITH key AS MATERIALIZED (
-            SELECT k.value ->> 'kind' AS kind, k.value ->> 'value' AS value, k.value ->> 'weak' AS weak FROM json_each(?1) k
+            SELECT k.value ->> 'kind' AS kind, k.value ->> 'value' AS value, k.value ->> 'weak' AS weak FROM json_each($1) k
             WHERE (SELECT count(*) FROM (SELECT 1 FROM claims x
-                   WHERE x.kind = k.value ->> 'kind' AND x.value = k.value ->> 'value' LIMIT ?2 + 1)) <= ?2)
-         SELECT c.node, c.kind, c.value, c.state, key.weak FROM key
+                   WHERE x.kind = k.value ->> 'kind' AND x.value = k.value ->> 'value' LIMIT $2 + 1) AS these) <= $2)
+         SELECT c.node, c.kind, c.value, c.state, key.weak = 'yes' AS weak FROM key
          JOIN claims c ON c.kind = key.kind AND c.value = key.value
          JOIN nodes n ON n.id = c.node
          WHERE c.matching = 1 OR n.facts_digest IS NULL
@@ -158,21 +158,21 @@ async fn claimed(db: &mut SqliteConnection, keys: &str) -> anyhow::Result<Vec<Ke
 async fn claimed_by_newest(db: &mut SqliteConnection, keys: &str, named: &[i64]) -> anyhow::Result<Vec<KeyRow>> {
     let select = sqlx::query_as(
         "WITH RECURSIVE key AS MATERIALIZED (
-            SELECT k.value ->> 'kind' AS kind, k.value ->> 'value' AS value, k.value ->> 'weak' AS weak FROM json_each(?1) k),
+            SELECT k.value ->> 'kind' AS kind, k.value ->> 'value' AS value, k.value ->> 'weak' AS weak FROM json_each($1) k),
          holder (kind, value, weak, node, place) AS (
             SELECT kind, value, weak, (SELECT max(c.node) FROM claims c WHERE c.kind = key.kind AND c.value = key.value), 1
             FROM key
             UNION ALL
             SELECT kind, value, weak, (SELECT max(c.node) FROM claims c
                 WHERE c.kind = holder.kind AND c.value = holder.value AND c.node < holder.node), place + 1
-            FROM holder WHERE node IS NOT NULL AND place < ?2),
+            FROM holder WHERE node IS NOT NULL AND place < $2),
          chosen AS (
             SELECT kind, value, weak, node FROM holder
-            UNION SELECT key.kind, key.value, key.weak, n.value FROM key, json_each(?3) n)
-         SELECT c.node, c.kind, c.value, c.state, chosen.weak FROM chosen
-         CROSS JOIN claims c ON c.node = chosen.node AND c.kind = chosen.kind AND c.value = chosen.value
-         CROSS JOIN nodes n ON n.id = c.node
-         WHERE c.matching = 1 OR n.facts_digest IS NULL
+            UNION SELECT key.kind, key.value, key.weak, CAST(n.value AS BIGINT) FROM key, json_each($3) n)
+         SELECT c.node, c.kind, c.value, c.state, chosen.weak = 'yes' AS weak FROM chosen
+         CROSS JOIN claims c CROSS JOIN nodes n
+         WHERE c.node = chosen.node AND c.kind = chosen.kind AND c.value = chosen.value AND n.id = c.node
+         AND (c.matching = 1 OR n.facts_digest IS NULL)
          ORDER BY c.node, c.kind, c.value",
     );
     Ok(select.bind(keys).bind(MAX_HOLDERS).bind(json!(named).to_string()).fetch_all(db).await?)
@@ -184,9 +184,9 @@ async fn by_parts(db: &mut SqliteConnection, parts: &Evidence) -> anyhow::Result
     let values: Vec<_> = values.map(|(group, value)| json!({"kind": group.word(), "value": value})).collect();
     let select = sqlx::query_scalar(
         "WITH part AS MATERIALIZED (
-            SELECT k.value ->> 'kind' AS kind, k.value ->> 'value' AS value FROM json_each(?1) k
+            SELECT k.value ->> 'kind' AS kind, k.value ->> 'value' AS value FROM json_each($1) k
             WHERE (SELECT count(*) FROM (SELECT 1 FROM evidence x
-                   WHERE x.kind = k.value ->> 'kind' AND x.value = k.value ->> 'value' LIMIT ?2 + 1)) <= ?2)
+                   WHERE x.kind = k.value ->> 'kind' AND x.value = k.value ->> 'value' LIMIT $2 + 1) AS these) <= $2)
          SELECT DISTINCT e.node FROM part JOIN evidence e ON e.kind = part.kind AND e.value = part.value ORDER BY e.node",
     );
     Ok(select.bind(json!(values).to_string()).bind(MAX_RELATIVES).fetch_all(db).await?)
@@ -201,10 +201,10 @@ pub async fn common(db: &mut SqliteConnection, machine: &Evidence, own: Option<i
     let numbers = machine.iter().filter(|(group, _)| !group.is_set());
     let numbers: Vec<_> = numbers.map(|(group, value)| json!({"kind": group.word(), "value": value})).collect();
     let select = sqlx::query_scalar(
-        "SELECT k.value ->> 'kind' FROM json_each(?1) k
+        "SELECT k.value ->> 'kind' FROM json_each($1) k
          WHERE (SELECT count(*) FROM (SELECT 1 FROM evidence e JOIN nodes n ON n.id = e.node
                 WHERE e.kind = k.value ->> 'kind' AND e.value = k.value ->> 'value'
-                AND n.facts_digest IS NOT NULL AND n.state <> 'held' AND n.id IS NOT ?2 LIMIT 2)) = 2",
+                AND n.facts_digest IS NOT NULL AND n.state <> 'held' AND n.id IS DISTINCT FROM $2 LIMIT 2) AS these) = 2",
     );
     let kinds: Vec<String> = select.bind(json!(numbers).to_string()).bind(own).fetch_all(db).await?;
     Ok(kinds.iter().filter_map(|kind| Group::of_word(kind)).collect())
@@ -214,19 +214,19 @@ async fn nodes(db: &mut SqliteConnection, ids: &str, search: &Search<'_>) -> any
     let select = sqlx::query_as(
         "SELECT n.id, n.facts_digest IS NOT NULL AS registered, n.state = 'held' AS held,
                 (SELECT max(at) FROM (
-                    SELECT max(b.last_seen) AS at FROM boots b WHERE b.node = n.id AND b.boot_id IS NOT ?2
-                    UNION ALL SELECT n.last_checkin WHERE n.boot_id IS NULL)) AS heard,
+                    SELECT max(b.last_seen) AS at FROM boots b WHERE b.node = n.id AND b.boot_id IS DISTINCT FROM $2
+                    UNION ALL SELECT n.last_checkin WHERE n.boot_id IS NULL) AS times) AS heard,
                 n.interval,
-                EXISTS (SELECT 1 FROM distinct_nodes d WHERE d.one = min(n.id, ?3) AND d.other = max(n.id, ?3)) AS ruled_out
-         FROM json_each(?1) k JOIN nodes n ON n.id = k.value ORDER BY n.id",
+                EXISTS (SELECT 1 FROM distinct_nodes d WHERE d.one = min(n.id, $3) AND d.other = max(n.id, $3)) AS ruled_out
+         FROM json_each($1) k JOIN nodes n ON n.id = CAST(k.value AS BIGINT) ORDER BY n.id",
     );
     Ok(select.bind(ids).bind(search.boot_id).bind(search.own).fetch_all(db).await?)
 }
 
 /// Which of the nodes in this JSON list an operator told from which others of it.
 async fn told_apart(db: &mut SqliteConnection, ids: &str) -> anyhow::Result<BTreeMap<i64, Vec<i64>>> {
-    let select = "SELECT d.one, d.other FROM json_each(?1) k JOIN distinct_nodes d ON d.one = k.value
-                  WHERE d.other IN (SELECT value FROM json_each(?1))";
+    let select = "SELECT d.one, d.other FROM json_each($1) k JOIN distinct_nodes d ON d.one = CAST(k.value AS BIGINT)
+                  WHERE d.other IN (SELECT CAST(value AS BIGINT) FROM json_each($1))";
     let pairs: Vec<(i64, i64)> = sqlx::query_as(select).bind(ids).fetch_all(db).await?;
     let mut found: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
     for (one, other) in pairs {
@@ -241,11 +241,12 @@ async fn told_apart(db: &mut SqliteConnection, ids: &str) -> anyhow::Result<BTre
 /// # Errors
 /// When the database fails.
 pub async fn evidence_of(db: &mut SqliteConnection, ids: &str) -> anyhow::Result<BTreeMap<i64, Evidence>> {
-    let rows: Vec<(i64, String, String)> =
-        sqlx::query_as("SELECT e.node, e.kind, e.value FROM json_each(?1) k JOIN evidence e ON e.node = k.value")
-            .bind(ids)
-            .fetch_all(db)
-            .await?;
+    let rows: Vec<(i64, String, String)> = sqlx::query_as(
+        "SELECT e.node, e.kind, e.value FROM json_each($1) k JOIN evidence e ON e.node = CAST(k.value AS BIGINT)",
+    )
+    .bind(ids)
+    .fetch_all(db)
+    .await?;
     let mut found: BTreeMap<i64, Evidence> = BTreeMap::new();
     for (node, kind, value) in rows {
         if let Some(group) = Group::of_word(&kind) {
@@ -262,11 +263,11 @@ pub async fn evidence_of(db: &mut SqliteConnection, ids: &str) -> anyhow::Result
 /// When the database fails.
 pub async fn learn(db: &mut SqliteConnection, node: i64, evidence: &Evidence, is_virtual: bool) -> anyhow::Result<()> {
     let known: Vec<(String, String)> =
-        sqlx::query_as("SELECT kind, value FROM evidence WHERE node = ?1").bind(node).fetch_all(&mut *db).await?;
+        sqlx::query_as("SELECT kind, value FROM evidence WHERE node = $1").bind(node).fetch_all(&mut *db).await?;
     for (kind, value) in &known {
         let now = Group::of_word(kind).and_then(|group| evidence.values(group));
         if now.map_or(is_virtual, |values| !values.contains(value)) {
-            sqlx::query("DELETE FROM evidence WHERE node = ?1 AND kind = ?2 AND value = ?3")
+            sqlx::query("DELETE FROM evidence WHERE node = $1 AND kind = $2 AND value = $3")
                 .bind(node)
                 .bind(kind)
                 .bind(value)
@@ -278,7 +279,7 @@ pub async fn learn(db: &mut SqliteConnection, node: i64, evidence: &Evidence, is
     let new: Vec<_> = evidence.iter().filter(is_new).map(|(g, v)| json!({"kind": g.word(), "value": v})).collect();
     if !new.is_empty() {
         let insert = "INSERT INTO evidence (node, kind, value)
-                      SELECT ?1, k.value ->> 'kind', k.value ->> 'value' FROM json_each(?2) k";
+                      SELECT $1, k.value ->> 'kind', k.value ->> 'value' FROM json_each($2) k";
         sqlx::query(insert).bind(node).bind(json!(new).to_string()).execute(db).await?;
     }
     Ok(())

@@ -78,13 +78,13 @@ impl Work for Move {
         // Only now, after all that was written by the clock before.
         let (now, start) = (now_ms(), OFFSET.load(Ordering::Relaxed));
         for update in [
-            "UPDATE commands SET sent = sent + ?1 WHERE sent BETWEEN ?2 AND ?3",
-            "UPDATE commands SET at = at + ?1, expires = expires + ?1 WHERE at BETWEEN ?2 AND ?3",
-            "UPDATE nodes SET last_checkin = last_checkin + ?1 WHERE last_checkin BETWEEN ?2 AND ?3",
-            "UPDATE boots SET first_seen = first_seen + ?1 WHERE first_seen BETWEEN ?2 AND ?3",
-            "UPDATE boots SET last_seen = last_seen + ?1 WHERE last_seen BETWEEN ?2 AND ?3",
-            "UPDATE legacy_speakers SET last_seen = last_seen + ?1 WHERE last_seen BETWEEN ?2 AND ?3",
-            "UPDATE provisional SET at = at + ?1 WHERE at BETWEEN ?2 AND ?3",
+            "UPDATE commands SET sent = sent + $1 WHERE sent BETWEEN $2 AND $3",
+            "UPDATE commands SET at = at + $1, expires = expires + $1 WHERE at BETWEEN $2 AND $3",
+            "UPDATE nodes SET last_checkin = last_checkin + $1 WHERE last_checkin BETWEEN $2 AND $3",
+            "UPDATE boots SET first_seen = first_seen + $1 WHERE first_seen BETWEEN $2 AND $3",
+            "UPDATE boots SET last_seen = last_seen + $1 WHERE last_seen BETWEEN $2 AND $3",
+            "UPDATE legacy_speakers SET last_seen = last_seen + $1 WHERE last_seen BETWEEN $2 AND $3",
+            "UPDATE provisional SET at = at + $1 WHERE at BETWEEN $2 AND $3",
         ] {
             sqlx::query(update).bind(self.by_ms).bind(start).bind(now).execute(&mut *db).await?;
         }
@@ -108,11 +108,11 @@ mod tests {
         let written = [now, now + hour, now - hour];
         for (id, at) in (1_i64..).zip(written) {
             for insert in [
-                "INSERT INTO nodes (id, first_seen, hw_info, decision, last_checkin) VALUES (?1, ?2, '[]', '{}', ?2)",
-                "INSERT INTO commands (node, kind, at, expires, sent) VALUES (?1, 'doctor', ?2, ?2, ?2)",
-                "INSERT INTO boots (boot_id, node, seq, body, reply, first_seen, last_seen) VALUES (?1, ?1, 1, '', '', ?2, ?2)",
-                "INSERT INTO legacy_speakers (node, hw_id, last_seen) VALUES (?1, 'x', ?2)",
-                "INSERT INTO provisional (node, at, before) VALUES (?1, ?2, '{}')",
+                "INSERT INTO nodes (id, first_seen, hw_info, decision, last_checkin) VALUES ($1, $2, '[]', '{}', $2)",
+                "INSERT INTO commands (node, kind, at, expires, sent) VALUES ($1, 'doctor', $2, $2, $2)",
+                "INSERT INTO boots (boot_id, node, seq, body, reply, first_seen, last_seen) VALUES ($1, $1, 1, '', '', $2, $2)",
+                "INSERT INTO legacy_speakers (node, hw_id, last_seen) VALUES ($1, 'x', $2)",
+                "INSERT INTO provisional (node, at, before) VALUES ($1, $2, '{}')",
             ] {
                 sqlx::query(insert).bind(id).bind(at).execute(&mut db).await.unwrap();
             }

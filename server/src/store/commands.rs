@@ -29,7 +29,7 @@ pub struct Waiting {
 /// # Errors
 /// When the database fails.
 pub async fn of_node(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Vec<Waiting>> {
-    let select = "SELECT id, node, kind, args, expires, sent, boot_id FROM commands WHERE node = ?1 ORDER BY id";
+    let select = "SELECT id, node, kind, args, expires, sent, boot_id FROM commands WHERE node = $1 ORDER BY id";
     Ok(sqlx::query_as(select).bind(node).fetch_all(db).await?)
 }
 
@@ -45,7 +45,7 @@ pub async fn add(
     at: i64,
     expires: i64,
 ) -> anyhow::Result<i64> {
-    let insert = "INSERT INTO commands (node, kind, args, at, expires) VALUES (?1, ?2, ?3, ?4, ?5) RETURNING id";
+    let insert = "INSERT INTO commands (node, kind, args, at, expires) VALUES ($1, $2, $3, $4, $5) RETURNING id";
     let insert = sqlx::query_scalar(insert).bind(node).bind(kind).bind(args).bind(at).bind(expires);
     Ok(insert.fetch_one(db).await?)
 }
@@ -55,7 +55,7 @@ pub async fn add(
 /// # Errors
 /// When the database fails.
 pub async fn set_sent(db: &mut SqliteConnection, id: i64, at: i64, boot_id: &str) -> anyhow::Result<()> {
-    let update = "UPDATE commands SET sent = coalesce(sent, ?2), boot_id = ?3 WHERE id = ?1";
+    let update = "UPDATE commands SET sent = coalesce(sent, $2), boot_id = $3 WHERE id = $1";
     sqlx::query(update).bind(id).bind(at).bind(boot_id).execute(db).await?;
     Ok(())
 }
@@ -65,7 +65,7 @@ pub async fn set_sent(db: &mut SqliteConnection, id: i64, at: i64, boot_id: &str
 /// # Errors
 /// When the database fails.
 pub async fn set_unsent(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
-    let update = "UPDATE commands SET sent = NULL, boot_id = NULL WHERE id = ?1";
+    let update = "UPDATE commands SET sent = NULL, boot_id = NULL WHERE id = $1";
     sqlx::query(update).bind(id).execute(db).await?;
     Ok(())
 }
@@ -75,7 +75,7 @@ pub async fn set_unsent(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()
 /// # Errors
 /// When the database fails.
 pub async fn end(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
-    sqlx::query("DELETE FROM commands WHERE id = ?1").bind(id).execute(db).await?;
+    sqlx::query("DELETE FROM commands WHERE id = $1").bind(id).execute(db).await?;
     Ok(())
 }
 
@@ -84,7 +84,7 @@ pub async fn end(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
 /// # Errors
 /// When the database fails.
 pub async fn hand_over(db: &mut SqliteConnection, from: i64, into: i64) -> anyhow::Result<()> {
-    sqlx::query("UPDATE commands SET node = ?2 WHERE node = ?1").bind(from).bind(into).execute(db).await?;
+    sqlx::query("UPDATE commands SET node = $2 WHERE node = $1").bind(from).bind(into).execute(db).await?;
     Ok(())
 }
 
@@ -93,8 +93,8 @@ pub async fn hand_over(db: &mut SqliteConnection, from: i64, into: i64) -> anyho
 /// # Errors
 /// When the database fails.
 pub async fn expired(db: &mut SqliteConnection, now: i64) -> anyhow::Result<Vec<Waiting>> {
-    let select = "SELECT id, node, kind, args, expires, sent, boot_id FROM commands WHERE expires <= ?1
-                  ORDER BY expires, id LIMIT ?2";
+    let select = "SELECT id, node, kind, args, expires, sent, boot_id FROM commands WHERE expires <= $1
+                  ORDER BY expires, id LIMIT $2";
     Ok(sqlx::query_as(select).bind(now).bind(i64::try_from(EXPIRED_AT_ONCE)?).fetch_all(db).await?)
 }
 

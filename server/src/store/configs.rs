@@ -29,8 +29,11 @@ pub struct Stored {
 /// # Errors
 /// When the database fails or holds something damaged.
 pub async fn get(db: &mut SqliteConnection, node: Option<i64>) -> anyhow::Result<Stored> {
-    let select = sqlx::query_as("SELECT version, at, body FROM configs WHERE node IS ?1");
-    let row: Option<(i64, i64, String)> = select.bind(node).fetch_optional(db).await?;
+    let select = match node {
+        Some(node) => sqlx::query_as("SELECT version, at, body FROM configs WHERE node = $1").bind(node),
+        None => sqlx::query_as("SELECT version, at, body FROM configs WHERE node IS NULL"),
+    };
+    let row: Option<(i64, i64, String)> = select.fetch_optional(db).await?;
     let Some((version, at, body)) = row else { return Ok(Stored::default()) };
     Ok(Stored { version, at, keys: serde_json::from_str(&body)? })
 }
@@ -40,7 +43,7 @@ pub async fn get(db: &mut SqliteConnection, node: Option<i64>) -> anyhow::Result
 /// # Errors
 /// When the database fails or holds something damaged.
 pub async fn both(db: &mut SqliteConnection, node: i64) -> anyhow::Result<(Stored, Stored)> {
-    let select = sqlx::query_as("SELECT node, version, at, body FROM configs WHERE node IS NULL OR node = ?1");
+    let select = sqlx::query_as("SELECT node, version, at, body FROM configs WHERE node IS NULL OR node = $1");
     let rows: Vec<(Option<i64>, i64, i64, String)> = select.bind(node).fetch_all(db).await?;
     let (mut all, mut own) = (Stored::default(), Stored::default());
     for (node, version, at, body) in rows {
@@ -66,7 +69,7 @@ pub async fn with_digests(db: &mut SqliteConnection) -> anyhow::Result<Vec<(i64,
 /// # Errors
 /// When the database fails.
 pub async fn version(db: &mut SqliteConnection, node: i64) -> anyhow::Result<i64> {
-    let select = "SELECT coalesce(max(version), 0) FROM configs WHERE node IS NULL OR node = ?1";
+    let select = "SELECT coalesce(max(version), 0) FROM configs WHERE node IS NULL OR node = $1";
     Ok(sqlx::query_scalar(select).bind(node).fetch_one(db).await?)
 }
 
@@ -75,8 +78,12 @@ pub async fn version(db: &mut SqliteConnection, node: i64) -> anyhow::Result<i64
 /// # Errors
 /// When the database fails.
 pub async fn put(db: &mut SqliteConnection, node: Option<i64>, at: i64, keys: &Keys) -> anyhow::Result<i64> {
-    sqlx::query("DELETE FROM configs WHERE node IS ?1").bind(node).execute(&mut *db).await?;
-    let insert = sqlx::query_scalar("INSERT INTO configs (node, at, body) VALUES (?1, ?2, ?3) RETURNING version");
+    let delete = match node {
+        Some(node) => sqlx::query("DELETE FROM configs WHERE node = $1").bind(node),
+        None => sqlx::query("DELETE FROM configs WHERE node IS NULL"),
+    };
+    delete.execute(&mut *db).await?;
+    let insert = sqlx::query_scalar("INSERT INTO configs (node, at, body) VALUES ($1, $2, $3) RETURNING version");
     Ok(insert.bind(node).bind(at).bind(serde_json::to_string(keys)?).fetch_one(db).await?)
 }
 
@@ -99,7 +106,7 @@ pub async fn hand_over(db: &mut SqliteConnection, at: i64, from: i64, into: i64)
 pub async fn nodes(db: &mut SqliteConnection, page: Page) -> anyhow::Result<(i64, Vec<i64>)> {
     let total = sqlx::query_scalar("SELECT count(*) FROM configs WHERE node IS NOT NULL AND body <> '{}'");
     let total = total.fetch_one(&mut *db).await?;
-    let select = "SELECT node FROM configs WHERE node IS NOT NULL AND body <> '{}' ORDER BY node LIMIT ?1 OFFSET ?2";
+    let select = "SELECT node FROM configs WHERE node IS NOT NULL AND body <> '{}' ORDER BY node LIMIT $1 OFFSET $2";
     let select = sqlx::query_scalar(select);
     Ok((total, select.bind(page.limit).bind(page.start).fetch_all(db).await?))
 }

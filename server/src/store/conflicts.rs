@@ -21,7 +21,8 @@ macro_rules! disputed {
 /// # Errors
 /// When the database fails.
 pub async fn ids(db: &mut SqliteConnection, page: Page) -> anyhow::Result<(i64, Vec<i64>)> {
-    let total = sqlx::query_scalar(concat!("SELECT count(*) FROM (", disputed!(), ")")).fetch_one(&mut *db).await?;
-    let select = sqlx::query_scalar(concat!(disputed!(), " ORDER BY 1 LIMIT ?1 OFFSET ?2"));
+    let total =
+        sqlx::query_scalar(concat!("SELECT count(*) FROM (", disputed!(), ") AS disputed")).fetch_one(&mut *db).await?;
+    let select = sqlx::query_scalar(concat!(disputed!(), " ORDER BY 1 LIMIT $1 OFFSET $2"));
     Ok((total, select.bind(page.limit).bind(page.start).fetch_all(db).await?))
 }

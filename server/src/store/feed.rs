@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
 
+use anyhow::anyhow;
+use ring::rand::SystemRandom;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, FromRow, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 
@@ -100,6 +102,8 @@ struct Row {
     at: i64,
     node: Option<i64>,
     severity: String,
+    /// Of an event, which has it beside its detail.
+    kind: Option<String>,
     entry: String,
     times: i64,
     since: Option<i64>,
@@ -107,9 +111,9 @@ struct Row {
 
 /// The two tables, in one form. An event that stands in the logs of its nodes too is left out; what an operator did to
 /// a node that was deleted since is not.
-const LOG: &str = "SELECT id, at, node, severity, entry, times, since FROM node_log WHERE 1";
+const LOG: &str = "SELECT id, at, node, severity, NULL AS kind, entry, times, since FROM node_log WHERE 1 = 1";
 const EVENTS: &str = "SELECT id, at, node, CASE kind WHEN 'identity-conflict' THEN 'warn' ELSE 'info' END AS severity,
-     json_set(detail, '$.event', kind) AS entry, 1 AS times, NULL AS since FROM events
+     kind, detail AS entry, CAST(1 AS BIGINT) AS times, CAST(NULL AS BIGINT) AS since FROM events
      WHERE NOT (kind IN ('hardware-moved', 'identity-conflict', 'node-rejoined') AND node IS NOT NULL)
      AND NOT (kind = 'operator' AND EXISTS (SELECT 1 FROM nodes WHERE nodes.id = events.node))";
 
@@ -139,9 +143,10 @@ pub async fn read(db: &SqlitePool, wanted: &Wanted) -> anyhow::Result<Feed> {
 /// When the database fails.
 pub async fn begin(db: &mut SqliteConnection) -> anyhow::Result<()> {
     let end = end(&mut *db).await?;
-    let insert = sqlx::query("INSERT INTO starts (start, log, event) VALUES (random(), ?1, ?2)");
-    insert.bind(end.log).bind(end.event).execute(&mut *db).await?;
-    let prune = sqlx::query("DELETE FROM starts WHERE id <= (SELECT max(id) FROM starts) - ?1");
+    let start = ring::rand::generate::<[u8; 8]>(&SystemRandom::new()).map_err(|_| anyhow!("no random numbers"))?;
+    let insert = sqlx::query("INSERT INTO starts (start, log, event) VALUES ($1, $2, $3)");
+    insert.bind(i64::from_le_bytes(start.expose())).bind(end.log).bind(end.event).execute(&mut *db).await?;
+    let prune = sqlx::query("DELETE FROM starts WHERE id <= (SELECT max(id) FROM starts) - $1");
     prune.bind(STARTS).execute(db).await?;
     Ok(())
 }
@@ -160,7 +165,7 @@ async fn is_foreign(db: &mut SqliteConnection, place: Cursor) -> anyhow::Result<
     let Some(start) = place.start else { return Ok(false) };
     // Where the next run began, this one had ended.
     let select = "SELECT later.log, later.event FROM starts s
-                  LEFT JOIN starts later ON later.id = (SELECT min(id) FROM starts WHERE id > s.id) WHERE s.start = ?1";
+                  LEFT JOIN starts later ON later.id = (SELECT min(id) FROM starts WHERE id > s.id) WHERE s.start = $1";
     let ended: Option<(Option<i64>, Option<i64>)> = sqlx::query_as(select).bind(start).fetch_optional(db).await?;
     Ok(match ended {
         None => true,
@@ -255,7 +260,10 @@ fn id(cursor: &mut Cursor, source: Source) -> &mut i64 {
 }
 
 fn entry(row: Row) -> anyhow::Result<Value> {
-    let entry: Value = serde_json::from_str(&row.entry)?;
+    let mut entry: Value = serde_json::from_str(&row.entry)?;
+    if let Some(kind) = row.kind {
+        entry["event"] = kind.into();
+    }
     let text = wording::sentence(&entry);
     let mut shown = json!({
         "timestamp": timestamp(row.at), "node": row.node.map(nodes::name), "severity": row.severity, "text": text,
@@ -279,6 +287,7 @@ mod tests {
             at,
             node: Some(1),
             severity: "info".into(),
+            kind: None,
             entry: format!("{{\"msg\": \"{id} at {at}\"}}"),
             times: 1,
             since: None,

@@ -14,7 +14,7 @@ use crate::identity::mac;
 /// When the database fails.
 pub async fn among(db: &mut SqliteConnection, info: &HwInfo) -> anyhow::Result<BTreeSet<String>> {
     let macs: Vec<String> = info.entries().iter().filter(|e| e.key == "mac").map(|e| mac::judge(&e.value).0).collect();
-    let select = "SELECT f.value FROM json_each(?1) k JOIN foreign_macs f ON f.value = k.value";
+    let select = "SELECT f.value FROM json_each($1) k JOIN foreign_macs f ON f.value = k.value";
     let found: Vec<String> = sqlx::query_scalar(select).bind(json!(macs).to_string()).fetch_all(db).await?;
     Ok(found.into_iter().collect())
 }
@@ -31,14 +31,14 @@ pub async fn learn<'a>(
     own: impl Iterator<Item = &'a String>,
 ) -> anyhow::Result<()> {
     if !foreign.is_empty() {
-        let insert = "INSERT INTO foreign_macs (value, since) SELECT k.value, ?2 FROM json_each(?1) k
+        let insert = "INSERT INTO foreign_macs (value, since) SELECT k.value, $2 FROM json_each($1) k
                       WHERE NOT EXISTS (SELECT 1 FROM evidence e JOIN nodes n ON n.id = e.node JOIN reports r ON r.id = n.report
                                         WHERE e.kind = 'nic' AND e.value = k.value AND r.kind = 'inventory')
                       ON CONFLICT (value) DO NOTHING";
         sqlx::query(insert).bind(json!(foreign).to_string()).bind(at).execute(&mut *db).await?;
     }
     let own: Vec<&String> = own.collect();
-    let delete = "DELETE FROM foreign_macs WHERE value IN (SELECT value FROM json_each(?1))";
+    let delete = "DELETE FROM foreign_macs WHERE value IN (SELECT value FROM json_each($1))";
     sqlx::query(delete).bind(json!(own).to_string()).execute(db).await?;
     Ok(())
 }

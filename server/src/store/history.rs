@@ -51,7 +51,7 @@ pub struct Report<'a> {
 /// When the database fails.
 pub async fn add_report(db: &mut SqliteConnection, at: i64, node: i64, report: &Report<'_>) -> anyhow::Result<()> {
     let Report { content, boot_id, uptime_s } = report;
-    sqlx::query("INSERT INTO contents (digest, bytes, zstd) VALUES (?1, ?2, ?3) ON CONFLICT (digest) DO NOTHING")
+    sqlx::query("INSERT INTO contents (digest, bytes, zstd) VALUES ($1, $2, $3) ON CONFLICT (digest) DO NOTHING")
         .bind(&content.address)
         .bind(i64::try_from(content.bytes).unwrap_or(i64::MAX))
         .bind(&content.packed)
@@ -59,7 +59,7 @@ pub async fn add_report(db: &mut SqliteConnection, at: i64, node: i64, report: &
         .await?;
     let id: i64 = sqlx::query_scalar(
         "INSERT INTO reports (node, origin, kind, digest, content, at, boot_id, uptime_s)
-         VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING id",
+         VALUES ($1, $1, $2, $3, $4, $5, $6, $7) RETURNING id",
     )
     .bind(node)
     .bind(content.kind)
@@ -70,7 +70,7 @@ pub async fn add_report(db: &mut SqliteConnection, at: i64, node: i64, report: &
     .bind(uptime_s)
     .fetch_one(&mut *db)
     .await?;
-    sqlx::query("UPDATE nodes SET report = ?2 WHERE id = ?1").bind(node).bind(id).execute(db).await?;
+    sqlx::query("UPDATE nodes SET report = $2 WHERE id = $1").bind(node).bind(id).execute(db).await?;
     Ok(())
 }
 
@@ -89,7 +89,7 @@ pub struct Newest {
 /// When the database fails or the report is damaged.
 pub async fn newest_report(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Option<Newest>> {
     let select = "SELECT n.facts, c.zstd FROM nodes n LEFT JOIN reports r ON r.id = n.report AND r.kind = 'inventory'
-                  LEFT JOIN contents c ON c.digest = r.content WHERE n.id = ?1 AND n.facts IS NOT NULL";
+                  LEFT JOIN contents c ON c.digest = r.content WHERE n.id = $1 AND n.facts IS NOT NULL";
     let row: Option<(String, Option<Vec<u8>>)> = sqlx::query_as(select).bind(node).fetch_optional(db).await?;
     let Some((facts, packed)) = row else { return Ok(None) };
     Ok(Some(Newest { facts, inventory: packed.as_deref().map(unpack).transpose()? }))
@@ -145,19 +145,19 @@ async fn log(
 ) -> anyhow::Result<()> {
     let entry = entry.to_string();
     let take = "DELETE FROM node_log WHERE id = (
-        SELECT id FROM (SELECT * FROM node_log WHERE node = ?1 AND decided = ?2 ORDER BY id DESC LIMIT ?3)
-        WHERE origin = ?1 AND severity = ?4 AND entry = ?5 AND at > ?6 ORDER BY id DESC LIMIT 1
+        SELECT id FROM (SELECT * FROM node_log WHERE node = $1 AND decided = $2 ORDER BY id DESC LIMIT $3) AS lately
+        WHERE origin = $1 AND severity = $4 AND entry = $5 AND at > $6 ORDER BY id DESC LIMIT 1
     ) RETURNING times, coalesce(since, at)";
     let take = sqlx::query_as(take).bind(node).bind(decided).bind(REPEATS_AMONG).bind(severity).bind(&entry);
     let repeated: Option<(i64, i64)> = take.bind(at - REPEATS_WITHIN_MS).fetch_optional(&mut *db).await?;
     let (times, since) = repeated.map_or((1, None), |(times, since)| (times + 1, Some(since)));
     let insert = "INSERT INTO node_log (node, origin, at, severity, entry, decided, times, since)
-                  VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+                  VALUES ($1, $1, $2, $3, $4, $5, $6, $7)";
     let insert = sqlx::query(insert).bind(node).bind(at).bind(severity).bind(&entry);
     insert.bind(decided).bind(times).bind(since).execute(&mut *db).await?;
     if repeated.is_none() {
-        let oldest = "DELETE FROM node_log WHERE node = ?1 AND decided = ?2 AND id <= (
-                      SELECT id FROM node_log WHERE node = ?1 AND decided = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)";
+        let oldest = "DELETE FROM node_log WHERE node = $1 AND decided = $2 AND id <= (
+                      SELECT id FROM node_log WHERE node = $1 AND decided = $2 ORDER BY id DESC LIMIT 1 OFFSET $3)";
         sqlx::query(oldest).bind(node).bind(decided).bind(MAX_NODE_LOG).execute(db).await?;
     }
     Ok(())
@@ -175,9 +175,9 @@ pub async fn event(
     node: Option<i64>,
     detail: &Value,
 ) -> anyhow::Result<i64> {
-    let insert = sqlx::query_scalar("INSERT INTO events (at, kind, node, detail) VALUES (?1, ?2, ?3, ?4) RETURNING id");
+    let insert = sqlx::query_scalar("INSERT INTO events (at, kind, node, detail) VALUES ($1, $2, $3, $4) RETURNING id");
     let id: i64 = insert.bind(at).bind(kind).bind(node).bind(detail.to_string()).fetch_one(&mut *db).await?;
-    sqlx::query("DELETE FROM events WHERE id <= ?1").bind(id - MAX_EVENTS).execute(db).await?;
+    sqlx::query("DELETE FROM events WHERE id <= $1").bind(id - MAX_EVENTS).execute(db).await?;
     Ok(id)
 }
 
@@ -186,7 +186,7 @@ pub async fn event(
 /// # Errors
 /// When the database fails or holds something damaged.
 pub async fn operator_event(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<Value>> {
-    let select = "SELECT detail FROM events WHERE id = ?1 AND kind = 'operator'";
+    let select = "SELECT detail FROM events WHERE id = $1 AND kind = 'operator'";
     let detail: Option<String> = sqlx::query_scalar(select).bind(id).fetch_optional(db).await?;
     detail.map(|d| serde_json::from_str(&d).context("a stored event is damaged")).transpose()
 }
@@ -204,7 +204,7 @@ pub async fn newest_event(db: &mut SqliteConnection) -> anyhow::Result<i64> {
 /// # Errors
 /// When the database fails or holds something damaged.
 pub async fn events_after(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Vec<Value>> {
-    let select = "SELECT kind, detail FROM events WHERE id > ?1 ORDER BY id";
+    let select = "SELECT kind, detail FROM events WHERE id > $1 ORDER BY id";
     let rows: Vec<(String, String)> = sqlx::query_as(select).bind(id).fetch_all(db).await?;
     let event = |(kind, detail): (String, String)| {
         let mut event: Value = serde_json::from_str(&detail).context("a stored event is damaged")?;
@@ -256,7 +256,7 @@ mod tests {
     async fn the_newest_events_are_kept() {
         let mut db = database().await;
         for id in [1, 2, MAX_EVENTS] {
-            let insert = sqlx::query("INSERT INTO events (id, at, kind, detail) VALUES (?1, 0, 'x', '{}')");
+            let insert = sqlx::query("INSERT INTO events (id, at, kind, detail) VALUES ($1, 0, 'x', '{}')");
             insert.bind(id).execute(&mut db).await.unwrap();
         }
         event(&mut db, 1, "new", None, &json!({})).await.unwrap();

@@ -181,7 +181,7 @@ pub async fn find(
 }
 
 fn restrict(sql: &mut QueryBuilder<Sqlite>, query: &Query, silence: Silence) {
-    sql.push(" WHERE 1");
+    sql.push(" WHERE 1 = 1");
     match query.which {
         Which::All => {}
         Which::Disputed => {
@@ -202,10 +202,11 @@ fn restrict(sql: &mut QueryBuilder<Sqlite>, query: &Query, silence: Silence) {
     }
 }
 
-/// A pattern of `LIKE` for text that contains `word`.
+/// A pattern of `LIKE` for text that contains `word`. In small letters, which fits where the words are kept in small letters, and
+/// where `LIKE` does not tell them from large ones.
 fn pattern(word: &str) -> String {
     let mut pattern = String::from("%");
-    for c in word.chars() {
+    for c in word.to_ascii_lowercase().chars() {
         if matches!(c, '%' | '_' | '\\') {
             pattern.push('\\');
         }
@@ -236,6 +237,6 @@ mod tests {
     #[test]
     fn what_is_searched_for_is_no_pattern() {
         assert_eq!(pattern("a%b_c\\"), "%a\\%b\\_c\\\\%");
-        assert_eq!(pattern("node1"), "%node1%");
+        assert_eq!(pattern("Node1"), "%node1%");
     }
 }

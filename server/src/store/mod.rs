@@ -150,7 +150,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         Store::open(folder.path()).await.unwrap();
         let mut db = SqliteConnectOptions::new().filename(folder.path().join(FILE)).connect().await.unwrap();
-        let other = "UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = ?1";
+        let other = "UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = $1";
         sqlx::query(other).bind(INTERVALS).execute(&mut db).await.unwrap();
         let why = format!("{:#}", Store::open(folder.path()).await.unwrap_err());
         assert!(why.contains("is sound, but its schema 12") && why.contains("Use that build"), "{why}");

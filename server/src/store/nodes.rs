@@ -51,7 +51,7 @@ pub struct Node {
 
 const SELECT: &str = "SELECT n.id, n.hw_info, n.dhcp_mac, n.facts_digest, n.installed, n.reboots, n.state, n.reason, n.decision, \
      n.boot_id, n.last_checkin, n.config, r.digest AS report_digest, n.doubt, n.accepted, n.refused, p.at AS provisional FROM nodes n \
-     LEFT JOIN reports r ON r.id = n.report LEFT JOIN provisional p ON p.node = n.id WHERE n.id = ?1";
+     LEFT JOIN reports r ON r.id = n.report LEFT JOIN provisional p ON p.node = n.id WHERE n.id = $1";
 
 impl Node {
     /// The node with this id.
@@ -152,7 +152,7 @@ pub fn parse_name(name: &str) -> Option<i64> {
 /// When the database fails.
 pub async fn resolve(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<i64>> {
     let found = sqlx::query_scalar(
-        "SELECT id FROM nodes WHERE id = ?1 UNION ALL SELECT node FROM aliases WHERE alias = ?1 LIMIT 1",
+        "SELECT id FROM nodes WHERE id = $1 UNION ALL SELECT node FROM aliases WHERE alias = $1 LIMIT 1",
     );
     Ok(found.bind(id).fetch_optional(db).await?)
 }
@@ -171,7 +171,7 @@ pub async fn create(
 ) -> anyhow::Result<i64> {
     let insert = sqlx::query_scalar(
         "INSERT INTO nodes (first_seen, hw_info, dhcp_mac, installed, installed_at, decision)
-         VALUES (?1, ?2, ?3, ?4, CASE WHEN ?4 IS NULL THEN NULL ELSE ?1 END, ?5) RETURNING id",
+         VALUES ($1, $2, $3, $4, CASE WHEN $4 IS NULL THEN NULL ELSE $1 END, $5) RETURNING id",
     );
     let insert = insert.bind(at).bind(serde_json::to_string(info)?).bind(dhcp_mac).bind(installed);
     Ok(insert.bind(serde_json::to_string(decision)?).fetch_one(db).await?)
@@ -187,7 +187,7 @@ pub async fn set_hardware(
     info: &HwInfo,
     dhcp_mac: Option<&str>,
 ) -> anyhow::Result<()> {
-    let update = sqlx::query("UPDATE nodes SET hw_info = ?2, dhcp_mac = coalesce(?3, dhcp_mac) WHERE id = ?1");
+    let update = sqlx::query("UPDATE nodes SET hw_info = $2, dhcp_mac = coalesce($3, dhcp_mac) WHERE id = $1");
     update.bind(id).bind(serde_json::to_string(info)?).bind(dhcp_mac).execute(db).await?;
     Ok(())
 }
@@ -197,7 +197,7 @@ pub async fn set_hardware(
 /// # Errors
 /// When the database fails.
 pub async fn set_facts(db: &mut SqliteConnection, id: i64, facts: &str, digest: &str) -> anyhow::Result<()> {
-    let update = sqlx::query("UPDATE nodes SET facts = ?2, facts_digest = ?3 WHERE id = ?1");
+    let update = sqlx::query("UPDATE nodes SET facts = $2, facts_digest = $3 WHERE id = $1");
     update.bind(id).bind(facts).bind(digest).execute(db).await?;
     Ok(())
 }
@@ -214,7 +214,7 @@ pub async fn set_state(
     decision: &Decision,
 ) -> anyhow::Result<()> {
     let reason = reason.map(serde_json::to_string).transpose()?;
-    let update = sqlx::query("UPDATE nodes SET state = ?2, reason = ?3, decision = ?4 WHERE id = ?1");
+    let update = sqlx::query("UPDATE nodes SET state = $2, reason = $3, decision = $4 WHERE id = $1");
     update.bind(id).bind(state_word(state)).bind(reason).bind(serde_json::to_string(decision)?).execute(db).await?;
     Ok(())
 }
@@ -230,7 +230,7 @@ pub async fn set_standing(
     reason: Option<&Problem>,
 ) -> anyhow::Result<()> {
     let reason = reason.map(serde_json::to_string).transpose()?;
-    let update = sqlx::query("UPDATE nodes SET state = ?2, reason = ?3 WHERE id = ?1");
+    let update = sqlx::query("UPDATE nodes SET state = $2, reason = $3 WHERE id = $1");
     update.bind(id).bind(state_word(state)).bind(reason).execute(db).await?;
     Ok(())
 }
@@ -260,8 +260,8 @@ pub struct Contact {
 /// When the database fails.
 pub async fn set_contact(db: &mut SqliteConnection, id: i64, contact: &Contact) -> anyhow::Result<()> {
     let update = sqlx::query(
-        "UPDATE nodes SET last_checkin = ?2, boot_id = ?3, agent = coalesce(?4, agent),
-         volatile = coalesce(?5, volatile), reboots = ?6, config = coalesce(?7, config), interval = ?8 WHERE id = ?1",
+        "UPDATE nodes SET last_checkin = $2, boot_id = $3, agent = coalesce($4, agent),
+         volatile = coalesce($5, volatile), reboots = $6, config = coalesce($7, config), interval = $8 WHERE id = $1",
     );
     let update = update.bind(id).bind(contact.at).bind(&contact.boot_id);
     let update = update.bind(contact.agent.as_ref().map(Value::to_string));
@@ -283,7 +283,7 @@ pub fn alive_ms(told_s: Option<i64>, usual_s: u32) -> i64 {
 /// # Errors
 /// When the database fails.
 pub async fn told_interval(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<i64>> {
-    let select = sqlx::query_scalar("SELECT interval FROM nodes WHERE id = ?1");
+    let select = sqlx::query_scalar("SELECT interval FROM nodes WHERE id = $1");
     Ok(select.bind(id).fetch_optional(db).await?.flatten())
 }
 
@@ -292,7 +292,7 @@ pub async fn told_interval(db: &mut SqliteConnection, id: i64) -> anyhow::Result
 /// # Errors
 /// When the database fails.
 pub async fn set_installed(db: &mut SqliteConnection, id: i64, what: &str, at: i64) -> anyhow::Result<()> {
-    let update = "UPDATE nodes SET installed = ?2, installed_at = ?3 WHERE id = ?1 AND installed IS NULL";
+    let update = "UPDATE nodes SET installed = $2, installed_at = $3 WHERE id = $1 AND installed IS NULL";
     sqlx::query(update).bind(id).bind(what).bind(at).execute(db).await?;
     Ok(())
 }
@@ -302,7 +302,7 @@ pub async fn set_installed(db: &mut SqliteConnection, id: i64, what: &str, at: i
 /// # Errors
 /// When the database fails.
 pub async fn delete(db: &mut SqliteConnection, id: i64) -> anyhow::Result<bool> {
-    let deleted = sqlx::query("DELETE FROM nodes WHERE id = ?1").bind(id).execute(db).await?;
+    let deleted = sqlx::query("DELETE FROM nodes WHERE id = $1").bind(id).execute(db).await?;
     Ok(deleted.rows_affected() > 0)
 }
 
@@ -311,7 +311,7 @@ pub async fn delete(db: &mut SqliteConnection, id: i64) -> anyhow::Result<bool> 
 /// # Errors
 /// When the database fails.
 pub async fn set_distinct(db: &mut SqliteConnection, at: i64, one: i64, other: i64) -> anyhow::Result<bool> {
-    let insert = "INSERT INTO distinct_nodes (one, other, since) VALUES (min(?1, ?2), max(?1, ?2), ?3)
+    let insert = "INSERT INTO distinct_nodes (one, other, since) VALUES (min($1, $2), max($1, $2), $3)
                   ON CONFLICT (one, other) DO NOTHING";
     Ok(sqlx::query(insert).bind(one).bind(other).bind(at).execute(db).await?.rows_affected() > 0)
 }
@@ -321,7 +321,7 @@ pub async fn set_distinct(db: &mut SqliteConnection, at: i64, one: i64, other: i
 /// # Errors
 /// When the database fails.
 pub async fn drop_distinct(db: &mut SqliteConnection, one: i64, other: i64) -> anyhow::Result<bool> {
-    let delete = "DELETE FROM distinct_nodes WHERE one = min(?1, ?2) AND other = max(?1, ?2)";
+    let delete = "DELETE FROM distinct_nodes WHERE one = min($1, $2) AND other = max($1, $2)";
     Ok(sqlx::query(delete).bind(one).bind(other).execute(db).await?.rows_affected() > 0)
 }
 
@@ -331,7 +331,7 @@ pub async fn drop_distinct(db: &mut SqliteConnection, one: i64, other: i64) -> a
 /// When the database fails.
 pub async fn told_apart(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Vec<i64>> {
     let select =
-        "SELECT other FROM distinct_nodes WHERE one = ?1 UNION ALL SELECT one FROM distinct_nodes WHERE other = ?1";
+        "SELECT other FROM distinct_nodes WHERE one = $1 UNION ALL SELECT one FROM distinct_nodes WHERE other = $1";
     Ok(sqlx::query_scalar(select).bind(id).fetch_all(db).await?)
 }
 
@@ -340,7 +340,7 @@ pub async fn told_apart(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Ve
 /// # Errors
 /// When the database fails.
 pub async fn release(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
-    let update = "UPDATE nodes SET installed = NULL, installed_at = NULL, reboots = 0 WHERE id = ?1";
+    let update = "UPDATE nodes SET installed = NULL, installed_at = NULL, reboots = 0 WHERE id = $1";
     sqlx::query(update).bind(id).execute(db).await?;
     Ok(())
 }
@@ -350,7 +350,7 @@ pub async fn release(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
 /// # Errors
 /// When the database fails.
 pub async fn is_virtual(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<bool>> {
-    let select = "SELECT facts ->> '$.is_virtual' IN (1, 'true') FROM nodes WHERE id = ?1";
+    let select = "SELECT CAST(facts ->> '$.is_virtual' AS TEXT) IN ('1', 'true') FROM nodes WHERE id = $1";
     Ok(sqlx::query_scalar(select).bind(id).fetch_optional(db).await?.flatten())
 }
 
@@ -359,8 +359,8 @@ pub async fn is_virtual(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Op
 /// # Errors
 /// When the database fails.
 pub async fn only_boot(db: &mut SqliteConnection, id: i64, boot_id: &str) -> anyhow::Result<bool> {
-    let select = "SELECT NOT EXISTS (SELECT 1 FROM boots WHERE node = ?1 AND boot_id <> ?2)
-                  AND NOT EXISTS (SELECT 1 FROM reports WHERE node = ?1 AND boot_id IS NOT ?2)";
+    let select = "SELECT NOT EXISTS (SELECT 1 FROM boots WHERE node = $1 AND boot_id <> $2)
+                  AND NOT EXISTS (SELECT 1 FROM reports WHERE node = $1 AND boot_id IS DISTINCT FROM $2)";
     Ok(sqlx::query_scalar(select).bind(id).bind(boot_id).fetch_one(db).await?)
 }
 
@@ -370,7 +370,7 @@ pub async fn only_boot(db: &mut SqliteConnection, id: i64, boot_id: &str) -> any
 /// # Errors
 /// When the database fails.
 pub async fn set_doubt(db: &mut SqliteConnection, id: i64, shown: Option<&str>) -> anyhow::Result<()> {
-    let update = "UPDATE nodes SET doubt = ?2 WHERE id = ?1 AND doubt IS NOT ?2";
+    let update = "UPDATE nodes SET doubt = $2 WHERE id = $1 AND doubt IS DISTINCT FROM $2";
     sqlx::query(update).bind(id).bind(shown).execute(db).await?;
     Ok(())
 }
@@ -380,7 +380,7 @@ pub async fn set_doubt(db: &mut SqliteConnection, id: i64, shown: Option<&str>) 
 /// # Errors
 /// When the database fails.
 pub async fn assure(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
-    let update = "UPDATE nodes SET assured = doubt, doubt = NULL WHERE id = ?1 AND doubt IS NOT NULL";
+    let update = "UPDATE nodes SET assured = doubt, doubt = NULL WHERE id = $1 AND doubt IS NOT NULL";
     sqlx::query(update).bind(id).execute(db).await?;
     Ok(())
 }
@@ -391,7 +391,7 @@ pub async fn assure(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
 /// When the database fails.
 pub async fn forget_boots(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
     let update = "UPDATE nodes SET doubt = NULL, assured = NULL
-                  WHERE id = ?1 AND (doubt IS NOT NULL OR assured IS NOT NULL)";
+                  WHERE id = $1 AND (doubt IS NOT NULL OR assured IS NOT NULL)";
     sqlx::query(update).bind(id).execute(db).await?;
     Ok(())
 }
@@ -401,7 +401,7 @@ pub async fn forget_boots(db: &mut SqliteConnection, id: i64) -> anyhow::Result<
 /// # Errors
 /// When the database fails.
 pub async fn is_assured(db: &mut SqliteConnection, id: i64, shown: &str) -> anyhow::Result<bool> {
-    let select = "SELECT EXISTS (SELECT 1 FROM nodes WHERE id = ?1 AND assured = ?2)";
+    let select = "SELECT EXISTS (SELECT 1 FROM nodes WHERE id = $1 AND assured = $2)";
     Ok(sqlx::query_scalar(select).bind(id).bind(shown).fetch_one(db).await?)
 }
 

@@ -63,11 +63,11 @@ const SELECT: &str =
     n.installed_at, n.state, n.reason, n.decision, n.volatile, n.agent, n.boot_id, n.config, r.kind, c.zstd AS report, b.card,
     n.accepted, n.accepted_by, n.refused, b.key
     FROM nodes n LEFT JOIN reports r ON r.id = n.report LEFT JOIN contents c ON c.digest = r.content
-    LEFT JOIN boots b ON b.boot_id = n.boot_id AND b.node = n.id WHERE n.id = ?1";
+    LEFT JOIN boots b ON b.boot_id = n.boot_id AND b.node = n.id WHERE n.id = $1";
 
 /// What the extensions of a node are compared with.
 const PEERS: &str = "SELECT agent, config FROM nodes
-    WHERE id <> ?1 AND agent IS NOT NULL AND accepted IS NOT NULL AND state = 'normal' ORDER BY id DESC LIMIT ?2";
+    WHERE id <> $1 AND agent IS NOT NULL AND accepted IS NOT NULL AND state = 'normal' ORDER BY id DESC LIMIT $2";
 
 /// Number of nodes, and the ids of a page of them in order.
 ///
@@ -75,7 +75,7 @@ const PEERS: &str = "SELECT agent, config FROM nodes
 /// When the database fails.
 pub async fn ids(db: &SqlitePool, page: Page) -> anyhow::Result<(i64, Vec<i64>)> {
     let total = sqlx::query_scalar("SELECT count(*) FROM nodes").fetch_one(db).await?;
-    let ids = sqlx::query_scalar("SELECT id FROM nodes ORDER BY id LIMIT ?1 OFFSET ?2");
+    let ids = sqlx::query_scalar("SELECT id FROM nodes ORDER BY id LIMIT $1 OFFSET $2");
     Ok((total, ids.bind(page.limit).bind(page.start).fetch_all(db).await?))
 }
 
@@ -95,13 +95,14 @@ pub async fn resolve(db: &SqlitePool, id: i64) -> anyhow::Result<Option<i64>> {
 pub async fn node(db: &SqlitePool, id: i64) -> anyhow::Result<Option<Map<String, Value>>> {
     let row: Option<Row> = sqlx::query_as(SELECT).bind(id).fetch_optional(db).await?;
     let Some(row) = row else { return Ok(None) };
-    let claims: Vec<(String, String, String, bool, i64)> =
-        sqlx::query_as("SELECT kind, value, state, matching, since FROM claims WHERE node = ?1 ORDER BY kind, value")
-            .bind(id)
-            .fetch_all(db)
-            .await?;
+    let claims: Vec<(String, String, String, bool, i64)> = sqlx::query_as(
+        "SELECT kind, value, state, matching = 1, since FROM claims WHERE node = $1 ORDER BY kind, value",
+    )
+    .bind(id)
+    .fetch_all(db)
+    .await?;
     let aliases: Vec<i64> =
-        sqlx::query_scalar("SELECT alias FROM aliases WHERE node = ?1 ORDER BY alias").bind(id).fetch_all(db).await?;
+        sqlx::query_scalar("SELECT alias FROM aliases WHERE node = $1 ORDER BY alias").bind(id).fetch_all(db).await?;
     let reported = row.config.as_deref().map(serde_json::from_str::<Value>).transpose()?;
     let mut document = document(row, claims, &aliases)?;
     let mut connection = db.acquire().await?;
@@ -224,9 +225,9 @@ fn boot(card: &str) -> anyhow::Result<Value> {
 /// # Errors
 /// When the database fails.
 pub async fn log(db: &SqlitePool, id: i64, page: Page) -> anyhow::Result<(i64, Vec<Value>)> {
-    let total = sqlx::query_scalar("SELECT count(*) FROM node_log WHERE node = ?1").bind(id).fetch_one(db).await?;
+    let total = sqlx::query_scalar("SELECT count(*) FROM node_log WHERE node = $1").bind(id).fetch_one(db).await?;
     let rows: Vec<(i64, String, String, i64, i64, Option<i64>)> = sqlx::query_as(
-        "SELECT at, severity, entry, origin, times, since FROM node_log WHERE node = ?1 ORDER BY id DESC LIMIT ?2 OFFSET ?3",
+        "SELECT at, severity, entry, origin, times, since FROM node_log WHERE node = $1 ORDER BY id DESC LIMIT $2 OFFSET $3",
     )
     .bind(id)
     .bind(page.limit)
@@ -255,10 +256,10 @@ pub async fn log(db: &SqlitePool, id: i64, page: Page) -> anyhow::Result<(i64, V
 /// # Errors
 /// When the database fails.
 pub async fn reports(db: &SqlitePool, id: i64, page: Page) -> anyhow::Result<(i64, Vec<Value>)> {
-    let total = sqlx::query_scalar("SELECT count(*) FROM reports WHERE node = ?1").bind(id).fetch_one(db).await?;
+    let total = sqlx::query_scalar("SELECT count(*) FROM reports WHERE node = $1").bind(id).fetch_one(db).await?;
     let rows: Vec<(i64, i64, String, String, i64, Option<String>)> = sqlx::query_as(
         "SELECT r.id, r.at, r.kind, r.digest, c.bytes, r.boot_id FROM reports r JOIN contents c ON c.digest = r.content
-         WHERE r.node = ?1 ORDER BY r.id DESC LIMIT ?2 OFFSET ?3",
+         WHERE r.node = $1 ORDER BY r.id DESC LIMIT $2 OFFSET $3",
     )
     .bind(id)
     .bind(page.limit)
@@ -276,7 +277,7 @@ pub async fn reports(db: &SqlitePool, id: i64, page: Page) -> anyhow::Result<(i6
 /// # Errors
 /// When the database fails or the report is damaged.
 pub async fn report(db: &SqlitePool, id: i64, report: i64) -> anyhow::Result<Option<Value>> {
-    let select = "SELECT c.zstd FROM reports r JOIN contents c ON c.digest = r.content WHERE r.node = ?1 AND r.id = ?2";
+    let select = "SELECT c.zstd FROM reports r JOIN contents c ON c.digest = r.content WHERE r.node = $1 AND r.id = $2";
     let packed: Option<Vec<u8>> = sqlx::query_scalar(select).bind(id).bind(report).fetch_optional(db).await?;
     packed.map(|p| history::unpack(&p)).transpose()
 }

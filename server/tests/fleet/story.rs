@@ -123,7 +123,7 @@ impl Server {
     /// All entries in a node's log.
     async fn log_of(&self, node: i64) -> Vec<Value> {
         let mut db = self.store.readers.acquire().await.unwrap();
-        let select = sqlx::query_scalar("SELECT entry FROM node_log WHERE node = ?1").bind(node);
+        let select = sqlx::query_scalar("SELECT entry FROM node_log WHERE node = $1").bind(node);
         let entries: Vec<String> = select.fetch_all(&mut *db).await.unwrap();
         entries.iter().map(|entry| serde_json::from_str(entry).unwrap()).collect()
     }

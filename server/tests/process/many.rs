@@ -19,7 +19,7 @@ const TRIES: u32 = 3;
 async fn fill(server: &Server) {
     let file = server.data().join("mk-server.sqlite");
     let mut db = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
-    let insert = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+    let insert = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
         INSERT INTO nodes (first_seen, last_checkin, hw_info, facts, facts_digest, decision)
         SELECT i, i, printf('[\"mac=00-1b-21-%02x-%02x-%02x\",\"serial=srv%06d\"]', i / 65536, i / 256 % 256, i % 256, i),
             printf('{\"manufacturer\":\"Dell Inc.\",\"productname\":\"PowerEdge R%d\",\"serialnumber\":\"SRV%06d\",\"processorcount\":%d,
