@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use sqlx::SqliteConnection;
 use wire::limits::MAX_MIRROR_KEYS;
+
+use crate::store::sql::{self, Connection};
 
 /// Characters of a public key of minisign.
 const KEY_CHARS: usize = 56;
@@ -14,8 +15,8 @@ const KEY_CHARS: usize = 56;
 ///
 /// # Errors
 /// When the database fails or holds something damaged.
-pub async fn of_node(db: &mut SqliteConnection, id: i64) -> anyhow::Result<BTreeMap<String, u64>> {
-    let select = sqlx::query_scalar("SELECT agent -> '$.mirror_index' FROM nodes WHERE id = $1");
+pub async fn of_node(db: &mut Connection, id: i64) -> anyhow::Result<BTreeMap<String, u64>> {
+    let select = sql::query_scalar("SELECT agent -> '$.mirror_index' FROM nodes WHERE id = $1");
     let text: Option<String> = select.bind(id).fetch_one(db).await?;
     let stored = text.as_deref().map(serde_json::from_str).transpose()?.unwrap_or_default();
     let mut known = BTreeMap::new();
@@ -39,20 +40,20 @@ pub fn raise(known: &mut BTreeMap<String, u64>, said: &BTreeMap<String, u64>) {
 ///
 /// # Errors
 /// When the database fails or holds something damaged.
-pub async fn unite(db: &mut SqliteConnection, from: i64, into: i64) -> anyhow::Result<()> {
+pub async fn unite(db: &mut Connection, from: i64, into: i64) -> anyhow::Result<()> {
     let mut known = of_node(&mut *db, into).await?;
     raise(&mut known, &of_node(&mut *db, from).await?);
     if known.is_empty() {
         return Ok(());
     }
     let select = "SELECT id, agent FROM nodes WHERE id IN ($1, $2)";
-    let agents: Vec<(i64, Option<String>)> = sqlx::query_as(select).bind(from).bind(into).fetch_all(&mut *db).await?;
+    let agents: Vec<(i64, Option<String>)> = sql::query_as(select).bind(from).bind(into).fetch_all(&mut *db).await?;
     let other = agents.iter().find_map(|(_, agent)| agent.clone());
     for (id, agent) in agents {
         let Some(agent) = agent.or_else(|| other.clone()) else { continue };
         let mut agent: Value = serde_json::from_str(&agent)?;
         agent["mirror_index"] = json!(known);
-        let update = sqlx::query("UPDATE nodes SET agent = $2 WHERE id = $1").bind(id);
+        let update = sql::query("UPDATE nodes SET agent = $2 WHERE id = $1").bind(id);
         update.bind(agent.to_string()).execute(&mut *db).await?;
     }
     Ok(())
