@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::Context as _;
 use nix::sys::statvfs::statvfs;
 use serde_json::{Value, json};
-use sqlx::SqliteConnection;
 
 use crate::limits::MIN_ROOM;
 use crate::store::Store;
+use crate::store::sql::{self, Connection};
 use crate::store::writer::Work;
 
 /// Looks at it now; gives what to show.
@@ -16,7 +16,7 @@ use crate::store::writer::Work;
 /// # Errors
 /// What of it is not so. A full disk is told as such.
 pub async fn look(store: &Store, data: &Path) -> anyhow::Result<Value> {
-    sqlx::query_scalar::<_, i64>("SELECT count(*) FROM starts").fetch_one(&store.readers).await?;
+    sql::query_scalar::<i64>("SELECT count(*) FROM starts").fetch_one(&store.readers).await?;
     store.writer.write(Probe).await?;
     let disk = statvfs(data).with_context(|| format!("cannot see how full the disk of {} is", data.display()))?;
     let free = disk.blocks_available().saturating_mul(disk.fragment_size());
@@ -35,8 +35,8 @@ struct Probe;
 impl Work for Probe {
     type Output = ();
 
-    async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<()> {
-        sqlx::query("UPDATE starts SET log = log WHERE id = (SELECT max(id) FROM starts)").execute(db).await?;
+    async fn run(&self, db: &mut Connection) -> anyhow::Result<()> {
+        sql::query("UPDATE starts SET log = log WHERE id = (SELECT max(id) FROM starts)").execute(db).await?;
         Ok(())
     }
 }

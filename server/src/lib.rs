@@ -20,6 +20,7 @@ pub mod identity;
 pub mod image;
 pub mod limits;
 pub mod mirror;
+pub mod neighbours;
 pub mod newcomers;
 pub mod page;
 pub mod registry;

@@ -43,6 +43,19 @@ pub const WRITER_QUEUE: usize = 4096;
 pub const COMMIT_GROUP: usize = 256;
 /// Connections that only read.
 pub const READERS: u32 = 4;
+/// How long a request waits for a connection to PostgreSQL.
+pub const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause before a lost connection to PostgreSQL by which servers wake each other's nodes is made again.
+pub const LISTEN_PAUSE: Duration = Duration::from_secs(1);
+/// After so long PostgreSQL ends a transaction of a server that says nothing more, as one whose machine has lost its power: the
+/// others wait for it.
+pub const TRANSACTION_SILENCE: Duration = Duration::from_secs(10);
+/// How long a change waits for those of other servers.
+pub const TURN_TIMEOUT: Duration = Duration::from_secs(20);
+/// A look at PostgreSQL's clock that takes longer tells nothing.
+pub const CLOCK_ANSWER_MS: i64 = 200;
+/// Prepared statements that each connection to PostgreSQL keeps: more than there are texts of queries.
+pub const STATEMENTS: usize = 500;
 /// Longest wait for another process's lock on the database.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Level of zstd for stored reports: an inventory of 40 KB takes a quarter of a millisecond.
@@ -137,6 +150,8 @@ pub const PARTS_AWAITED_S: i64 = 300;
 /// Most claims on a match key for it to lead to nodes where another key does: a number that a whole delivery shares tells
 /// little, and each node that it leads to is weighed. Where no key leads anywhere else, so many of its newest holders are.
 pub const MAX_HOLDERS: i64 = 64;
+/// Longest value of hardware, in bytes, that is compared as it is: an index of PostgreSQL holds 2700.
+pub const MAX_COMPARED: usize = 1000;
 /// Most nodes that a stored decision names; a log entry about a refusal goes to each of them.
 pub const MAX_NAMED: usize = 32;
 /// Most nodes that wait to be accepted: anybody can make up machines. Those that an operator refused are not counted.

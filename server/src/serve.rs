@@ -20,9 +20,10 @@ use crate::http::{self, State, listen};
 use crate::image::Images;
 use crate::limits::DRAIN_TIMEOUT;
 use crate::mirror::Hashing;
+use crate::neighbours;
 use crate::newcomers::Newcomers;
 use crate::registry::reindex::Reindex;
-use crate::store::Store;
+use crate::store::{FILE, Store};
 use crate::tls::{self, Files};
 use crate::upkeep;
 use crate::waits::Waits;
@@ -39,6 +40,8 @@ const MIRROR_FOLDER: &str = "tce";
 pub struct Options {
     /// The data folder.
     pub data: PathBuf,
+    /// URL of a PostgreSQL database; without one, a file in the data folder.
+    pub database: Option<String>,
     /// The configuration; without one, `config.toml` in the data folder if it is there.
     pub config: Option<PathBuf>,
     /// Address and port; port 0 takes a free one. Without it the usual port on all addresses.
@@ -70,7 +73,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let address = main.local_addr().context("the listener has no address")?;
     // Only once it can listen: the database counts the starts. Who comes meanwhile waits to be accepted.
     let bundles = Bundles::open(data)?;
-    let (store, mut writing) = open(data, &config).await?;
+    let (store, mut writing) = open(options, &config).await?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     announce(address, legacy.as_ref(), https.as_ref())?;
@@ -102,11 +105,12 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let ending = tls::expiry::watch(https.as_ref().map(|_| Files::of(data)), ended.clone());
     let https = beside(https, tls, http::router(state.clone()));
     let upkeep = upkeep::run(store.clone(), ended.clone());
+    let neighbours = neighbours::hear(store.readers.clone(), waits.clone(), ended.clone());
     let main = async {
         listen::run(main, None, http::router(state.clone()), room.clone(), stop).await;
         drop(running);
     };
-    tokio::join!(main, legacy, https, upkeep, ending);
+    tokio::join!(main, legacy, https, upkeep, neighbours, ending);
     drop(state);
     close(store, writing).await?;
     drop(lock);
@@ -171,8 +175,17 @@ async fn listeners(options: &Options, has_tls: bool) -> anyhow::Result<Listeners
 }
 
 /// Opens the database, in step with the configuration; the task writes it.
-async fn open(data: &Path, config: &Arc<Config>) -> anyhow::Result<(Store, JoinHandle<()>)> {
-    let (store, writing) = Store::open(data).await?;
+async fn open(options: &Options, config: &Arc<Config>) -> anyhow::Result<(Store, JoinHandle<()>)> {
+    let Options { data, database, .. } = options;
+    let (store, writing) = match database {
+        Some(_) if data.join(FILE).exists() => bail!(
+            "the data folder {} has a database of its own ({FILE}), and --database names another: name another data \
+             folder, or move that file away if nothing in it is wanted any more",
+            data.display()
+        ),
+        Some(url) => Store::connect(url).await?,
+        None => Store::open(data).await?,
+    };
     for collision in store.writer.write(Reindex { config: Arc::clone(config), now: crate::store::now_ms() }).await? {
         tracing::warn!("match_nodes_on was changed: {collision}");
     }

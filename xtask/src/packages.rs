@@ -71,6 +71,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "advancecomp", proof: "advdef", why: "the ancestor's pipeline compresses with it", jobs: BENCH },
     Package { name: "iproute2", proof: "ip", why: "lays cables between network namespaces", jobs: TESTS },
     Package { name: "dnsmasq-base", proof: "dnsmasq", why: "DHCP and DNS server for the agent's network", jobs: TESTS },
+    Package { name: "postgresql", proof: "/usr/lib/postgresql", why: "the other database of the server", jobs: TESTS },
     Package { name: "strace", proof: "strace", why: "watches what is on the disk before what", jobs: TESTS },
     Package { name: "faketime", proof: "faketime", why: "puts the server's clock forward and back", jobs: TESTS },
     Package { name: "ruby", proof: "gem", why: "makes gems and installs them from our mirror", jobs: TESTS },

@@ -31,6 +31,27 @@ type Other = (&'static str, Option<PathBuf>);
 /// The step that runs what each crate tests by itself.
 const CRATES: &str = "unit, property and process tests";
 
+/// Of the server's process tests those that are about what it keeps; the others would be the same on either database.
+const ON_POSTGRES: [&str; 17] = [
+    "card::",
+    "checkin::",
+    "collect::",
+    "commands::",
+    "config::",
+    "conflicts::",
+    "durability::",
+    "enrolment::",
+    "explain::",
+    "extensions::",
+    "identity::",
+    "installed::",
+    "log::",
+    "matrix",
+    "servers::",
+    "undo::",
+    "wait::",
+];
+
 /// The base that the images stand on, beside them.
 const BASE: &str = "base.iso";
 
@@ -82,6 +103,7 @@ fn with_images(args: &Args, complete: bool, others: &[Other], report: &mut Repor
         if tested.is_err() && !made.is_finished() {
             eprintln!("    base and agent, begun beside these tests, are still made; Ctrl-C ends that too");
         }
+        let tested = tested.and_then(|()| report.step("the server on PostgreSQL", || on_postgres(args)));
         tested?;
         let made = || made.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         report.step("base and agent, begun before these tests", made)
@@ -131,6 +153,15 @@ fn shell_with(others: &[Other]) -> anyhow::Result<Shell> {
         }
     }
     Ok(sh)
+}
+
+/// The server's tests on PostgreSQL, which they start themselves. With a filter, all that fit.
+fn on_postgres(args: &Args) -> anyhow::Result<()> {
+    let sh = programs::shell()?;
+    sh.set_var("MK_TEST_POSTGRES", "1");
+    let tests = programs::cargo(&sh).args(["test", "-p", "mk-server", "--test", "process", "--no-fail-fast", "--"]);
+    let tests = if args.filter.is_empty() { tests.args(ON_POSTGRES) } else { tests.args(&args.filter) };
+    tests.run().context("tests on PostgreSQL failed")
 }
 
 /// Whether no test has a reason to skip: the packages are here, and we may make namespaces and mount, as root may

@@ -48,7 +48,12 @@ pub struct Contents {
 /// Names the file, and says what to do. What was written by then is no archive, and `restore` refuses it.
 pub async fn write<W: Write>(data: &Path, out: W) -> anyhow::Result<Contents> {
     let database = data.join(FILE);
-    ensure!(database.is_file(), "{} is no data folder of mk-server: it has no {FILE}", data.display());
+    ensure!(
+        database.is_file(),
+        "{0} is no data folder of mk-server: it has no {FILE}. Where the server was started with --database, pg_dump backs up \
+         what is in PostgreSQL, and a copy of {0} has the rest: images, bundles and keys",
+        data.display()
+    );
     let work = Work::begin(data)?;
     // What the database names is held by a second name before and after it is copied, so that a file which the server removes
     // meanwhile stays.
@@ -106,7 +111,7 @@ async fn copy_database(database: &Path, copy: &Path) -> anyhow::Result<()> {
     let options = SqliteConnectOptions::new().filename(database).busy_timeout(BUSY_TIMEOUT).disable_statement_logging();
     let mut connection = options.connect().await.with_context(from)?;
     let target = copy.to_str().with_context(|| format!("{} is no UTF-8", copy.display()))?;
-    let copied = sqlx::query("VACUUM INTO ?").bind(target).execute(&mut connection).await;
+    let copied = sqlx::query("VACUUM INTO $1").bind(target).execute(&mut connection).await;
     copied.with_context(|| format!("{}; its disk needs room for a second copy", from()))?;
     connection.close().await.with_context(from)?;
     check_database(copy).await.with_context(|| format!("the database {} is damaged", database.display()))

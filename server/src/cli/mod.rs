@@ -37,10 +37,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let runtime = runtime.context("cannot start threads; check the limits of this user (ulimit -u)")?;
     let result = runtime.block_on(async {
         match args.command {
-            Command::Serve(Serve { data, config, listen, legacy_port, https_port, tce_mirror }) => {
+            Command::Serve(Serve { data, database, config, listen, legacy_port, https_port, tce_mirror }) => {
                 let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(LevelFilter::INFO);
                 log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
-                serve::run(&serve::Options { data, config, listen, legacy_port, https_port, tce_mirror }).await
+                serve::run(&serve::Options { data, database, config, listen, legacy_port, https_port, tce_mirror })
+                    .await
             }
             Command::Nodes { command } => nodes::run(&Client::new(&args.server)?, command).await,
             Command::Log(options) => log::run(&Client::new(&args.server)?, None, &options).await,

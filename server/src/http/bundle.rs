@@ -146,7 +146,10 @@ pub async fn get(
     let path = state.bundles.file(bundle.command, &bundle.sha256);
     let bytes = tokio::fs::read(&path).await.map_err(|why| match why.kind() {
         ErrorKind::NotFound => {
-            let error = format!("the file of this bundle is gone: there is no {}", path.display());
+            let error = format!(
+                "the file of this bundle is gone, or at another server of this database: there is no {}",
+                path.display()
+            );
             missing(error, format!("Have it send another one with `mk-server nodes collect {name}`."))
         }
         _ => anyhow::Error::new(why).context(format!("cannot read {}", path.display())).into(),

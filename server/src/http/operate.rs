@@ -14,6 +14,7 @@ use crate::http::query::Pairs;
 use crate::http::{State, api, bundle};
 use crate::limits::MAX_CONFLICTS;
 use crate::mirror;
+use crate::neighbours;
 use crate::registry::operate::{Done, NAMES, Operate, Operation};
 use crate::registry::{Refusal, disputes};
 use crate::store::view::Page;
@@ -105,9 +106,11 @@ pub async fn carry_out(state: &State, operation: Operation, dry_run: bool) -> Re
     }
     if is_for_all {
         state.waits.wake_all();
+        neighbours::tell(&state.store.readers, None).await;
     }
     for node in [done.node, done.other, done.ended].into_iter().flatten() {
         state.waits.wake(node);
+        neighbours::tell(&state.store.readers, Some(node)).await;
     }
     Ok(done)
 }

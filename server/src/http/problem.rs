@@ -8,6 +8,7 @@ use wire::error::Problem;
 
 use crate::limits::RETRY_AFTER;
 use crate::registry::Refusal;
+use crate::store::sql::Away;
 
 /// An answer of 400 and above.
 #[derive(Debug)]
@@ -22,11 +23,12 @@ impl From<Refusal> for Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         tracing::error!("a request failed: {error:#}");
-        let (status, code, remedy) = match is_full(&error) {
-            true => (507, "disk_full", "Make room on the disk of the server's data folder, then send it again."),
-            false => {
-                (500, "internal", "See the server's log. Nothing of this request was stored; it may be sent again.")
+        let (status, code, remedy) = match () {
+            () if is_full(&error) => {
+                (507, "disk_full", "Make room on the disk of the server's data folder, then send it again.")
             }
+            () if Away::caused(&error) => (503, "database_away", "See that PostgreSQL runs; then send it again."),
+            () => (500, "internal", "See the server's log. Nothing of this request was stored; it may be sent again."),
         };
         Self(Refusal::new(status, code, format!("the server could not do it: {error:#}"), remedy))
     }

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::{Path, Query, State as Handle};
 use axum::http::{Method, StatusCode, Uri};
 use serde_json::{Value, json};
-use sqlx::SqliteConnection;
 use wire::checkin::Hello;
 
 use crate::health;
@@ -13,6 +12,7 @@ use crate::http::problem::Failure;
 use crate::http::query::Pairs;
 use crate::limits::{MAX_LOG_MESSAGE, STRAY_LOG_PAUSE};
 use crate::registry::Refusal;
+use crate::store::sql::{self, Connection};
 use crate::store::writer::Work;
 use crate::store::{history, nodes, now_ms};
 
@@ -68,11 +68,11 @@ pub fn node_id(text: &str) -> Result<i64, Refusal> {
 impl LogLine {
     /// An event says that somebody logs under an id that no node has. Not each time: anybody can ask for any number of ids,
     /// and would push all other events out.
-    async fn mention(&self, db: &mut SqliteConnection) -> anyhow::Result<()> {
+    async fn mention(&self, db: &mut Connection) -> anyhow::Result<()> {
         const KIND: &str = "log-without-node";
-        let lately = "SELECT EXISTS (SELECT 1 FROM events WHERE at > ?1 AND kind = ?2)";
+        let lately = "SELECT EXISTS (SELECT 1 FROM events WHERE at > $1 AND kind = $2)";
         let pause = i64::try_from(STRAY_LOG_PAUSE.as_millis())?;
-        if sqlx::query_scalar(lately).bind(self.now - pause).bind(KIND).fetch_one(&mut *db).await? {
+        if sql::query_scalar(lately).bind(self.now - pause).bind(KIND).fetch_one(&mut *db).await? {
             return Ok(());
         }
         let detail = json!({"error": "no such node", "id": self.id, "msg": self.message, "severity": self.severity});
@@ -91,7 +91,7 @@ struct LogLine {
 impl Work for LogLine {
     type Output = Result<(), Refusal>;
 
-    async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<Self::Output> {
+    async fn run(&self, db: &mut Connection) -> anyhow::Result<Self::Output> {
         let Some(id) = nodes::resolve(&mut *db, self.id).await? else {
             self.mention(db).await?;
             let error = format!("there is no node {}", self.id);

@@ -8,7 +8,6 @@ use axum::Json;
 use axum::extract::{ConnectInfo, Path, State as Handle};
 use axum::http::{HeaderMap, Uri};
 use serde::Deserialize;
-use sqlx::SqliteConnection;
 use wire::checkin::{CheckinReply, NodeState, WaitReply};
 use wire::limits::MAX_WAIT_S;
 use wire::sign;
@@ -22,6 +21,7 @@ use crate::registry::signed::Speaker;
 use crate::store::boots::Boot;
 use crate::store::nodes::Node;
 use crate::store::now_ms;
+use crate::store::sql::Connection;
 
 /// The query.
 #[derive(Debug, Deserialize)]
@@ -64,7 +64,7 @@ pub async fn wait(
 }
 
 /// Whether something waits that this boot has not heard of.
-async fn is_due(db: &mut SqliteConnection, node: &Node, boot: &Boot, config: i64) -> anyhow::Result<bool> {
+async fn is_due(db: &mut Connection, node: &Node, boot: &Boot, config: i64) -> anyhow::Result<bool> {
     if Wanted::of(&mut *db, node.id).await?.version() != config {
         return Ok(true);
     }

@@ -11,6 +11,7 @@ use wire::inventory::{Chassis, Dimm, Disk, Stable};
 
 use crate::identity::canonical::HwInfo;
 use crate::identity::keys;
+use crate::identity::length::kept;
 use crate::identity::mac::Worth;
 use crate::identity::placeholders::is_placeholder;
 use crate::identity::report::Context;
@@ -132,7 +133,7 @@ impl Evidence {
 
     /// Adds values to a group.
     pub fn add(&mut self, group: Group, values: impl IntoIterator<Item = String>) {
-        let mut values = values.into_iter().peekable();
+        let mut values = values.into_iter().map(|value| kept(&value)).peekable();
         if values.peek().is_some() {
             self.0.entry(group).or_default().extend(values);
         }

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::identity::canonical::{BOOT_TYPE, Entry, FACT_PREFIX, HwInfo};
+use crate::identity::length::kept;
 use crate::identity::mac::{self, Worth};
 use crate::identity::placeholders::is_placeholder;
 use crate::identity::report::Context;
@@ -97,8 +98,8 @@ pub fn matching(claims: &[Claim]) -> Vec<Key> {
 fn judge(entry: &Entry, context: &Context) -> (Key, Worth) {
     let (value, worth) = match entry.key.as_str() {
         "mac" => mac::judge(&entry.value),
-        "uuid" => (either_order(&entry.value), Worth::Strong),
-        _ => (entry.value.clone(), Worth::Strong),
+        "uuid" => (kept(&either_order(&entry.value)), Worth::Strong),
+        _ => (kept(&entry.value), Worth::Strong),
     };
     let foreign = entry.key == "mac" && context.foreign_macs.contains(&value);
     // A site's own facts may have any value; what firmware gives may be nobody's.

@@ -1,5 +1,7 @@
 //! What a MAC address is worth as evidence, by its bits.
 
+use super::length::kept;
+
 /// Worth of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Worth {
@@ -17,7 +19,7 @@ pub enum Worth {
 pub fn judge(value: &str) -> (String, Worth) {
     let digits: String = value.chars().filter(|c| !matches!(c, '-' | ':' | '.')).collect();
     let Some(bytes) = bytes(&digits).filter(|b| matches!(b.len(), 6 | 8 | 20)) else {
-        return (value.to_owned(), Worth::Strong);
+        return (kept(value), Worth::Strong);
     };
     let text = bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join("-");
     let worth = if bytes.iter().all(|b| *b == 0) || bytes.iter().all(|b| *b == 0xff) {

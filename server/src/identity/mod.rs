@@ -10,6 +10,7 @@ pub mod comparison;
 pub mod decide;
 pub mod evidence;
 pub mod keys;
+pub mod length;
 pub mod mac;
 pub mod placeholders;
 pub mod report;

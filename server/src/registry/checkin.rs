@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
-use sqlx::SqliteConnection;
 use wire::checkin::{Agent, CheckinReply, CheckinRequest, Command, NodeState};
 use wire::limits::DEFAULT_INTERVAL_S;
 
@@ -18,6 +17,7 @@ use crate::registry::settle::{Settled, Speaker, Voice, alive_ms, settle};
 use crate::registry::{Refusal, action, configs, queue, rival};
 use crate::store::boots::{self, Boot};
 use crate::store::nodes::{self, Contact, Node};
+use crate::store::sql::Connection;
 use crate::store::writer::Work;
 use crate::store::{candidates, history, mirror_index};
 
@@ -45,7 +45,7 @@ pub struct Checkin {
 impl Work for Checkin {
     type Output = Result<CheckinReply, Refusal>;
 
-    async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<Self::Output> {
+    async fn run(&self, db: &mut Connection) -> anyhow::Result<Self::Output> {
         let Some(boot_id) = self.request.boot_id.as_deref() else { return self.legacy(db).await };
         let boot = Boot::get(&mut *db, boot_id).await?;
         if let Some(boot) = &boot {
@@ -112,7 +112,7 @@ impl Checkin {
 
     /// Who does not sign and was believed once is not believed any more while the node's own agent speaks: what such a boot
     /// says of its uptime decides nothing then.
-    async fn silenced(&self, db: &mut SqliteConnection, boot: Option<&Boot>) -> anyhow::Result<Option<Refusal>> {
+    async fn silenced(&self, db: &mut Connection, boot: Option<&Boot>) -> anyhow::Result<Option<Refusal>> {
         let (None, Some(node)) = (&self.key, boot.and_then(|boot| boot.node)) else { return Ok(None) };
         let window_ms = alive_ms(&mut *db, &self.config, node).await?;
         rival::spoken_for(db, self.now, node, window_ms).await
@@ -145,7 +145,7 @@ impl Checkin {
     }
 
     /// Original clients: a known id, facts every time, and nothing but the action in the answer.
-    async fn legacy(&self, db: &mut SqliteConnection) -> anyhow::Result<Result<CheckinReply, Refusal>> {
+    async fn legacy(&self, db: &mut Connection) -> anyhow::Result<Result<CheckinReply, Refusal>> {
         let own = match self.url_id {
             Some(id) => nodes::resolve(&mut *db, id).await?,
             None => None,
@@ -170,7 +170,7 @@ impl Checkin {
     ///
     /// # Errors
     /// When the database fails.
-    pub(super) async fn register(&self, db: &mut SqliteConnection) -> anyhow::Result<Result<i64, Refusal>> {
+    pub(super) async fn register(&self, db: &mut Connection) -> anyhow::Result<Result<i64, Refusal>> {
         let Some(said) = &self.said else { anyhow::bail!("a registration came without facts") };
         let settled = match self.settled(&mut *db, said, None, false).await? {
             Ok(settled) => settled,
@@ -183,11 +183,7 @@ impl Checkin {
     }
 
     /// Our agents: `known` is the node that this boot was found to be before.
-    async fn answer(
-        &self,
-        db: &mut SqliteConnection,
-        known: Option<i64>,
-    ) -> anyhow::Result<Result<CheckinReply, Refusal>> {
+    async fn answer(&self, db: &mut Connection, known: Option<i64>) -> anyhow::Result<Result<CheckinReply, Refusal>> {
         let Some(said) = &self.said else {
             let settled = match known {
                 Some(id) => self.standing(&mut *db, id).await?,
@@ -206,7 +202,7 @@ impl Checkin {
         }
     }
 
-    async fn standing(&self, db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<Settled>> {
+    async fn standing(&self, db: &mut Connection, id: i64) -> anyhow::Result<Option<Settled>> {
         let Some(node) = Node::get(db, id).await? else { return Ok(None) };
         let (state, reason) = node.standing()?;
         let settled = self.gate().pass(&mut *db, &node, Settled { id, state, reason: reason.clone() }).await?;
@@ -223,7 +219,7 @@ impl Checkin {
     /// Decides which node it is, and stores what it says.
     async fn settled(
         &self,
-        db: &mut SqliteConnection,
+        db: &mut Connection,
         said: &Said,
         own: Option<i64>,
         proven: bool,
@@ -244,7 +240,7 @@ impl Checkin {
     }
 
     /// Facts and report, where they are news.
-    async fn store(&self, db: &mut SqliteConnection, id: i64, said: &Said) -> anyhow::Result<()> {
+    async fn store(&self, db: &mut Connection, id: i64, said: &Said) -> anyhow::Result<()> {
         let Some(node) = Node::get(&mut *db, id).await? else { return Ok(()) };
         if node.facts_digest.as_ref() != Some(&said.facts_digest) {
             nodes::set_facts(&mut *db, id, &said.facts, &said.facts_digest).await?;
@@ -266,7 +262,7 @@ impl Checkin {
     }
 
     /// What the machine's boot showed is the node's, where a boot of this machine was doubted.
-    async fn assure(&self, db: &mut SqliteConnection, node: &Node) -> anyhow::Result<()> {
+    async fn assure(&self, db: &mut Connection, node: &Node) -> anyhow::Result<()> {
         let Some(url_id) = self.url_id.filter(|_| node.doubt.is_some()) else { return Ok(()) };
         let known = candidates::evidence_of(&mut *db, &json!([node.id]).to_string()).await?.remove(&node.id);
         let booted_as_it = nodes::resolve(&mut *db, url_id).await? == Some(node.id);
@@ -283,12 +279,7 @@ impl Checkin {
     }
 
     /// The answer, and what every accepted check-in leaves behind. `first`: this boot was not known as the node before.
-    async fn reply(
-        &self,
-        db: &mut SqliteConnection,
-        settled: Option<Settled>,
-        first: bool,
-    ) -> anyhow::Result<CheckinReply> {
+    async fn reply(&self, db: &mut Connection, settled: Option<Settled>, first: bool) -> anyhow::Result<CheckinReply> {
         let id = settled.as_ref().map(|s| s.id);
         let node = match id {
             Some(id) => Node::get(&mut *db, id).await?,
@@ -353,7 +344,7 @@ impl Checkin {
 
     /// The highest numbers of signed indexes that this node said in this boot and in those before. What another node says counts
     /// for that one alone: who makes up a number shuts out nobody else.
-    async fn mirror_index(&self, db: &mut SqliteConnection, id: i64) -> anyhow::Result<BTreeMap<String, u64>> {
+    async fn mirror_index(&self, db: &mut Connection, id: i64) -> anyhow::Result<BTreeMap<String, u64>> {
         let mut known = mirror_index::of_node(db, id).await?;
         if let Some(agent) = &self.request.agent {
             mirror_index::raise(&mut known, &agent.mirror_index);
@@ -370,7 +361,7 @@ impl Checkin {
     /// alone, since another machine may speak as it.
     async fn told(
         &self,
-        db: &mut SqliteConnection,
+        db: &mut Connection,
         node: &Node,
         left: bool,
     ) -> anyhow::Result<(action::Action, Vec<Command>)> {
@@ -390,7 +381,7 @@ impl Checkin {
 
     /// What the agent says went wrong, and what became of commands, goes to the node's log. True when it is about to obey
     /// one.
-    async fn keep_messages(&self, db: &mut SqliteConnection, id: i64) -> anyhow::Result<bool> {
+    async fn keep_messages(&self, db: &mut Connection, id: i64) -> anyhow::Result<bool> {
         for problem in self.request.problems.iter().take(MAX_MESSAGES) {
             let entry =
                 json!({"event": "problem", "code": problem.code, "error": problem.error, "remedy": problem.remedy});

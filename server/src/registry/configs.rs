@@ -2,7 +2,6 @@
 
 use regex_lite::Regex;
 use serde_json::{Value, json};
-use sqlx::SqliteConnection;
 use wire::checkin::ConfigState;
 use wire::config::{APPLIED, Config};
 use wire::digest::sha256_hex;
@@ -13,6 +12,7 @@ use crate::registry::Refusal;
 use crate::store::configs::{self, Keys, Stored};
 use crate::store::history;
 use crate::store::nodes::Node;
+use crate::store::sql::Connection;
 
 /// Hex digits of a configuration's digest: it only tells two of one version apart.
 const DIGEST_DIGITS: usize = 16;
@@ -31,7 +31,7 @@ impl Wanted {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn of(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Self> {
+    pub async fn of(db: &mut Connection, node: i64) -> anyhow::Result<Self> {
         let (all, own) = configs::both(db, node).await?;
         Ok(Self { all, own })
     }
@@ -138,7 +138,7 @@ fn bad(error: String) -> Refusal {
 ///
 /// # Errors
 /// When the database fails or holds something damaged.
-pub async fn note(db: &mut SqliteConnection, now: i64, node: &Node, said: &ConfigState) -> anyhow::Result<()> {
+pub async fn note(db: &mut Connection, now: i64, node: &Node, said: &ConfigState) -> anyhow::Result<()> {
     let before: ConfigState = node.config.as_deref().map(serde_json::from_str).transpose()?.unwrap_or_default();
     let version = |state: &ConfigState| (state.version, state.digest.clone(), state.posted);
     if version(said) != version(&before) && (said.version > 0 || said.posted) {

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::json;
-use sqlx::{SqliteConnection, SqlitePool};
 use wire::error::Problem;
 
 use crate::identity::decide::{Decision, Weighed};
@@ -15,6 +14,7 @@ use crate::registry::operate::Sameness;
 use crate::registry::reason;
 use crate::registry::remedy::Remedy;
 use crate::store::nodes::{Node, name};
+use crate::store::sql::{Connection, Pool};
 use crate::store::view::Page;
 use crate::store::{candidates, claims, conflicts};
 
@@ -70,7 +70,7 @@ fn words<S: serde::Serializer>(remedies: &[Remedy], serializer: S) -> Result<S::
 ///
 /// # Errors
 /// When the database fails or holds something damaged.
-pub async fn page(db: &SqlitePool, page: Page) -> anyhow::Result<(i64, Vec<Dispute>)> {
+pub async fn page(db: &Pool, page: Page) -> anyhow::Result<(i64, Vec<Dispute>)> {
     let mut db = db.acquire().await?;
     let (total, ids) = conflicts::ids(&mut db, page).await?;
     let mut disputes = Vec::with_capacity(ids.len());
@@ -82,7 +82,7 @@ pub async fn page(db: &SqlitePool, page: Page) -> anyhow::Result<(i64, Vec<Dispu
     Ok((total, disputes))
 }
 
-async fn dispute(db: &mut SqliteConnection, node: &Node) -> anyhow::Result<Dispute> {
+async fn dispute(db: &mut Connection, node: &Node) -> anyhow::Result<Dispute> {
     let decision: Decision = serde_json::from_str(&node.decision)?;
     let shared = claims::shared(&mut *db, node.id).await?;
     let held = node.is_held();

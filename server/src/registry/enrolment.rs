@@ -3,7 +3,6 @@
 //! dispute is not, whatever it sends.
 
 use serde_json::json;
-use sqlx::SqliteConnection;
 use wire::checkin::NodeState;
 use wire::digest::sha256_hex;
 use wire::enrolment::is_token;
@@ -18,6 +17,7 @@ use crate::registry::settle::Settled;
 use crate::store::enrolment::{self, Token};
 use crate::store::history;
 use crate::store::nodes::{self, Node};
+use crate::store::sql::Connection;
 
 /// Accepted by the setting `open`.
 const BY_SETTING: &str = "open";
@@ -49,7 +49,7 @@ impl Gate<'_> {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn pass(&self, db: &mut SqliteConnection, node: &Node, settled: Settled) -> anyhow::Result<Settled> {
+    pub async fn pass(&self, db: &mut Connection, node: &Node, settled: Settled) -> anyhow::Result<Settled> {
         if settled.state == NodeState::Held {
             return Ok(settled);
         }
@@ -97,7 +97,7 @@ impl Gate<'_> {
     /// When the database fails.
     pub async fn room(
         &self,
-        db: &mut SqliteConnection,
+        db: &mut Connection,
         source: &Room,
         decided: &Decision,
     ) -> anyhow::Result<Result<(), Refusal>> {
@@ -121,11 +121,7 @@ impl Gate<'_> {
     }
 
     /// Whether there is a place, and the node that has to give it up where one has to: none that the decision names.
-    async fn place(
-        &self,
-        db: &mut SqliteConnection,
-        decided: &Decision,
-    ) -> anyhow::Result<Result<Option<i64>, Refusal>> {
+    async fn place(&self, db: &mut Connection, decided: &Decision) -> anyhow::Result<Result<Option<i64>, Refusal>> {
         let comes_in = match self.enrolment {
             Enrolment::Open => true,
             Enrolment::Approve => false,
@@ -139,7 +135,7 @@ impl Gate<'_> {
         Ok(silent.map(Some).ok_or_else(full))
     }
 
-    async fn worth(&self, db: &mut SqliteConnection) -> anyhow::Result<Worth> {
+    async fn worth(&self, db: &mut Connection) -> anyhow::Result<Worth> {
         let Some(text) = self.token.filter(|text| !text.is_empty()) else { return Ok(Worth::Bad(NONE)) };
         if !is_token(text) {
             return Ok(Worth::Bad(OTHER));
@@ -155,7 +151,7 @@ impl Gate<'_> {
     }
 
     /// Counts the machine, in the transaction in which its node is accepted: what it sends after that is an accepted node's.
-    async fn let_in(&self, db: &mut SqliteConnection, node: i64, token: i64) -> anyhow::Result<()> {
+    async fn let_in(&self, db: &mut Connection, node: i64, token: i64) -> anyhow::Result<()> {
         Token::count(&mut *db, token).await?;
         enrolment::accept(&mut *db, self.now, node, &format!("token {token}")).await?;
         let entry = json!({
@@ -215,22 +211,19 @@ fn full() -> Refusal {
 mod tests {
     use std::net::IpAddr;
 
-    use sqlx::ConnectOptions as _;
-    use sqlx::sqlite::SqliteConnectOptions;
-
     use super::*;
     use crate::identity::decide::Verdict;
     use crate::limits::NEW_NODES_AT_ONCE;
     use crate::newcomers::Newcomers;
+    use crate::store::{in_memory, sql};
 
     /// A database in which as many nodes wait as may, none heard since the moment of its number.
-    async fn full_house() -> SqliteConnection {
-        let mut db = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
-        sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
-        let fill = "WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id <= ?1)
+    async fn full_house() -> Connection {
+        let mut db = in_memory().await;
+        let fill = "WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id <= $1)
                     INSERT INTO nodes (id, first_seen, hw_info, decision, accepted)
                     SELECT id, id, '[]', '{}', CASE WHEN id = 1 THEN 1 END FROM n";
-        sqlx::query(fill).bind(MAX_PENDING).execute(&mut db).await.unwrap();
+        sql::query(fill).bind(MAX_PENDING).execute(&mut db).await.unwrap();
         db
     }
 
@@ -247,7 +240,7 @@ mod tests {
         Decision { row: 4, verdict: Verdict::Create { conflict: conflict.to_vec() }, evidence: Vec::new() }
     }
 
-    async fn waiting(db: &mut SqliteConnection) -> i64 {
+    async fn waiting(db: &mut Connection) -> i64 {
         enrolment::waiting(db).await.unwrap()
     }
 
@@ -259,8 +252,8 @@ mod tests {
         assert_eq!((refusal.status, refusal.problem.code.as_str()), (503, "too_many_pending"));
         assert_eq!(gate(soon, Enrolment::Open).room(&mut db, &source(), &new).await.unwrap(), Ok(()));
         assert_eq!(waiting(&mut db).await, MAX_PENDING, "nobody gave a place up");
-        let heard = "UPDATE nodes SET last_checkin = ?1 WHERE id = 2";
-        sqlx::query(heard).bind(soon).execute(&mut db).await.unwrap();
+        let heard = "UPDATE nodes SET last_checkin = $1 WHERE id = 2";
+        sql::query(heard).bind(soon).execute(&mut db).await.unwrap();
         let later = gate(PENDING_SILENT_MS + 9, Enrolment::Approve);
         assert_eq!(later.room(&mut db, &source(), &new).await.unwrap(), Ok(()));
         assert_eq!(waiting(&mut db).await, MAX_PENDING - 1);
@@ -278,9 +271,9 @@ mod tests {
                     UPDATE nodes SET installed = '+protected' WHERE id = 6;
                     INSERT INTO node_log (node, origin, at, severity, entry, decided) VALUES
                     (4, 4, 0, 'info', '{\"event\": \"operator\"}', 1)";
-        sqlx::raw_sql(deal).execute(&mut db).await.unwrap();
+        sql::raw(deal, &mut db).await.unwrap();
         assert_eq!(waiting(&mut db).await, MAX_PENDING - 1, "nobody but an operator makes refused ones");
-        sqlx::query("INSERT INTO nodes (first_seen, hw_info, decision) VALUES (9999, '[]', '{}')")
+        sql::query("INSERT INTO nodes (first_seen, hw_info, decision) VALUES (9999, '[]', '{}')")
             .execute(&mut db)
             .await
             .unwrap();

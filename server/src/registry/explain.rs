@@ -6,7 +6,6 @@ mod words;
 use std::sync::Arc;
 
 use serde::Serialize;
-use sqlx::{Connection as _, SqliteConnection};
 use wire::checkin::Facts;
 
 use crate::config::Config;
@@ -20,6 +19,7 @@ use crate::registry::lookup::{Asked, Lookup};
 use crate::registry::operate::find;
 use crate::registry::settle::{self, Speaker, Voice};
 use crate::store::nodes::{self, Node};
+use crate::store::sql::{self, Connection};
 use crate::store::writer::Work;
 use crate::store::{claims, history};
 use crate::wording;
@@ -67,8 +67,8 @@ type Outcome<T> = anyhow::Result<Result<T, Refusal>>;
 impl Work for Explain {
     type Output = Result<Explained, Refusal>;
 
-    async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<Self::Output> {
-        let mut trial = db.begin().await?;
+    async fn run(&self, db: &mut Connection) -> anyhow::Result<Self::Output> {
+        let mut trial = db.savepoint().await?;
         let explained = match &self.subject {
             Subject::Node(name) => self.last(&mut trial, name).await,
             Subject::Machine(info) => self.machine(&mut trial, info).await,
@@ -80,7 +80,7 @@ impl Work for Explain {
 }
 
 impl Explain {
-    async fn last(&self, db: &mut SqliteConnection, name: &str) -> Outcome<Explained> {
+    async fn last(&self, db: &mut Connection, name: &str) -> Outcome<Explained> {
         let node = match find(&mut *db, name).await? {
             Ok(node) => node,
             Err(refusal) => return Ok(Err(refusal)),
@@ -90,7 +90,7 @@ impl Explain {
         Ok(Ok(Explained { decisions: vec![explanation], follows: contested(db, node.id).await? }))
     }
 
-    async fn machine(&self, db: &mut SqliteConnection, info: &HwInfo) -> Outcome<Explained> {
+    async fn machine(&self, db: &mut Connection, info: &HwInfo) -> Outcome<Explained> {
         match self.lookup(info.clone()).weigh(db).await? {
             Ok(found) => {
                 let explanation = words::explain(Moment::Boot, &found.decision);
@@ -100,7 +100,7 @@ impl Explain {
         }
     }
 
-    async fn what_if(&self, db: &mut SqliteConnection, name: &str, changes: &[Change]) -> Outcome<Explained> {
+    async fn what_if(&self, db: &mut Connection, name: &str, changes: &[Change]) -> Outcome<Explained> {
         let node = match find(&mut *db, name).await? {
             Ok(node) => node,
             Err(refusal) => return Ok(Err(refusal)),
@@ -132,7 +132,7 @@ impl Explain {
     /// The boot by PXE, of which iPXE tells ports and numbers; none where it shows no match key.
     async fn trial_boot(
         &self,
-        db: &mut SqliteConnection,
+        db: &mut Connection,
         report: &Report,
     ) -> anyhow::Result<(Option<Explanation>, Option<i64>)> {
         let lookup = self.lookup(change::seen_by_ipxe(&report.info));
@@ -143,7 +143,7 @@ impl Explain {
 
     async fn trial_checkin(
         &self,
-        db: &mut SqliteConnection,
+        db: &mut Connection,
         report: &Report,
         own: Option<i64>,
     ) -> Outcome<(Explanation, i64)> {
@@ -162,7 +162,7 @@ impl Explain {
 }
 
 /// What the node reported last, as the decision reads it.
-async fn newest_report(db: &mut SqliteConnection, config: &Config, node: i64) -> anyhow::Result<Option<Report>> {
+async fn newest_report(db: &mut Connection, config: &Config, node: i64) -> anyhow::Result<Option<Report>> {
     let Some(stored) = history::newest_report(&mut *db, node).await? else { return Ok(None) };
     let facts: Facts = serde_json::from_str(&stored.facts)?;
     let stable = stored.inventory.map(serde_json::from_value).transpose()?;
@@ -170,15 +170,15 @@ async fn newest_report(db: &mut SqliteConnection, config: &Config, node: i64) ->
 }
 
 /// The machine was switched off long ago.
-async fn fall_silent(db: &mut SqliteConnection, node: i64) -> anyhow::Result<()> {
-    sqlx::query("UPDATE boots SET last_seen = ?2 WHERE node = ?1").bind(node).bind(LONG_AGO).execute(&mut *db).await?;
-    let update = "UPDATE nodes SET last_checkin = ?2 WHERE id = ?1";
-    sqlx::query(update).bind(node).bind(LONG_AGO).execute(db).await?;
+async fn fall_silent(db: &mut Connection, node: i64) -> anyhow::Result<()> {
+    sql::query("UPDATE boots SET last_seen = $2 WHERE node = $1").bind(node).bind(LONG_AGO).execute(&mut *db).await?;
+    let update = "UPDATE nodes SET last_checkin = $2 WHERE id = $1";
+    sql::query(update).bind(node).bind(LONG_AGO).execute(db).await?;
     Ok(())
 }
 
 /// The values of a node that others claim too.
-async fn contested(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Vec<String>> {
+async fn contested(db: &mut Connection, node: i64) -> anyhow::Result<Vec<String>> {
     let Some(node) = Node::get(&mut *db, node).await? else { return Ok(Vec::new()) };
     let shared = claims::shared(db, node.id).await?;
     let name = nodes::name(node.id);

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use sqlx::SqliteConnection;
 use wire::checkin::NodeState;
 
 use crate::config::Config;
@@ -16,6 +15,7 @@ use crate::registry::lookup::{Asked, Lookup};
 use crate::registry::{Refusal, action, queue, reason, rival, settle};
 use crate::store::history;
 use crate::store::nodes::{self, Node};
+use crate::store::sql::Connection;
 use crate::store::writer::Work;
 
 /// What an image is told.
@@ -59,7 +59,7 @@ pub struct Contact {
 impl Work for Contact {
     type Output = Result<Command, Refusal>;
 
-    async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<Self::Output> {
+    async fn run(&self, db: &mut Connection) -> anyhow::Result<Self::Output> {
         let (config, info) = (self.config.clone(), self.info.clone());
         let room = Room::BOUNDLESS;
         let lookup = Lookup { config, now: self.now, info, dhcp_mac: None, asked: Asked::Id, room };
@@ -78,7 +78,7 @@ impl Work for Contact {
 }
 
 impl Contact {
-    async fn told(&self, db: &mut SqliteConnection, node: &Node) -> anyhow::Result<Command> {
+    async fn told(&self, db: &mut Connection, node: &Node) -> anyhow::Result<Command> {
         let window_ms = settle::alive_ms(&mut *db, &self.config, node.id).await?;
         if rival::spoken_for(&mut *db, self.now, node.id, window_ms).await?.is_some() {
             return Ok(Command::Acknowledge);
@@ -140,7 +140,7 @@ impl Work for Register {
     /// The node.
     type Output = Result<i64, Refusal>;
 
-    async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<Self::Output> {
+    async fn run(&self, db: &mut Connection) -> anyhow::Result<Self::Output> {
         self.checkin.register(db).await
     }
 }

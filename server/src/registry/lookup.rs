@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use sqlx::SqliteConnection;
 use wire::checkin::NodeState;
 
 use crate::config::Config;
@@ -17,6 +16,7 @@ use crate::registry::enrolment::Gate;
 use crate::registry::{Refusal, reason};
 use crate::store::candidates::{self, Search};
 use crate::store::nodes::{self, Node};
+use crate::store::sql::Connection;
 use crate::store::writer::Work;
 use crate::store::{claims, foreign, history};
 
@@ -64,7 +64,7 @@ pub struct Found {
 impl Work for Lookup {
     type Output = Result<Found, Refusal>;
 
-    async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<Self::Output> {
+    async fn run(&self, db: &mut Connection) -> anyhow::Result<Self::Output> {
         let found = match self.weigh(&mut *db).await? {
             Ok(found) => found,
             Err(refusal) => return Ok(Err(refusal)),
@@ -78,11 +78,7 @@ impl Lookup {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn carry_out(
-        &self,
-        db: &mut SqliteConnection,
-        found: &Weighing,
-    ) -> anyhow::Result<Result<Found, Refusal>> {
+    pub async fn carry_out(&self, db: &mut Connection, found: &Weighing) -> anyhow::Result<Result<Found, Refusal>> {
         let Weighing { decision, claims, evidence } = found;
         let gate = Gate { enrolment: self.config.enrolment, now: self.now, token: None };
         let id = match &decision.verdict {
@@ -134,7 +130,7 @@ impl Lookup {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn weigh(&self, db: &mut SqliteConnection) -> anyhow::Result<Result<Weighing, Refusal>> {
+    pub async fn weigh(&self, db: &mut Connection) -> anyhow::Result<Result<Weighing, Refusal>> {
         let foreign_macs = foreign::among(&mut *db, &self.info).await?;
         let context = Context { foreign_macs, ..Context::default() };
         let claims = keys::claims(&self.info, &self.config.match_nodes_on, &context);
@@ -161,7 +157,7 @@ impl Lookup {
     /// Rows 2 and 4: a new node, held where others have its keys.
     async fn create(
         &self,
-        db: &mut SqliteConnection,
+        db: &mut Connection,
         gate: Gate<'_>,
         decision: &Decision,
         claims: &[keys::Claim],
@@ -183,7 +179,7 @@ impl Lookup {
     }
 
     /// Row 3: of a known machine a boot teaches only facts and `dhcp_mac`, since iPXE sees a part of its hardware.
-    async fn learn(&self, db: &mut SqliteConnection, id: i64, claims: &[keys::Claim]) -> anyhow::Result<()> {
+    async fn learn(&self, db: &mut Connection, id: i64, claims: &[keys::Claim]) -> anyhow::Result<()> {
         let Some(node) = Node::get(&mut *db, id).await? else { return Ok(()) };
         let known = node.hw_info()?;
         let info = known.overlaid(&self.info.facts());
@@ -199,7 +195,7 @@ impl Lookup {
     /// shows is another machine's, or a check-in has confirmed a boot that showed just this. Any other boot gets the
     /// microkernel, and what it shows is noted for that check-in. So does one of a node whose last report may have been
     /// another machine's.
-    async fn is_certain(&self, db: &mut SqliteConnection, node: &Node, found: &Weighing) -> anyhow::Result<bool> {
+    async fn is_certain(&self, db: &mut Connection, node: &Node, found: &Weighing) -> anyhow::Result<bool> {
         let Weighing { decision, claims, evidence } = found;
         let weighed = decision.evidence.iter().find(|w| w.node == node.id);
         let same_numbers = weighed.is_none_or(|w| w.differ.iter().all(|group| *group == Group::Nic));
@@ -221,7 +217,7 @@ impl Lookup {
     }
 
     /// Row 5: every node in question gets to know.
-    async fn refuse(&self, db: &mut SqliteConnection, ids: &[i64], keys: &[keys::Key]) -> anyhow::Result<Refusal> {
+    async fn refuse(&self, db: &mut Connection, ids: &[i64], keys: &[keys::Key]) -> anyhow::Result<Refusal> {
         let keys: Vec<String> = keys.iter().map(keys::Key::to_string).collect();
         log_duplicate(db, self.now, ids, &keys).await?;
         Ok(Refusal::ambiguous(ids, &keys))
@@ -232,7 +228,7 @@ impl Lookup {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn log_duplicate(db: &mut SqliteConnection, now: i64, ids: &[i64], keys: &[String]) -> anyhow::Result<()> {
+pub async fn log_duplicate(db: &mut Connection, now: i64, ids: &[i64], keys: &[String]) -> anyhow::Result<()> {
     let list: Vec<_> = ids.iter().map(|id| json!({"name": nodes::name(*id), "id": id})).collect();
     let entry = json!({"event": "boot", "error": "duplicate_node", "nodes": list, "hw_info": keys});
     for id in ids {

@@ -2,9 +2,9 @@
 //! and an older page of the log does not show that.
 
 use serde_json::Value;
-use sqlx::SqlitePool;
 
 use crate::registry::remedy::Remedy;
+use crate::store::sql::Pool;
 use crate::store::view::timestamp;
 use crate::store::{merge, nodes};
 
@@ -12,7 +12,7 @@ use crate::store::{merge, nodes};
 ///
 /// # Errors
 /// When the database fails.
-pub async fn retract(db: &SqlitePool, entries: &mut [Value]) -> anyhow::Result<()> {
+pub async fn retract(db: &Pool, entries: &mut [Value]) -> anyhow::Result<()> {
     for entry in entries {
         let remedy = entry["entry"]["back"].as_str().and_then(|words| words.parse().ok());
         let Some(Remedy::Split { node }) = remedy else { continue };

@@ -12,13 +12,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use sqlx::{Connection as _, SqliteConnection};
 
 use crate::config::Config;
 use crate::registry::Refusal;
 use crate::registry::kind::Kind;
 use crate::registry::remedy::Remedy;
 use crate::store::nodes::{self, Node};
+use crate::store::sql::Connection;
 use crate::store::undo::Undo;
 use crate::store::writer::Work;
 use crate::store::{history, merge};
@@ -304,8 +304,8 @@ impl Done {
 impl Work for Operate {
     type Output = Result<Done, Refusal>;
 
-    async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<Self::Output> {
-        let mut trial = db.begin().await?;
+    async fn run(&self, db: &mut Connection) -> anyhow::Result<Self::Output> {
+        let mut trial = db.savepoint().await?;
         let done = self.carry_out(&mut trial).await?;
         let Ok(mut done) = done else {
             trial.rollback().await?;
@@ -340,7 +340,7 @@ impl Work for Operate {
 }
 
 impl Operate {
-    async fn carry_out(&self, db: &mut SqliteConnection) -> anyhow::Result<Result<Done, Refusal>> {
+    async fn carry_out(&self, db: &mut Connection) -> anyhow::Result<Result<Done, Refusal>> {
         match &self.operation {
             Operation::RegisterNode { hw_info, installed } => self.register(db, hw_info, *installed).await,
             Operation::ReinstallNode { name } => self.reinstall(db, name).await,
@@ -379,7 +379,7 @@ impl Operate {
         }
     }
 
-    async fn reinstall(&self, db: &mut SqliteConnection, name: &str) -> anyhow::Result<Result<Done, Refusal>> {
+    async fn reinstall(&self, db: &mut Connection, name: &str) -> anyhow::Result<Result<Done, Refusal>> {
         let node = match find(&mut *db, name).await? {
             Ok(node) => node,
             Err(refusal) => return Ok(Err(refusal)),
@@ -392,7 +392,7 @@ impl Operate {
         Ok(Ok(Done::new(node.id, format!("{name} no longer counts as installed ({installed})"))))
     }
 
-    async fn delete(&self, db: &mut SqliteConnection, name: &str) -> anyhow::Result<Result<Done, Refusal>> {
+    async fn delete(&self, db: &mut Connection, name: &str) -> anyhow::Result<Result<Done, Refusal>> {
         // As in the original, a node that is not there is as good as deleted.
         let Some(id) = nodes::parse_name(name) else {
             return Ok(Ok(Done::new(None, format!("there is no node {name:?}; nothing was changed"))));
@@ -405,7 +405,7 @@ impl Operate {
 }
 
 /// The node with this name; not one that it was merged into meanwhile, which the operator did not mean.
-async fn named(db: &mut SqliteConnection, name: &str) -> anyhow::Result<Result<Node, Refusal>> {
+async fn named(db: &mut Connection, name: &str) -> anyhow::Result<Result<Node, Refusal>> {
     let found = find(db, name).await?;
     Ok(found.and_then(|node| {
         let now = nodes::name(node.id);
@@ -420,7 +420,7 @@ async fn named(db: &mut SqliteConnection, name: &str) -> anyhow::Result<Result<N
 }
 
 /// The node with this name, which may be an alias.
-pub(super) async fn find(db: &mut SqliteConnection, name: &str) -> anyhow::Result<Result<Node, Refusal>> {
+pub(super) async fn find(db: &mut Connection, name: &str) -> anyhow::Result<Result<Node, Refusal>> {
     let id = match nodes::parse_name(name) {
         Some(id) => nodes::resolve(&mut *db, id).await?,
         None => None,

@@ -7,7 +7,6 @@
 //! them is over.
 
 use serde_json::json;
-use sqlx::SqliteConnection;
 use wire::checkin::{Command, CommandResult, Outcome};
 
 use crate::limits::{ALIVE_INTERVALS, COMMAND_VALID_MS, EXPIRED_AT_ONCE, MAX_LOG_MESSAGE};
@@ -15,6 +14,7 @@ use crate::registry::kind::Kind;
 use crate::store::commands::{self, Waiting};
 use crate::store::history;
 use crate::store::nodes::{self, Node};
+use crate::store::sql::Connection;
 use crate::store::writer::Work;
 
 /// What an answer to a check-in carries.
@@ -57,7 +57,7 @@ pub struct Heard<'a> {
 /// # Errors
 /// When the database fails.
 pub async fn acknowledge<'a>(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     now: i64,
     node: i64,
     results: &'a [CommandResult],
@@ -96,7 +96,7 @@ fn is_of_another_boot(waiting: &Waiting, boot_id: Option<&str>) -> bool {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn take_back(db: &mut SqliteConnection, node: i64, boot_id: &str) -> anyhow::Result<()> {
+pub async fn take_back(db: &mut Connection, node: i64, boot_id: &str) -> anyhow::Result<()> {
     for waiting in commands::of_node(&mut *db, node).await? {
         let is_for_one = Kind::of_word(&waiting.kind).is_some_and(Kind::is_for_one_boot);
         if is_for_one && waiting.boot_id.as_deref() == Some(boot_id) {
@@ -116,7 +116,7 @@ fn is_bad(outcome: Outcome) -> bool {
 /// # Errors
 /// When the database fails.
 pub async fn deliver(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     now: i64,
     node: &Node,
     held: bool,
@@ -156,7 +156,7 @@ fn is_kept_from(waiting: &Waiting, held: bool) -> bool {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn is_due(db: &mut SqliteConnection, now: i64, node: i64, held: bool, boot_id: &str) -> anyhow::Result<bool> {
+pub async fn is_due(db: &mut Connection, now: i64, node: i64, held: bool, boot_id: &str) -> anyhow::Result<bool> {
     let waiting = commands::of_node(db, node).await?;
     let is_new = |w: &Waiting| w.sent.is_none() || w.boot_id.as_deref() != Some(boot_id);
     Ok(waiting.iter().any(|w| w.expires > now && is_new(w) && !is_kept_from(w, held)))
@@ -173,7 +173,7 @@ fn command(waiting: Waiting, now: i64) -> anyhow::Result<Command> {
 }
 
 /// An original client knows one action and acknowledges nothing. True for that.
-async fn original(db: &mut SqliteConnection, now: i64, waiting: &Waiting) -> anyhow::Result<bool> {
+async fn original(db: &mut Connection, now: i64, waiting: &Waiting) -> anyhow::Result<bool> {
     let is_known = waiting.kind == Kind::Reboot.word();
     match is_known {
         true => end(db, now, waiting, "sent", false, "original clients acknowledge nothing").await?,
@@ -186,7 +186,7 @@ async fn original(db: &mut SqliteConnection, now: i64, waiting: &Waiting) -> any
 ///
 /// # Errors
 /// When the database fails.
-pub async fn replace(db: &mut SqliteConnection, now: i64, node: i64, kind: Kind) -> anyhow::Result<()> {
+pub async fn replace(db: &mut Connection, now: i64, node: i64, kind: Kind) -> anyhow::Result<()> {
     for waiting in commands::of_node(&mut *db, node).await? {
         if Kind::of_word(&waiting.kind).is_none_or(|other| kind.replaces(other)) {
             end(&mut *db, now, &waiting, "replaced", false, "").await?;
@@ -200,7 +200,7 @@ pub async fn replace(db: &mut SqliteConnection, now: i64, node: i64, kind: Kind)
 ///
 /// # Errors
 /// When the database fails.
-pub async fn hand_over(db: &mut SqliteConnection, now: i64, from: i64, into: i64) -> anyhow::Result<()> {
+pub async fn hand_over(db: &mut Connection, now: i64, from: i64, into: i64) -> anyhow::Result<()> {
     let others = commands::of_node(&mut *db, into).await?;
     for one in commands::of_node(&mut *db, from).await? {
         for other in &others {
@@ -226,7 +226,7 @@ pub struct Expire {
 impl Work for Expire {
     type Output = bool;
 
-    async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<bool> {
+    async fn run(&self, db: &mut Connection) -> anyhow::Result<bool> {
         let expired = commands::expired(&mut *db, self.now).await?;
         for waiting in &expired {
             expire(&mut *db, self.now, waiting).await?;
@@ -235,7 +235,7 @@ impl Work for Expire {
     }
 }
 
-async fn expire(db: &mut SqliteConnection, now: i64, waiting: &Waiting) -> anyhow::Result<()> {
+async fn expire(db: &mut Connection, now: i64, waiting: &Waiting) -> anyhow::Result<()> {
     let why = match waiting.sent {
         Some(_) => "it was sent, and the node has not said what became of it",
         None => "the node did not check in, or it was not certain which machine it is, all that time",
@@ -244,7 +244,7 @@ async fn expire(db: &mut SqliteConnection, now: i64, waiting: &Waiting) -> anyho
 }
 
 async fn end(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     now: i64,
     waiting: &Waiting,
     outcome: &str,
@@ -259,25 +259,24 @@ async fn end(
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
-    use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 
     use super::*;
+    use crate::store::{in_memory, sql};
 
     const BOOT: Option<&str> = Some("b");
 
-    async fn with_a_command(expires: i64) -> (SqliteConnection, Node) {
-        let mut db = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
-        sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
+    async fn with_a_command(expires: i64) -> (Connection, Node) {
+        let mut db = in_memory().await;
         let node = "INSERT INTO nodes (id, first_seen, hw_info, decision) VALUES (1, 0, '[]', '{}')";
-        sqlx::query(node).execute(&mut db).await.unwrap();
+        sql::query(node).execute(&mut db).await.unwrap();
         commands::add(&mut db, 1, "reboot", "{}", 0, expires).await.unwrap();
         let node = Node::get(&mut db, 1).await.unwrap().unwrap();
         (db, node)
     }
 
-    async fn outcomes(db: &mut SqliteConnection) -> Vec<(String, String)> {
+    async fn outcomes(db: &mut Connection) -> Vec<(String, String)> {
         let select = "SELECT severity, entry FROM node_log ORDER BY id";
-        let rows: Vec<(String, String)> = sqlx::query_as(select).fetch_all(db).await.unwrap();
+        let rows: Vec<(String, String)> = sql::query_as(select).fetch_all(db).await.unwrap();
         let outcome =
             |entry: &str| serde_json::from_str::<Value>(entry).unwrap()["outcome"].as_str().unwrap().to_owned();
         rows.into_iter().map(|(severity, entry)| (severity, outcome(&entry))).collect()
@@ -306,11 +305,11 @@ mod tests {
     #[tokio::test]
     async fn many_end_in_parts() {
         let (mut db, _) = with_a_command(5000).await;
-        let fill = "WITH RECURSIVE n (id) AS (SELECT 2 UNION ALL SELECT id + 1 FROM n WHERE id < ?1)
+        let fill = "WITH RECURSIVE n (id) AS (SELECT 2 UNION ALL SELECT id + 1 FROM n WHERE id < $1)
              INSERT INTO nodes (id, first_seen, hw_info, decision) SELECT id, 0, '[]', '{}' FROM n";
-        sqlx::query(fill).bind(EXPIRED_AT_ONCE as i64 + 1).execute(&mut db).await.unwrap();
+        sql::query(fill).bind(EXPIRED_AT_ONCE as i64 + 1).execute(&mut db).await.unwrap();
         let fill = "INSERT INTO commands (node, kind, args, at, expires) SELECT id, 'doctor', '{}', 0, 4000 FROM nodes";
-        sqlx::query(fill).execute(&mut db).await.unwrap();
+        sql::query(fill).execute(&mut db).await.unwrap();
         assert!(Expire { now: 5000 }.run(&mut db).await.unwrap());
         assert_eq!(outcomes(&mut db).await.len(), EXPIRED_AT_ONCE);
         assert!(!Expire { now: 5000 }.run(&mut db).await.unwrap());

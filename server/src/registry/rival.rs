@@ -2,7 +2,6 @@
 //! a signature while a node's own agent speaks.
 
 use serde_json::json;
-use sqlx::SqliteConnection;
 use wire::checkin::NodeState;
 
 use crate::identity::comparison::Comparison;
@@ -11,6 +10,7 @@ use crate::identity::keys::{Claim, Key};
 use crate::registry::{Refusal, queue, reason};
 use crate::store::boots::Boot;
 use crate::store::nodes::{self, Node};
+use crate::store::sql::{self, Connection};
 use crate::store::{candidates, claims, history};
 
 /// Row 12: `boot` is known as a node for which another boot has spoken since. A machine that rebooted is silent for ever,
@@ -18,7 +18,7 @@ use crate::store::{candidates, claims, history};
 ///
 /// # Errors
 /// When the database fails.
-pub async fn overtaken(db: &mut SqliteConnection, now: i64, boot: &Boot) -> anyhow::Result<Option<i64>> {
+pub async fn overtaken(db: &mut Connection, now: i64, boot: &Boot) -> anyhow::Result<Option<i64>> {
     let Some(node) = boot.node else { return Ok(None) };
     let Some(other) = Boot::successor(&mut *db, node, &boot.boot_id).await? else { return Ok(Some(node)) };
     let Some(incumbent) = Node::get(&mut *db, node).await? else { return Ok(None) };
@@ -46,7 +46,7 @@ pub async fn overtaken(db: &mut SqliteConnection, now: i64, boot: &Boot) -> anyh
 
 /// The node that a copy of `node`'s machine is held as already: it is in dispute with nobody else, and nothing of its
 /// machine is another's.
-async fn held_copy(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Option<i64>> {
+async fn held_copy(db: &mut Connection, node: i64) -> anyhow::Result<Option<i64>> {
     for id in claims::held_rivals(&mut *db, node).await? {
         let Some(held) = Node::get(&mut *db, id).await? else { continue };
         let decision: Decision = serde_json::from_str(&held.decision)?;
@@ -60,7 +60,7 @@ async fn held_copy(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Optio
 }
 
 /// A held node with the incumbent's values, which it contests.
-async fn hold(db: &mut SqliteConnection, now: i64, incumbent: &Node, decision: &Decision) -> anyhow::Result<i64> {
+async fn hold(db: &mut Connection, now: i64, incumbent: &Node, decision: &Decision) -> anyhow::Result<i64> {
     let info = incumbent.hw_info()?;
     let id = nodes::create(&mut *db, now, &info, None, None, decision).await?;
     let values = claims::of_node(&mut *db, incumbent.id).await?;
@@ -79,12 +79,7 @@ async fn hold(db: &mut SqliteConnection, now: i64, incumbent: &Node, decision: &
 ///
 /// # Errors
 /// When the database fails.
-pub async fn spoken_for(
-    db: &mut SqliteConnection,
-    now: i64,
-    node: i64,
-    window_ms: i64,
-) -> anyhow::Result<Option<Refusal>> {
+pub async fn spoken_for(db: &mut Connection, now: i64, node: i64, window_ms: i64) -> anyhow::Result<Option<Refusal>> {
     if !Boot::signed_since(&mut *db, node, now - window_ms).await? {
         return Ok(None);
     }
@@ -101,24 +96,18 @@ pub async fn spoken_for(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn alternates(
-    db: &mut SqliteConnection,
-    now: i64,
-    node: i64,
-    hw_id: &str,
-    window_ms: i64,
-) -> anyhow::Result<bool> {
+pub async fn alternates(db: &mut Connection, now: i64, node: i64, hw_id: &str, window_ms: i64) -> anyhow::Result<bool> {
     // A stranger's name may be megabytes long.
     let hw_id = wire::digest::sha256_hex(hw_id.as_bytes());
     let select = "SELECT EXISTS (
         SELECT 1 FROM legacy_speakers mine JOIN legacy_speakers other ON other.node = mine.node AND other.hw_id <> mine.hw_id
-        WHERE mine.node = ?1 AND mine.hw_id = ?2 AND other.last_seen >= mine.last_seen AND mine.last_seen > ?3)";
+        WHERE mine.node = $1 AND mine.hw_id = $2 AND other.last_seen >= mine.last_seen AND mine.last_seen > $3)";
     let alternates =
-        sqlx::query_scalar(select).bind(node).bind(&hw_id).bind(now - window_ms).fetch_one(&mut *db).await?;
-    let upsert = "INSERT INTO legacy_speakers (node, hw_id, last_seen) VALUES (?1, ?2, ?3)
-                  ON CONFLICT (node, hw_id) DO UPDATE SET last_seen = ?3";
-    sqlx::query(upsert).bind(node).bind(&hw_id).bind(now).execute(&mut *db).await?;
-    sqlx::query("DELETE FROM legacy_speakers WHERE node = ?1 AND last_seen <= ?2")
+        sql::query_scalar(select).bind(node).bind(&hw_id).bind(now - window_ms).fetch_one(&mut *db).await?;
+    let upsert = "INSERT INTO legacy_speakers (node, hw_id, last_seen) VALUES ($1, $2, $3)
+                  ON CONFLICT (node, hw_id) DO UPDATE SET last_seen = $3";
+    sql::query(upsert).bind(node).bind(&hw_id).bind(now).execute(&mut *db).await?;
+    sql::query("DELETE FROM legacy_speakers WHERE node = $1 AND last_seen <= $2")
         .bind(node)
         .bind(now - window_ms)
         .execute(db)

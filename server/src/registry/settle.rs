@@ -1,7 +1,6 @@
 //! Rows 1, 6 to 11 and 13: a check-in that brings facts settles which node the machine is, and what that node claims.
 
 use serde_json::json;
-use sqlx::SqliteConnection;
 use wire::checkin::NodeState;
 use wire::error::Problem;
 
@@ -18,6 +17,7 @@ use crate::registry::{Refusal, queue, reason, rival};
 use crate::store::boots::Boot;
 use crate::store::candidates::{self, Search};
 use crate::store::nodes::{self, Node};
+use crate::store::sql::Connection;
 use crate::store::{claims, foreign, history, merge, provisional};
 
 /// A machine that reports, and what is known of who it is.
@@ -103,7 +103,7 @@ pub struct Weighed {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn settle(db: &mut SqliteConnection, speaker: &Speaker<'_>) -> anyhow::Result<Result<Settled, Refusal>> {
+pub async fn settle(db: &mut Connection, speaker: &Speaker<'_>) -> anyhow::Result<Result<Settled, Refusal>> {
     let weighed = weigh(&mut *db, speaker).await?;
     carry_out(db, speaker, &weighed).await
 }
@@ -113,7 +113,7 @@ pub async fn settle(db: &mut SqliteConnection, speaker: &Speaker<'_>) -> anyhow:
 /// # Errors
 /// When the database fails.
 pub async fn carry_out(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     speaker: &Speaker<'_>,
     weighed: &Weighed,
 ) -> anyhow::Result<Result<Settled, Refusal>> {
@@ -176,13 +176,7 @@ fn makes_node(speaker: &Speaker<'_>, decision: &Decision) -> bool {
 }
 
 /// Keeps how the node is seen, and tells of a dispute that began or ended.
-async fn see(
-    db: &mut SqliteConnection,
-    now: i64,
-    node: &Node,
-    settled: &Settled,
-    decision: &Decision,
-) -> anyhow::Result<()> {
+async fn see(db: &mut Connection, now: i64, node: &Node, settled: &Settled, decision: &Decision) -> anyhow::Result<()> {
     let (state, reason) = node.standing()?;
     let decided = node.decision != serde_json::to_string(decision)?;
     if node.is_held() != (settled.state == NodeState::Held) || (decided && decision.is_news()) {
@@ -198,7 +192,7 @@ async fn see(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn weigh(db: &mut SqliteConnection, speaker: &Speaker<'_>) -> anyhow::Result<Weighed> {
+pub async fn weigh(db: &mut Connection, speaker: &Speaker<'_>) -> anyhow::Result<Weighed> {
     let Speaker { config, now, report, voice, .. } = *speaker;
     let claims = keys::claims(&report.info, &config.match_nodes_on, &report.context);
     let keys = keys::matching(&claims);
@@ -240,12 +234,12 @@ pub async fn weigh(db: &mut SqliteConnection, speaker: &Speaker<'_>) -> anyhow::
 }
 
 /// Silence after which nobody speaks as this node any more.
-pub(super) async fn alive_ms(db: &mut SqliteConnection, config: &Config, node: i64) -> anyhow::Result<i64> {
+pub(super) async fn alive_ms(db: &mut Connection, config: &Config, node: i64) -> anyhow::Result<i64> {
     Ok(nodes::alive_ms(nodes::told_interval(db, node).await?, config.checkin_interval))
 }
 
 /// What is known of the node that the machine says it is.
-async fn own(db: &mut SqliteConnection, speaker: &Speaker<'_>, all: &[Claim]) -> anyhow::Result<Option<Own>> {
+async fn own(db: &mut Connection, speaker: &Speaker<'_>, all: &[Claim]) -> anyhow::Result<Option<Own>> {
     let node = match speaker.own {
         Some(id) => Node::get(&mut *db, id).await?,
         None => None,
@@ -268,11 +262,7 @@ async fn own(db: &mut SqliteConnection, speaker: &Speaker<'_>, all: &[Claim]) ->
 
 /// Gives nodes their hardware back that this machine was taken for while it had not shown all its parts, and the time since
 /// which it was.
-async fn take_back(
-    db: &mut SqliteConnection,
-    speaker: &Speaker<'_>,
-    weighed: &Weighed,
-) -> anyhow::Result<Vec<(i64, i64)>> {
+async fn take_back(db: &mut Connection, speaker: &Speaker<'_>, weighed: &Weighed) -> anyhow::Result<Vec<(i64, i64)>> {
     let Weighed { decision, reopened, .. } = weighed;
     let mut taken = Vec::new();
     for weighed in decision.evidence.iter().filter(|w| w.vetoed && reopened.contains(&w.node)) {
@@ -291,7 +281,7 @@ async fn take_back(
 
 /// Says so in the logs of both, and gives the machine's own node what it had reported.
 async fn tell_apart(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     speaker: &Speaker<'_>,
     taken_back: &[(i64, i64)],
     id: i64,
@@ -315,7 +305,7 @@ async fn tell_apart(
 
 /// Makes, merges or holds, as decided.
 async fn apply(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     speaker: &Speaker<'_>,
     decision: &Decision,
     keys: &[Key],
@@ -371,7 +361,7 @@ fn rejoined(id: i64, decision: &Decision) -> serde_json::Value {
     json!({"event": "rejoined", "msg": msg})
 }
 
-async fn create(db: &mut SqliteConnection, speaker: &Speaker<'_>, decision: &Decision) -> anyhow::Result<i64> {
+async fn create(db: &mut Connection, speaker: &Speaker<'_>, decision: &Decision) -> anyhow::Result<i64> {
     let installed = speaker.config.protect_new_nodes.then_some(PROTECTED);
     let info = &speaker.report.info;
     let id = nodes::create(&mut *db, speaker.now, info, None, installed, decision).await?;
@@ -380,7 +370,7 @@ async fn create(db: &mut SqliteConnection, speaker: &Speaker<'_>, decision: &Dec
 }
 
 /// Row 13: two original clients take turns as one node.
-async fn alternating(db: &mut SqliteConnection, speaker: &Speaker<'_>, settled: Settled) -> anyhow::Result<Settled> {
+async fn alternating(db: &mut Connection, speaker: &Speaker<'_>, settled: Settled) -> anyhow::Result<Settled> {
     let Voice::Legacy(hw_id) = speaker.voice else { return Ok(settled) };
     let window_ms = alive_ms(&mut *db, speaker.config, settled.id).await?;
     if !rival::alternates(db, speaker.now, settled.id, hw_id, window_ms).await? {
@@ -390,7 +380,7 @@ async fn alternating(db: &mut SqliteConnection, speaker: &Speaker<'_>, settled: 
 }
 
 /// Row 10: what the report has is the node's now, what it misses is not any more.
-async fn learn(db: &mut SqliteConnection, speaker: &Speaker<'_>, node: &Node, weighed: &Weighed) -> anyhow::Result<()> {
+async fn learn(db: &mut Connection, speaker: &Speaker<'_>, node: &Node, weighed: &Weighed) -> anyhow::Result<()> {
     let Weighed { claims: all, decision, .. } = weighed;
     let Speaker { now, report, .. } = *speaker;
     let known = node.hw_info()?;
@@ -415,13 +405,7 @@ async fn learn(db: &mut SqliteConnection, speaker: &Speaker<'_>, node: &Node, we
 
 /// Tells nodes, but for those that were `told` before, of a new one that has something of theirs: if one of them is that machine
 /// after all, its log says where it went.
-async fn tell_akin(
-    db: &mut SqliteConnection,
-    now: i64,
-    id: i64,
-    decision: &Decision,
-    told: &[i64],
-) -> anyhow::Result<()> {
+async fn tell_akin(db: &mut Connection, now: i64, id: i64, decision: &Decision, told: &[i64]) -> anyhow::Result<()> {
     let disputed = decision.others();
     let akin = decision.akin(id).filter(|w| !disputed.contains(&w.node) && !told.contains(&w.node));
     for weighed in akin.take(usize::try_from(MAX_RELATIVES)?) {
@@ -435,7 +419,7 @@ async fn tell_akin(
 }
 
 /// Writes a changed decision to the logs of all nodes that it concerns.
-async fn announce(db: &mut SqliteConnection, now: i64, settled: &Settled, decision: &Decision) -> anyhow::Result<()> {
+async fn announce(db: &mut Connection, now: i64, settled: &Settled, decision: &Decision) -> anyhow::Result<()> {
     let others = decision.others();
     let severity = if others.is_empty() && settled.state != NodeState::Held { "info" } else { "warn" };
     let entry = json!({

@@ -1,7 +1,6 @@
 //! Requests beside check-ins that a boot signs with its key: whom they are from, and whether that is so.
 
 use serde_json::json;
-use sqlx::SqliteConnection;
 
 use crate::limits::{BUNDLES_BYTES, MAX_BUNDLES, MAX_NODE_BUNDLES};
 use crate::registry::Refusal;
@@ -9,6 +8,7 @@ use crate::registry::kind::Kind;
 use crate::store::boots::Boot;
 use crate::store::bundles::{self, Bundle, Most};
 use crate::store::nodes::{self, Node};
+use crate::store::sql::Connection;
 use crate::store::writer::Work;
 use crate::store::{commands, history};
 
@@ -25,7 +25,7 @@ pub struct Speaker {
 
 impl Speaker {
     /// The node that speaks, if it is the one that was known by this boot and key.
-    async fn node(&self, db: &mut SqliteConnection) -> anyhow::Result<Result<(Node, Boot), Refusal>> {
+    async fn node(&self, db: &mut Connection) -> anyhow::Result<Result<(Node, Boot), Refusal>> {
         let Some(boot) = Boot::get(&mut *db, &self.boot_id).await? else {
             let error = format!("no machine has checked in here from boot {}", self.boot_id);
             return Ok(Err(Refusal::new(404, "no_such_boot", error, "Check in first.")));
@@ -55,7 +55,7 @@ impl Speaker {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn newest(&self, db: &mut SqliteConnection) -> anyhow::Result<Result<(Node, Boot), Refusal>> {
+    pub async fn newest(&self, db: &mut Connection) -> anyhow::Result<Result<(Node, Boot), Refusal>> {
         let found = self.node(db).await?;
         Ok(found.and_then(|(node, boot)| match node.boot_id.as_ref() == Some(&self.boot_id) {
             true => Ok((node, boot)),
@@ -70,7 +70,7 @@ impl Speaker {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn collects(&self, db: &mut SqliteConnection, command: i64) -> anyhow::Result<Result<i64, Refusal>> {
+    pub async fn collects(&self, db: &mut Connection, command: i64) -> anyhow::Result<Result<i64, Refusal>> {
         let node = match self.node(&mut *db).await? {
             Ok((node, _)) => node.id,
             Err(refusal) => return Ok(Err(refusal)),
@@ -107,7 +107,7 @@ pub struct Keep {
 impl Work for Keep {
     type Output = Result<(), Refusal>;
 
-    async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<Self::Output> {
+    async fn run(&self, db: &mut Connection) -> anyhow::Result<Self::Output> {
         let node = match self.speaker.collects(&mut *db, self.command).await? {
             Ok(node) => node,
             Err(refusal) => return Ok(Err(refusal)),

@@ -2,10 +2,10 @@
 //! One that an operator dealt with stays, and a machine whose node was forgotten is a new node when it boots or checks in.
 
 use serde_json::json;
-use sqlx::SqliteConnection;
 
 use crate::limits::{FORGOTTEN_AT_ONCE, MAX_UNHEARD};
 use crate::registry::lookup::PROTECTED;
+use crate::store::sql::{self, Connection};
 use crate::store::writer::Work;
 use crate::store::{history, nodes};
 
@@ -29,13 +29,13 @@ impl Forget {
 impl Work for Forget {
     type Output = bool;
 
-    async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<bool> {
+    async fn run(&self, db: &mut Connection) -> anyhow::Result<bool> {
         let select = "SELECT id FROM nodes n WHERE last_checkin IS NULL AND facts_digest IS NULL
-                      AND (installed IS NULL OR installed = ?1)
+                      AND (installed IS NULL OR installed = $1)
                       AND NOT EXISTS (SELECT 1 FROM node_log l WHERE l.node = n.id AND l.decided = 1
                                       AND l.entry ->> '$.event' = 'operator')
-                      ORDER BY id DESC LIMIT ?2 OFFSET ?3";
-        let select = sqlx::query_scalar(select).bind(PROTECTED).bind(FORGOTTEN_AT_ONCE).bind(self.most);
+                      ORDER BY id DESC LIMIT $2 OFFSET $3";
+        let select = sql::query_scalar(select).bind(PROTECTED).bind(FORGOTTEN_AT_ONCE).bind(self.most);
         let ids: Vec<i64> = select.fetch_all(&mut *db).await?;
         for id in &ids {
             nodes::delete(&mut *db, *id).await?;
@@ -58,14 +58,12 @@ impl Work for Forget {
 
 #[cfg(test)]
 mod tests {
-    use sqlx::{Connection as _, SqliteConnection};
-
     use super::*;
+    use crate::store::in_memory;
 
     #[tokio::test]
     async fn the_newest_stay_and_whoever_was_heard_or_dealt_with() {
-        let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-        sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
+        let mut db = in_memory().await;
         let fill = "INSERT INTO nodes (id, first_seen, hw_info, decision, last_checkin, facts_digest, installed) VALUES
              (1, 0, '[]', '{}', NULL, NULL, NULL), (2, 0, '[]', '{}', 5, NULL, NULL),
              (3, 0, '[]', '{}', NULL, 'd', NULL), (4, 0, '[]', '{}', NULL, NULL, 'registered'),
@@ -74,17 +72,17 @@ mod tests {
              INSERT INTO claims (node, kind, value, state, matching, since) VALUES (1, 'mac', 'a', 'current', 1, 0);
              INSERT INTO node_log (node, origin, at, severity, entry, decided) VALUES
              (5, 5, 0, 'info', '{\"event\": \"operator\"}', 1), (6, 6, 0, 'info', '{\"event\": \"boot\"}', 0)";
-        sqlx::raw_sql(fill).execute(&mut db).await.unwrap();
+        sql::raw(fill, &mut db).await.unwrap();
         assert!(!Forget { now: 0, most: 4 }.run(&mut db).await.unwrap());
-        let left = async |db: &mut SqliteConnection| -> Vec<i64> {
-            sqlx::query_scalar("SELECT id FROM nodes ORDER BY id").fetch_all(db).await.unwrap()
+        let left = async |db: &mut Connection| -> Vec<i64> {
+            sql::query_scalar("SELECT id FROM nodes ORDER BY id").fetch_all(db).await.unwrap()
         };
         assert_eq!(left(&mut db).await, [1, 2, 3, 4, 5, 6, 7, 8], "there are no more than four");
         Forget { now: 0, most: 2 }.run(&mut db).await.unwrap();
         assert_eq!(left(&mut db).await, [2, 3, 4, 5, 7, 8]);
-        let told: String = sqlx::query_scalar("SELECT detail FROM events").fetch_one(&mut db).await.unwrap();
+        let told: String = sql::query_scalar("SELECT detail FROM events").fetch_one(&mut db).await.unwrap();
         assert!(told.contains("from node1 to node6"), "{told}");
-        let claims: i64 = sqlx::query_scalar("SELECT count(*) FROM claims").fetch_one(&mut db).await.unwrap();
+        let claims: i64 = sql::query_scalar("SELECT count(*) FROM claims").fetch_one(&mut db).await.unwrap();
         assert_eq!(claims, 0, "their values are free");
     }
 }

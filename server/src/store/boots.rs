@@ -1,7 +1,9 @@
 //! Boots of agents of ours: the key that speaks for each, and the last request that was answered.
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 use wire::card::Card;
+
+use crate::store::sql::{self, Connection};
 
 /// A boot as it was last heard of.
 #[derive(Debug, Clone, FromRow)]
@@ -29,38 +31,38 @@ impl Boot {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn get(db: &mut SqliteConnection, boot_id: &str) -> anyhow::Result<Option<Self>> {
-        let select = "SELECT boot_id, node, key, seq, body, reply, uptime_s, last_seen FROM boots WHERE boot_id = ?1";
-        Ok(sqlx::query_as(select).bind(boot_id).fetch_optional(db).await?)
+    pub async fn get(db: &mut Connection, boot_id: &str) -> anyhow::Result<Option<Self>> {
+        let select = "SELECT boot_id, node, key, seq, body, reply, uptime_s, last_seen FROM boots WHERE boot_id = $1";
+        Ok(sql::query_as(select).bind(boot_id).fetch_optional(db).await?)
     }
 
     /// When the boot was heard first, in milliseconds since 1970.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn first_heard(db: &mut SqliteConnection, boot_id: &str) -> anyhow::Result<Option<i64>> {
-        let select = "SELECT first_seen FROM boots WHERE boot_id = ?1";
-        Ok(sqlx::query_scalar(select).bind(boot_id).fetch_optional(db).await?)
+    pub async fn first_heard(db: &mut Connection, boot_id: &str) -> anyhow::Result<Option<i64>> {
+        let select = "SELECT first_seen FROM boots WHERE boot_id = $1";
+        Ok(sql::query_scalar(select).bind(boot_id).fetch_optional(db).await?)
     }
 
     /// Another boot than `boot_id` that spoke last as `node`.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn successor(db: &mut SqliteConnection, node: i64, boot_id: &str) -> anyhow::Result<Option<Self>> {
+    pub async fn successor(db: &mut Connection, node: i64, boot_id: &str) -> anyhow::Result<Option<Self>> {
         let select = "SELECT b.boot_id, b.node, b.key, b.seq, b.body, b.reply, b.uptime_s, b.last_seen
                       FROM nodes n JOIN boots b ON b.boot_id = n.boot_id AND b.node = n.id
-                      WHERE n.id = ?1 AND n.boot_id <> ?2";
-        Ok(sqlx::query_as(select).bind(node).bind(boot_id).fetch_optional(db).await?)
+                      WHERE n.id = $1 AND n.boot_id <> $2";
+        Ok(sql::query_as(select).bind(node).bind(boot_id).fetch_optional(db).await?)
     }
 
     /// Whether a boot that signs its requests was heard as `node` after `since`.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn signed_since(db: &mut SqliteConnection, node: i64, since: i64) -> anyhow::Result<bool> {
-        let select = "SELECT EXISTS (SELECT 1 FROM boots WHERE node = ?1 AND last_seen > ?2 AND key IS NOT NULL)";
-        Ok(sqlx::query_scalar(select).bind(node).bind(since).fetch_one(db).await?)
+    pub async fn signed_since(db: &mut Connection, node: i64, since: i64) -> anyhow::Result<bool> {
+        let select = "SELECT EXISTS (SELECT 1 FROM boots WHERE node = $1 AND last_seen > $2 AND key IS NOT NULL)";
+        Ok(sql::query_scalar(select).bind(node).bind(since).fetch_one(db).await?)
     }
 
     /// When its kernel started, in milliseconds since 1970 by this server's clock, as far as its own word for that is right.
@@ -73,11 +75,11 @@ impl Boot {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn assign(db: &mut SqliteConnection, boot_id: &str, node: i64) -> anyhow::Result<()> {
-        let update = "UPDATE boots SET node = ?2 WHERE boot_id = ?1";
-        sqlx::query(update).bind(boot_id).bind(node).execute(&mut *db).await?;
-        let update = "UPDATE nodes SET boot_id = ?1 WHERE id = ?2";
-        sqlx::query(update).bind(boot_id).bind(node).execute(db).await?;
+    pub async fn assign(db: &mut Connection, boot_id: &str, node: i64) -> anyhow::Result<()> {
+        let update = "UPDATE boots SET node = $2 WHERE boot_id = $1";
+        sql::query(update).bind(boot_id).bind(node).execute(&mut *db).await?;
+        let update = "UPDATE nodes SET boot_id = $1 WHERE id = $2";
+        sql::query(update).bind(boot_id).bind(node).execute(db).await?;
         Ok(())
     }
 
@@ -85,8 +87,8 @@ impl Boot {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn set_card(db: &mut SqliteConnection, boot_id: &str, card: &Card) -> anyhow::Result<()> {
-        let update = sqlx::query("UPDATE boots SET card = ?2 WHERE boot_id = ?1").bind(boot_id);
+    pub async fn set_card(db: &mut Connection, boot_id: &str, card: &Card) -> anyhow::Result<()> {
+        let update = sql::query("UPDATE boots SET card = $2 WHERE boot_id = $1").bind(boot_id);
         update.bind(serde_json::to_string(card)?).execute(db).await?;
         Ok(())
     }
@@ -95,11 +97,11 @@ impl Boot {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn put(&self, db: &mut SqliteConnection) -> anyhow::Result<()> {
-        let upsert = sqlx::query(
+    pub async fn put(&self, db: &mut Connection) -> anyhow::Result<()> {
+        let upsert = sql::query(
             "INSERT INTO boots (boot_id, node, key, seq, body, reply, uptime_s, first_seen, last_seen)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)
-             ON CONFLICT (boot_id) DO UPDATE SET node = ?2, seq = ?4, body = ?5, reply = ?6, uptime_s = ?7, last_seen = ?8",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+             ON CONFLICT (boot_id) DO UPDATE SET node = $2, seq = $4, body = $5, reply = $6, uptime_s = $7, last_seen = $8",
         );
         let upsert = upsert.bind(&self.boot_id).bind(self.node).bind(&self.key).bind(self.seq).bind(&self.body);
         upsert.bind(&self.reply).bind(self.uptime_s).bind(self.last_seen).execute(db).await?;
@@ -112,27 +114,32 @@ impl Boot {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn prune(db: &mut SqliteConnection, node: Option<i64>, most: i64) -> anyhow::Result<()> {
-    let delete = "DELETE FROM boots WHERE boot_id IN
-                  (SELECT boot_id FROM boots WHERE node IS ?1 ORDER BY last_seen DESC LIMIT -1 OFFSET ?2)
-                  AND boot_id NOT IN (SELECT boot_id FROM nodes WHERE id = ?1 AND boot_id IS NOT NULL)";
-    sqlx::query(delete).bind(node).bind(most).execute(db).await?;
+pub async fn prune(db: &mut Connection, node: Option<i64>, most: i64) -> anyhow::Result<()> {
+    // Two texts, each of which an index answers.
+    let of_node = "DELETE FROM boots WHERE boot_id IN
+                   (SELECT boot_id FROM boots WHERE node = $3 ORDER BY last_seen DESC LIMIT $2 OFFSET $1)
+                   AND boot_id NOT IN (SELECT boot_id FROM nodes WHERE id = $3 AND boot_id IS NOT NULL)";
+    let of_none = "DELETE FROM boots WHERE boot_id IN
+                   (SELECT boot_id FROM boots WHERE node IS NULL ORDER BY last_seen DESC LIMIT $2 OFFSET $1)";
+    let delete = match node {
+        Some(node) => sql::query(of_node).bind(most).bind(i64::MAX).bind(node),
+        None => sql::query(of_none).bind(most).bind(i64::MAX),
+    };
+    delete.execute(db).await?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
-
     use super::*;
+    use crate::store::in_memory;
 
     #[tokio::test]
     async fn the_boots_heard_last_stay_and_the_one_that_speaks() {
-        let mut db = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
-        sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
+        let mut db = in_memory().await;
         let nodes = "INSERT INTO nodes (id, first_seen, hw_info, decision, boot_id)
                      VALUES (1, 0, '[]', '{}', 'of1-0'), (2, 0, '[]', '{}', NULL)";
-        sqlx::query(nodes).execute(&mut db).await.unwrap();
+        sql::query(nodes).execute(&mut db).await.unwrap();
         for (of, node) in [("none", None), ("of1", Some(1)), ("of2", Some(2))] {
             for number in 0..4 {
                 let boot_id = format!("{of}-{number}");
@@ -144,12 +151,12 @@ mod tests {
         for node in [None, Some(1)] {
             prune(&mut db, node, 2).await.unwrap();
         }
-        let left = sqlx::query_scalar::<_, String>("SELECT boot_id FROM boots ORDER BY boot_id");
+        let left = sql::query_scalar::<String>("SELECT boot_id FROM boots ORDER BY boot_id");
         let left = left.fetch_all(&mut db).await.unwrap();
         let expected = ["none-2", "none-3", "of1-0", "of1-2", "of1-3", "of2-0", "of2-1", "of2-2", "of2-3"];
         assert_eq!(left, expected);
         let plan = "EXPLAIN QUERY PLAN SELECT boot_id FROM boots WHERE node IS NULL ORDER BY last_seen DESC";
-        let (.., plan): (i64, i64, i64, String) = sqlx::query_as(plan).fetch_one(&mut db).await.unwrap();
+        let (.., plan): (i64, i64, i64, String) = sql::query_as(plan).fetch_one(&mut db).await.unwrap();
         assert!(plan.contains("boots_by_node"), "a table of a million boots is not read for it: {plan}");
     }
 

@@ -1,7 +1,9 @@
 //! Bundles of logs and state that nodes sent, each by the command that asked for it. The files are [`crate::bundles`]'s.
 //! Times are milliseconds since 1970.
 
-use sqlx::{FromRow, SqliteConnection, SqlitePool};
+use sqlx::FromRow;
+
+use crate::store::sql::{self, Connection, Pool};
 
 /// A bundle.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -23,10 +25,10 @@ impl Bundle {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn put(&self, db: &mut SqliteConnection) -> anyhow::Result<()> {
-        let upsert = "INSERT INTO bundles (command, node, at, bytes, sha256) VALUES (?1, ?2, ?3, ?4, ?5)
-                      ON CONFLICT (command) DO UPDATE SET node = ?2, at = ?3, bytes = ?4, sha256 = ?5";
-        let upsert = sqlx::query(upsert).bind(self.command).bind(self.node).bind(self.at);
+    pub async fn put(&self, db: &mut Connection) -> anyhow::Result<()> {
+        let upsert = "INSERT INTO bundles (command, node, at, bytes, sha256) VALUES ($1, $2, $3, $4, $5)
+                      ON CONFLICT (command) DO UPDATE SET node = $2, at = $3, bytes = $4, sha256 = $5";
+        let upsert = sql::query(upsert).bind(self.command).bind(self.node).bind(self.at);
         upsert.bind(self.bytes).bind(&self.sha256).execute(db).await?;
         Ok(())
     }
@@ -36,9 +38,9 @@ impl Bundle {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_node(db: &SqlitePool, node: i64) -> anyhow::Result<Vec<Bundle>> {
-    let select = "SELECT command, node, at, bytes, sha256 FROM bundles WHERE node = ?1 ORDER BY command DESC";
-    Ok(sqlx::query_as(select).bind(node).fetch_all(db).await?)
+pub async fn of_node(db: &Pool, node: i64) -> anyhow::Result<Vec<Bundle>> {
+    let select = "SELECT command, node, at, bytes, sha256 FROM bundles WHERE node = $1 ORDER BY command DESC";
+    Ok(sql::query_as(select).bind(node).fetch_all(db).await?)
 }
 
 /// How much is kept; each further bundle takes the place of the oldest.
@@ -56,17 +58,17 @@ pub struct Most {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn prune(db: &mut SqliteConnection, newest: &Bundle, most: Most) -> anyhow::Result<()> {
+pub async fn prune(db: &mut Connection, newest: &Bundle, most: Most) -> anyhow::Result<()> {
     let of_node = "DELETE FROM bundles WHERE command IN
-                   (SELECT command FROM bundles WHERE node = ?1
-                    ORDER BY command = ?2 DESC, at DESC, command DESC LIMIT -1 OFFSET ?3)";
-    sqlx::query(of_node).bind(newest.node).bind(newest.command).bind(most.each).execute(&mut *db).await?;
-    let of_all = "DELETE FROM bundles WHERE command <> ?1 AND command IN
+                   (SELECT command FROM bundles WHERE node = $1
+                    ORDER BY command = $2 DESC, at DESC, command DESC LIMIT $4 OFFSET $3)";
+    sql::query(of_node).bind(newest.node).bind(newest.command).bind(most.each).bind(i64::MAX).execute(&mut *db).await?;
+    let of_all = "DELETE FROM bundles WHERE command <> $1 AND command IN
                   (SELECT command FROM
                    (SELECT command, row_number() OVER later AS place, sum(bytes) OVER later AS total FROM bundles
-                    WINDOW later AS (ORDER BY command = ?1 DESC, at DESC, command DESC))
-                   WHERE place > ?2 OR total > ?3)";
-    sqlx::query(of_all).bind(newest.command).bind(most.all).bind(most.bytes).execute(db).await?;
+                    WINDOW later AS (ORDER BY command = $1 DESC, at DESC, command DESC))
+                   AS counted WHERE place > $2 OR total > $3)";
+    sql::query(of_all).bind(newest.command).bind(most.all).bind(most.bytes).execute(db).await?;
     Ok(())
 }
 
@@ -74,9 +76,9 @@ pub async fn prune(db: &mut SqliteConnection, newest: &Bundle, most: Most) -> an
 ///
 /// # Errors
 /// When the database fails.
-pub async fn hand_over(db: &mut SqliteConnection, node: i64, since: i64, other: i64) -> anyhow::Result<()> {
-    let update = "UPDATE bundles SET node = ?3 WHERE node = ?1 AND at >= ?2";
-    sqlx::query(update).bind(node).bind(since).bind(other).execute(db).await?;
+pub async fn hand_over(db: &mut Connection, node: i64, since: i64, other: i64) -> anyhow::Result<()> {
+    let update = "UPDATE bundles SET node = $3 WHERE node = $1 AND at >= $2";
+    sql::query(update).bind(node).bind(since).bind(other).execute(db).await?;
     Ok(())
 }
 
@@ -84,8 +86,8 @@ pub async fn hand_over(db: &mut SqliteConnection, node: i64, since: i64, other: 
 ///
 /// # Errors
 /// When the database fails.
-pub async fn all(db: &SqlitePool) -> anyhow::Result<Vec<(i64, String)>> {
-    Ok(sqlx::query_as("SELECT command, sha256 FROM bundles").fetch_all(db).await?)
+pub async fn all(db: &Pool) -> anyhow::Result<Vec<(i64, String)>> {
+    Ok(sql::query_as("SELECT command, sha256 FROM bundles").fetch_all(db).await?)
 }
 
 #[cfg(test)]
@@ -97,10 +99,11 @@ mod tests {
     #[tokio::test]
     async fn the_newest_of_each_node_and_of_all_stay() {
         let pool = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
-        sqlx::migrate!("./migrations").run(&pool).await.unwrap();
+        crate::store::sqlite::MIGRATIONS.run(&pool).await.unwrap();
+        let pool = Pool::Sqlite(pool);
         let nodes =
             "INSERT INTO nodes (id, first_seen, hw_info, decision) VALUES (1, 0, '[]', '{}'), (2, 0, '[]', '{}')";
-        sqlx::query(nodes).execute(&pool).await.unwrap();
+        sql::query(nodes).execute(&pool).await.unwrap();
         let bundle = |command, node, at| Bundle { command, node, at, bytes: 10, sha256: String::new() };
         let most = Most { each: 3, all: 10, bytes: 100 };
         let put = async |bundle: Bundle, most| {
@@ -125,7 +128,7 @@ mod tests {
         assert_eq!((of(1).await, of(2).await), (vec![6], vec![8, 7]));
         put(bundle(9, 1, 9), Most { bytes: 9, ..most }).await;
         assert_eq!(all(&pool).await.unwrap(), [(9, String::new())], "however large");
-        sqlx::query("DELETE FROM nodes WHERE id = 1").execute(&pool).await.unwrap();
+        sql::query("DELETE FROM nodes WHERE id = 1").execute(&pool).await.unwrap();
         assert_eq!(all(&pool).await.unwrap(), [], "a node goes with its bundles");
     }
 }

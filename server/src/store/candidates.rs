@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
 use crate::identity::decide::{Candidate, Link};
 use crate::identity::evidence::{Evidence, Group};
@@ -12,6 +12,7 @@ use crate::identity::keys::Key;
 use crate::limits::{MAX_HOLDERS, MAX_RELATIVES};
 use crate::store::nodes::alive_ms;
 use crate::store::provisional;
+use crate::store::sql::{self, Connection};
 
 /// Whose candidates are looked for.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +71,7 @@ impl Linked {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find(db: &mut SqliteConnection, search: &Search<'_>) -> anyhow::Result<Vec<Candidate>> {
+pub async fn find(db: &mut Connection, search: &Search<'_>) -> anyhow::Result<Vec<Candidate>> {
     let mut linked: BTreeMap<i64, Linked> = BTreeMap::new();
     for row in by_key(&mut *db, search).await? {
         let link = match row.state.as_str() {
@@ -123,11 +124,11 @@ pub async fn find(db: &mut SqliteConnection, search: &Search<'_>) -> anyhow::Res
 /// Claims on the keys, without those on a key that very many have, unless no other leads anywhere: then those of its newest
 /// holders, and of those that are named or have its parts. One counts where it decides for its node, or where that is not
 /// settled since only a boot spoke.
-async fn by_key(db: &mut SqliteConnection, search: &Search<'_>) -> anyhow::Result<Vec<KeyRow>> {
+async fn by_key(db: &mut Connection, search: &Search<'_>) -> anyhow::Result<Vec<KeyRow>> {
     let plain = search.keys.iter().map(|k| (k, false));
     let keys: Vec<_> = plain
         .chain(search.weak.iter().map(|k| (k, true)))
-        .map(|(key, weak)| json!({"kind": key.kind, "value": key.value, "weak": weak}))
+        .map(|(key, weak)| json!({"kind": key.kind, "value": key.value, "weak": if weak { "yes" } else { "no" }}))
         .collect();
     let keys = json!(keys).to_string();
     let rows = claimed(&mut *db, &keys).await?;
@@ -139,13 +140,13 @@ async fn by_key(db: &mut SqliteConnection, search: &Search<'_>) -> anyhow::Resul
     claimed_by_newest(db, &keys, &named).await
 }
 
-async fn claimed(db: &mut SqliteConnection, keys: &str) -> anyhow::Result<Vec<KeyRow>> {
-    let select = sqlx::query_as(
+async fn claimed(db: &mut Connection, keys: &str) -> anyhow::Result<Vec<KeyRow>> {
+    let select = sql::query_as(
         "WITH key AS MATERIALIZED (
-            SELECT k.value ->> 'kind' AS kind, k.value ->> 'value' AS value, k.value ->> 'weak' AS weak FROM json_each(?1) k
+            SELECT k.value ->> 'kind' AS kind, k.value ->> 'value' AS value, k.value ->> 'weak' AS weak FROM json_each($1) k
             WHERE (SELECT count(*) FROM (SELECT 1 FROM claims x
-                   WHERE x.kind = k.value ->> 'kind' AND x.value = k.value ->> 'value' LIMIT ?2 + 1)) <= ?2)
-         SELECT c.node, c.kind, c.value, c.state, key.weak FROM key
+                   WHERE x.kind = k.value ->> 'kind' AND x.value = k.value ->> 'value' LIMIT $2 + 1) AS these) <= $2)
+         SELECT c.node, c.kind, c.value, c.state, key.weak = 'yes' AS weak FROM key
          JOIN claims c ON c.kind = key.kind AND c.value = key.value
          JOIN nodes n ON n.id = c.node
          WHERE c.matching = 1 OR n.facts_digest IS NULL
@@ -155,38 +156,38 @@ async fn claimed(db: &mut SqliteConnection, keys: &str) -> anyhow::Result<Vec<Ke
 }
 
 /// Steps from holder to holder of each key, from the newest node on, so that all the others cost nothing.
-async fn claimed_by_newest(db: &mut SqliteConnection, keys: &str, named: &[i64]) -> anyhow::Result<Vec<KeyRow>> {
-    let select = sqlx::query_as(
+async fn claimed_by_newest(db: &mut Connection, keys: &str, named: &[i64]) -> anyhow::Result<Vec<KeyRow>> {
+    let select = sql::query_as(
         "WITH RECURSIVE key AS MATERIALIZED (
-            SELECT k.value ->> 'kind' AS kind, k.value ->> 'value' AS value, k.value ->> 'weak' AS weak FROM json_each(?1) k),
+            SELECT k.value ->> 'kind' AS kind, k.value ->> 'value' AS value, k.value ->> 'weak' AS weak FROM json_each($1) k),
          holder (kind, value, weak, node, place) AS (
             SELECT kind, value, weak, (SELECT max(c.node) FROM claims c WHERE c.kind = key.kind AND c.value = key.value), 1
             FROM key
             UNION ALL
             SELECT kind, value, weak, (SELECT max(c.node) FROM claims c
                 WHERE c.kind = holder.kind AND c.value = holder.value AND c.node < holder.node), place + 1
-            FROM holder WHERE node IS NOT NULL AND place < ?2),
+            FROM holder WHERE node IS NOT NULL AND place < $2),
          chosen AS (
             SELECT kind, value, weak, node FROM holder
-            UNION SELECT key.kind, key.value, key.weak, n.value FROM key, json_each(?3) n)
-         SELECT c.node, c.kind, c.value, c.state, chosen.weak FROM chosen
-         CROSS JOIN claims c ON c.node = chosen.node AND c.kind = chosen.kind AND c.value = chosen.value
-         CROSS JOIN nodes n ON n.id = c.node
-         WHERE c.matching = 1 OR n.facts_digest IS NULL
+            UNION SELECT key.kind, key.value, key.weak, CAST(n.value AS BIGINT) FROM key, json_each($3) n)
+         SELECT c.node, c.kind, c.value, c.state, chosen.weak = 'yes' AS weak FROM chosen
+         CROSS JOIN claims c CROSS JOIN nodes n
+         WHERE c.node = chosen.node AND c.kind = chosen.kind AND c.value = chosen.value AND n.id = c.node
+         AND (c.matching = 1 OR n.facts_digest IS NULL)
          ORDER BY c.node, c.kind, c.value",
     );
     Ok(select.bind(keys).bind(MAX_HOLDERS).bind(json!(named).to_string()).fetch_all(db).await?)
 }
 
 /// Nodes that have the board, the TPM, or one of the modules, disks or ports. A value that many have tells nothing.
-async fn by_parts(db: &mut SqliteConnection, parts: &Evidence) -> anyhow::Result<Vec<i64>> {
+async fn by_parts(db: &mut Connection, parts: &Evidence) -> anyhow::Result<Vec<i64>> {
     let values = parts.iter().filter(|(group, _)| group.is_set() || matches!(group, Group::Board | Group::Tpm));
     let values: Vec<_> = values.map(|(group, value)| json!({"kind": group.word(), "value": value})).collect();
-    let select = sqlx::query_scalar(
+    let select = sql::query_scalar(
         "WITH part AS MATERIALIZED (
-            SELECT k.value ->> 'kind' AS kind, k.value ->> 'value' AS value FROM json_each(?1) k
+            SELECT k.value ->> 'kind' AS kind, k.value ->> 'value' AS value FROM json_each($1) k
             WHERE (SELECT count(*) FROM (SELECT 1 FROM evidence x
-                   WHERE x.kind = k.value ->> 'kind' AND x.value = k.value ->> 'value' LIMIT ?2 + 1)) <= ?2)
+                   WHERE x.kind = k.value ->> 'kind' AND x.value = k.value ->> 'value' LIMIT $2 + 1) AS these) <= $2)
          SELECT DISTINCT e.node FROM part JOIN evidence e ON e.kind = part.kind AND e.value = part.value ORDER BY e.node",
     );
     Ok(select.bind(json!(values).to_string()).bind(MAX_RELATIVES).fetch_all(db).await?)
@@ -197,37 +198,37 @@ async fn by_parts(db: &mut SqliteConnection, parts: &Evidence) -> anyhow::Result
 ///
 /// # Errors
 /// When the database fails.
-pub async fn common(db: &mut SqliteConnection, machine: &Evidence, own: Option<i64>) -> anyhow::Result<Vec<Group>> {
+pub async fn common(db: &mut Connection, machine: &Evidence, own: Option<i64>) -> anyhow::Result<Vec<Group>> {
     let numbers = machine.iter().filter(|(group, _)| !group.is_set());
     let numbers: Vec<_> = numbers.map(|(group, value)| json!({"kind": group.word(), "value": value})).collect();
-    let select = sqlx::query_scalar(
-        "SELECT k.value ->> 'kind' FROM json_each(?1) k
+    let select = sql::query_scalar(
+        "SELECT k.value ->> 'kind' FROM json_each($1) k
          WHERE (SELECT count(*) FROM (SELECT 1 FROM evidence e JOIN nodes n ON n.id = e.node
                 WHERE e.kind = k.value ->> 'kind' AND e.value = k.value ->> 'value'
-                AND n.facts_digest IS NOT NULL AND n.state <> 'held' AND n.id IS NOT ?2 LIMIT 2)) = 2",
+                AND n.facts_digest IS NOT NULL AND n.state <> 'held' AND n.id IS DISTINCT FROM $2 LIMIT 2) AS these) = 2",
     );
     let kinds: Vec<String> = select.bind(json!(numbers).to_string()).bind(own).fetch_all(db).await?;
     Ok(kinds.iter().filter_map(|kind| Group::of_word(kind)).collect())
 }
 
-async fn nodes(db: &mut SqliteConnection, ids: &str, search: &Search<'_>) -> anyhow::Result<Vec<NodeRow>> {
-    let select = sqlx::query_as(
+async fn nodes(db: &mut Connection, ids: &str, search: &Search<'_>) -> anyhow::Result<Vec<NodeRow>> {
+    let select = sql::query_as(
         "SELECT n.id, n.facts_digest IS NOT NULL AS registered, n.state = 'held' AS held,
                 (SELECT max(at) FROM (
-                    SELECT max(b.last_seen) AS at FROM boots b WHERE b.node = n.id AND b.boot_id IS NOT ?2
-                    UNION ALL SELECT n.last_checkin WHERE n.boot_id IS NULL)) AS heard,
+                    SELECT max(b.last_seen) AS at FROM boots b WHERE b.node = n.id AND b.boot_id IS DISTINCT FROM $2
+                    UNION ALL SELECT n.last_checkin WHERE n.boot_id IS NULL) AS times) AS heard,
                 n.interval,
-                EXISTS (SELECT 1 FROM distinct_nodes d WHERE d.one = min(n.id, ?3) AND d.other = max(n.id, ?3)) AS ruled_out
-         FROM json_each(?1) k JOIN nodes n ON n.id = k.value ORDER BY n.id",
+                EXISTS (SELECT 1 FROM distinct_nodes d WHERE d.one = min(n.id, $3) AND d.other = max(n.id, $3)) AS ruled_out
+         FROM json_each($1) k JOIN nodes n ON n.id = CAST(k.value AS BIGINT) ORDER BY n.id",
     );
     Ok(select.bind(ids).bind(search.boot_id).bind(search.own).fetch_all(db).await?)
 }
 
 /// Which of the nodes in this JSON list an operator told from which others of it.
-async fn told_apart(db: &mut SqliteConnection, ids: &str) -> anyhow::Result<BTreeMap<i64, Vec<i64>>> {
-    let select = "SELECT d.one, d.other FROM json_each(?1) k JOIN distinct_nodes d ON d.one = k.value
-                  WHERE d.other IN (SELECT value FROM json_each(?1))";
-    let pairs: Vec<(i64, i64)> = sqlx::query_as(select).bind(ids).fetch_all(db).await?;
+async fn told_apart(db: &mut Connection, ids: &str) -> anyhow::Result<BTreeMap<i64, Vec<i64>>> {
+    let select = "SELECT d.one, d.other FROM json_each($1) k JOIN distinct_nodes d ON d.one = CAST(k.value AS BIGINT)
+                  WHERE d.other IN (SELECT CAST(value AS BIGINT) FROM json_each($1))";
+    let pairs: Vec<(i64, i64)> = sql::query_as(select).bind(ids).fetch_all(db).await?;
     let mut found: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
     for (one, other) in pairs {
         found.entry(one).or_default().push(other);
@@ -240,12 +241,13 @@ async fn told_apart(db: &mut SqliteConnection, ids: &str) -> anyhow::Result<BTre
 ///
 /// # Errors
 /// When the database fails.
-pub async fn evidence_of(db: &mut SqliteConnection, ids: &str) -> anyhow::Result<BTreeMap<i64, Evidence>> {
-    let rows: Vec<(i64, String, String)> =
-        sqlx::query_as("SELECT e.node, e.kind, e.value FROM json_each(?1) k JOIN evidence e ON e.node = k.value")
-            .bind(ids)
-            .fetch_all(db)
-            .await?;
+pub async fn evidence_of(db: &mut Connection, ids: &str) -> anyhow::Result<BTreeMap<i64, Evidence>> {
+    let rows: Vec<(i64, String, String)> = sql::query_as(
+        "SELECT e.node, e.kind, e.value FROM json_each($1) k JOIN evidence e ON e.node = CAST(k.value AS BIGINT)",
+    )
+    .bind(ids)
+    .fetch_all(db)
+    .await?;
     let mut found: BTreeMap<i64, Evidence> = BTreeMap::new();
     for (node, kind, value) in rows {
         if let Some(group) = Group::of_word(&kind) {
@@ -260,13 +262,13 @@ pub async fn evidence_of(db: &mut SqliteConnection, ids: &str) -> anyhow::Result
 ///
 /// # Errors
 /// When the database fails.
-pub async fn learn(db: &mut SqliteConnection, node: i64, evidence: &Evidence, is_virtual: bool) -> anyhow::Result<()> {
+pub async fn learn(db: &mut Connection, node: i64, evidence: &Evidence, is_virtual: bool) -> anyhow::Result<()> {
     let known: Vec<(String, String)> =
-        sqlx::query_as("SELECT kind, value FROM evidence WHERE node = ?1").bind(node).fetch_all(&mut *db).await?;
+        sql::query_as("SELECT kind, value FROM evidence WHERE node = $1").bind(node).fetch_all(&mut *db).await?;
     for (kind, value) in &known {
         let now = Group::of_word(kind).and_then(|group| evidence.values(group));
         if now.map_or(is_virtual, |values| !values.contains(value)) {
-            sqlx::query("DELETE FROM evidence WHERE node = ?1 AND kind = ?2 AND value = ?3")
+            sql::query("DELETE FROM evidence WHERE node = $1 AND kind = $2 AND value = $3")
                 .bind(node)
                 .bind(kind)
                 .bind(value)
@@ -278,23 +280,20 @@ pub async fn learn(db: &mut SqliteConnection, node: i64, evidence: &Evidence, is
     let new: Vec<_> = evidence.iter().filter(is_new).map(|(g, v)| json!({"kind": g.word(), "value": v})).collect();
     if !new.is_empty() {
         let insert = "INSERT INTO evidence (node, kind, value)
-                      SELECT ?1, k.value ->> 'kind', k.value ->> 'value' FROM json_each(?2) k";
-        sqlx::query(insert).bind(node).bind(json!(new).to_string()).execute(db).await?;
+                      SELECT $1, k.value ->> 'kind', k.value ->> 'value' FROM json_each($2) k";
+        sql::query(insert).bind(node).bind(json!(new).to_string()).execute(db).await?;
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use sqlx::ConnectOptions as _;
-    use sqlx::sqlite::SqliteConnectOptions;
-
     use super::*;
+    use crate::store::in_memory;
 
     #[tokio::test]
     async fn of_a_number_that_a_whole_delivery_has_only_the_newest_holders_are_weighed() {
-        let mut db = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
-        sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
+        let mut db = in_memory().await;
         let last = 3 * MAX_HOLDERS;
         let fill = format!(
             "CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {last}) SELECT i FROM n;
@@ -302,7 +301,7 @@ mod tests {
              INSERT INTO claims SELECT i, 'serial', 's', 'contested', 1, 0 FROM n;
              INSERT INTO evidence SELECT i, 'nic', 'p' || i FROM n"
         );
-        sqlx::raw_sql(sqlx::AssertSqlSafe(fill)).execute(&mut db).await.unwrap();
+        sql::raw(&fill, &mut db).await.unwrap();
         let mut machine = Evidence::default();
         machine.add(Group::Nic, ["p7".to_owned()]);
         let keys = [("mac", "new"), ("serial", "s")];

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
 use crate::identity::keys::{Claim, Key};
+use crate::store::sql::{self, Connection};
 
 /// A stored claim.
 #[derive(Debug, Clone, FromRow)]
@@ -26,9 +27,10 @@ pub struct Stored {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_node(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Vec<Stored>> {
-    let select = "SELECT node, kind, value, state, matching FROM claims WHERE node = ?1 ORDER BY kind, value";
-    Ok(sqlx::query_as(select).bind(node).fetch_all(db).await?)
+pub async fn of_node(db: &mut Connection, node: i64) -> anyhow::Result<Vec<Stored>> {
+    let select =
+        "SELECT node, kind, value, state, matching = 1 AS matching FROM claims WHERE node = $1 ORDER BY kind, value";
+    Ok(sql::query_as(select).bind(node).fetch_all(db).await?)
 }
 
 /// Keys that a change moved from one node to another.
@@ -41,7 +43,7 @@ pub type Moved = Vec<(Key, i64)>;
 /// # Errors
 /// When the database fails.
 pub async fn replace(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     at: i64,
     node: i64,
     claims: &[Claim],
@@ -77,7 +79,7 @@ pub async fn replace(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn add(db: &mut SqliteConnection, at: i64, node: i64, claims: &[Claim]) -> anyhow::Result<()> {
+pub async fn add(db: &mut Connection, at: i64, node: i64, claims: &[Claim]) -> anyhow::Result<()> {
     replace(db, at, node, claims, &BTreeSet::new()).await.map(|_| ())
 }
 
@@ -85,37 +87,30 @@ pub async fn add(db: &mut SqliteConnection, at: i64, node: i64, claims: &[Claim]
 ///
 /// # Errors
 /// When the database fails.
-pub async fn add_former(db: &mut SqliteConnection, at: i64, node: i64, claims: &[Claim]) -> anyhow::Result<()> {
+pub async fn add_former(db: &mut Connection, at: i64, node: i64, claims: &[Claim]) -> anyhow::Result<()> {
     for Claim { key, matching } in claims {
         put(&mut *db, at, node, key, "former", *matching).await?;
     }
     Ok(())
 }
 
-async fn put(
-    db: &mut SqliteConnection,
-    at: i64,
-    node: i64,
-    key: &Key,
-    state: &str,
-    matching: bool,
-) -> anyhow::Result<()> {
-    let upsert = sqlx::query(
-        "INSERT INTO claims (node, kind, value, state, matching, since) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (node, kind, value) DO UPDATE SET since = CASE WHEN state = ?4 THEN since ELSE ?6 END,
-         state = ?4, matching = ?5 WHERE state <> ?4 OR matching <> ?5",
+async fn put(db: &mut Connection, at: i64, node: i64, key: &Key, state: &str, matching: bool) -> anyhow::Result<()> {
+    let upsert = sql::query(
+        "INSERT INTO claims (node, kind, value, state, matching, since) VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (node, kind, value) DO UPDATE SET since = CASE WHEN claims.state = $4 THEN claims.since ELSE $6 END,
+         state = $4, matching = $5 WHERE claims.state <> $4 OR claims.matching <> $5",
     );
     upsert.bind(node).bind(&key.kind).bind(&key.value).bind(state).bind(matching).bind(at).execute(db).await?;
     Ok(())
 }
 
 /// Those of the deciding keys that another node holds.
-async fn held_elsewhere(db: &mut SqliteConnection, node: i64, claims: &[Claim]) -> anyhow::Result<BTreeSet<Key>> {
+async fn held_elsewhere(db: &mut Connection, node: i64, claims: &[Claim]) -> anyhow::Result<BTreeSet<Key>> {
     let keys: Vec<&Key> = claims.iter().filter(|c| c.matching).map(|c| &c.key).collect();
-    let rows: Vec<(String, String)> = sqlx::query_as(
-        "SELECT c.kind, c.value FROM json_each(?1) k
+    let rows: Vec<(String, String)> = sql::query_as(
+        "SELECT c.kind, c.value FROM json_each($1) k
          JOIN claims c ON c.kind = k.value ->> 'kind' AND c.value = k.value ->> 'value'
-         WHERE c.node <> ?2 AND c.state = 'current' AND c.matching = 1",
+         WHERE c.node <> $2 AND c.state = 'current' AND c.matching = 1",
     )
     .bind(json!(keys).to_string())
     .bind(node)
@@ -125,9 +120,9 @@ async fn held_elsewhere(db: &mut SqliteConnection, node: i64, claims: &[Claim]) 
 }
 
 /// The only node that contests a value which nobody holds.
-async fn sole_contender(db: &mut SqliteConnection, key: &Key) -> anyhow::Result<Option<i64>> {
-    let contenders: Vec<(i64, String)> = sqlx::query_as(
-        "SELECT node, state FROM claims WHERE kind = ?1 AND value = ?2 AND matching = 1 AND state <> 'former' LIMIT 2",
+async fn sole_contender(db: &mut Connection, key: &Key) -> anyhow::Result<Option<i64>> {
+    let contenders: Vec<(i64, String)> = sql::query_as(
+        "SELECT node, state FROM claims WHERE kind = $1 AND value = $2 AND matching = 1 AND state <> 'former' LIMIT 2",
     )
     .bind(&key.kind)
     .bind(&key.value)
@@ -143,21 +138,21 @@ async fn sole_contender(db: &mut SqliteConnection, key: &Key) -> anyhow::Result<
 ///
 /// # Errors
 /// When the database fails.
-pub async fn held_rivals(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Vec<i64>> {
+pub async fn held_rivals(db: &mut Connection, node: i64) -> anyhow::Result<Vec<i64>> {
     let select = "SELECT DISTINCT c.node FROM claims mine
                   JOIN claims c ON c.kind = mine.kind AND c.value = mine.value AND c.node <> mine.node AND c.state = 'contested'
                   JOIN nodes n ON n.id = c.node AND n.state = 'held'
-                  WHERE mine.node = ?1 AND mine.matching = 1 ORDER BY c.node";
-    Ok(sqlx::query_scalar(select).bind(node).fetch_all(db).await?)
+                  WHERE mine.node = $1 AND mine.matching = 1 ORDER BY c.node";
+    Ok(sql::query_scalar(select).bind(node).fetch_all(db).await?)
 }
 
 /// The nodes that have a value now, or contest it.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn holders(db: &mut SqliteConnection, key: &Key) -> anyhow::Result<Vec<i64>> {
-    let select = "SELECT node FROM claims WHERE kind = ?1 AND value = ?2 AND state <> 'former' ORDER BY node";
-    Ok(sqlx::query_scalar(select).bind(&key.kind).bind(&key.value).fetch_all(db).await?)
+pub async fn holders(db: &mut Connection, key: &Key) -> anyhow::Result<Vec<i64>> {
+    let select = "SELECT node FROM claims WHERE kind = $1 AND value = $2 AND state <> 'former' ORDER BY node";
+    Ok(sql::query_scalar(select).bind(&key.kind).bind(&key.value).fetch_all(db).await?)
 }
 
 /// The node's deciding values (`kind=value`) that other nodes claim now too, with those; not of nodes that an operator
@@ -165,32 +160,32 @@ pub async fn holders(db: &mut SqliteConnection, key: &Key) -> anyhow::Result<Vec
 ///
 /// # Errors
 /// When the database fails.
-pub async fn shared(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Vec<(String, i64)>> {
+pub async fn shared(db: &mut Connection, node: i64) -> anyhow::Result<Vec<(String, i64)>> {
     let select = "SELECT mine.kind || '=' || mine.value, c.node FROM claims mine
                   JOIN claims c ON c.kind = mine.kind AND c.value = mine.value AND c.node <> mine.node
-                  WHERE mine.node = ?1 AND mine.matching = 1 AND c.matching = 1
+                  WHERE mine.node = $1 AND mine.matching = 1 AND c.matching = 1
                   AND mine.state <> 'former' AND c.state <> 'former' AND NOT EXISTS (
                       SELECT 1 FROM distinct_nodes d WHERE d.one = min(mine.node, c.node) AND d.other = max(mine.node, c.node))
                   ORDER BY mine.kind, mine.value, c.node";
-    Ok(sqlx::query_as(select).bind(node).fetch_all(db).await?)
+    Ok(sql::query_as(select).bind(node).fetch_all(db).await?)
 }
 
 /// True when the node has one of these values, now or once.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn has_any(db: &mut SqliteConnection, node: i64, keys: &[Key]) -> anyhow::Result<bool> {
-    let select = "SELECT EXISTS (SELECT 1 FROM json_each(?1) k JOIN claims c
-                  ON c.node = ?2 AND c.kind = k.value ->> 'kind' AND c.value = k.value ->> 'value')";
-    Ok(sqlx::query_scalar(select).bind(json!(keys).to_string()).bind(node).fetch_one(db).await?)
+pub async fn has_any(db: &mut Connection, node: i64, keys: &[Key]) -> anyhow::Result<bool> {
+    let select = "SELECT EXISTS (SELECT 1 FROM json_each($1) k JOIN claims c
+                  ON c.node = $2 AND c.kind = k.value ->> 'kind' AND c.value = k.value ->> 'value')";
+    Ok(sql::query_scalar(select).bind(json!(keys).to_string()).bind(node).fetch_one(db).await?)
 }
 
 /// Drops what a node had once, so that it leads nowhere any more.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn drop_former(db: &mut SqliteConnection, node: i64) -> anyhow::Result<()> {
-    sqlx::query("DELETE FROM claims WHERE node = ?1 AND state = 'former'").bind(node).execute(db).await?;
+pub async fn drop_former(db: &mut Connection, node: i64) -> anyhow::Result<()> {
+    sql::query("DELETE FROM claims WHERE node = $1 AND state = 'former'").bind(node).execute(db).await?;
     Ok(())
 }
 
@@ -198,13 +193,12 @@ pub async fn drop_former(db: &mut SqliteConnection, node: i64) -> anyhow::Result
 ///
 /// # Errors
 /// When the database fails.
-pub async fn forget(db: &mut SqliteConnection, at: i64, node: i64, key: &Key) -> anyhow::Result<bool> {
-    let delete = "DELETE FROM claims WHERE node = ?1 AND kind = ?2 AND value = ?3";
-    let deleted =
-        sqlx::query(delete).bind(node).bind(&key.kind).bind(&key.value).execute(&mut *db).await?.rows_affected() > 0;
+pub async fn forget(db: &mut Connection, at: i64, node: i64, key: &Key) -> anyhow::Result<bool> {
+    let delete = "DELETE FROM claims WHERE node = $1 AND kind = $2 AND value = $3";
+    let deleted = sql::query(delete).bind(node).bind(&key.kind).bind(&key.value).execute(&mut *db).await? > 0;
     if deleted {
-        let delete = "DELETE FROM evidence WHERE node = ?1 AND kind = ?2 AND value = ?3";
-        sqlx::query(delete).bind(node).bind(key.group()).bind(&key.value).execute(&mut *db).await?;
+        let delete = "DELETE FROM evidence WHERE node = $1 AND kind = $2 AND value = $3";
+        sql::query(delete).bind(node).bind(key.group()).bind(&key.value).execute(&mut *db).await?;
         if let Some(heir) = sole_contender(&mut *db, key).await? {
             put(db, at, heir, key, "current", true).await?;
         }

@@ -1,9 +1,10 @@
 //! Commands to nodes that wait, at most one of a kind for each. One that has ended is no longer here; the node's log says
 //! what became of it. Times are milliseconds since 1970.
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
 use crate::limits::EXPIRED_AT_ONCE;
+use crate::store::sql::{self, Connection};
 
 /// A command that waits.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -28,25 +29,18 @@ pub struct Waiting {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_node(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Vec<Waiting>> {
-    let select = "SELECT id, node, kind, args, expires, sent, boot_id FROM commands WHERE node = ?1 ORDER BY id";
-    Ok(sqlx::query_as(select).bind(node).fetch_all(db).await?)
+pub async fn of_node(db: &mut Connection, node: i64) -> anyhow::Result<Vec<Waiting>> {
+    let select = "SELECT id, node, kind, args, expires, sent, boot_id FROM commands WHERE node = $1 ORDER BY id";
+    Ok(sql::query_as(select).bind(node).fetch_all(db).await?)
 }
 
 /// Adds a command for a node that has none of its kind; gives its id.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn add(
-    db: &mut SqliteConnection,
-    node: i64,
-    kind: &str,
-    args: &str,
-    at: i64,
-    expires: i64,
-) -> anyhow::Result<i64> {
-    let insert = "INSERT INTO commands (node, kind, args, at, expires) VALUES (?1, ?2, ?3, ?4, ?5) RETURNING id";
-    let insert = sqlx::query_scalar(insert).bind(node).bind(kind).bind(args).bind(at).bind(expires);
+pub async fn add(db: &mut Connection, node: i64, kind: &str, args: &str, at: i64, expires: i64) -> anyhow::Result<i64> {
+    let insert = "INSERT INTO commands (node, kind, args, at, expires) VALUES ($1, $2, $3, $4, $5) RETURNING id";
+    let insert = sql::query_scalar(insert).bind(node).bind(kind).bind(args).bind(at).bind(expires);
     Ok(insert.fetch_one(db).await?)
 }
 
@@ -54,9 +48,9 @@ pub async fn add(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn set_sent(db: &mut SqliteConnection, id: i64, at: i64, boot_id: &str) -> anyhow::Result<()> {
-    let update = "UPDATE commands SET sent = coalesce(sent, ?2), boot_id = ?3 WHERE id = ?1";
-    sqlx::query(update).bind(id).bind(at).bind(boot_id).execute(db).await?;
+pub async fn set_sent(db: &mut Connection, id: i64, at: i64, boot_id: &str) -> anyhow::Result<()> {
+    let update = "UPDATE commands SET sent = coalesce(sent, $2), boot_id = $3 WHERE id = $1";
+    sql::query(update).bind(id).bind(at).bind(boot_id).execute(db).await?;
     Ok(())
 }
 
@@ -64,9 +58,9 @@ pub async fn set_sent(db: &mut SqliteConnection, id: i64, at: i64, boot_id: &str
 ///
 /// # Errors
 /// When the database fails.
-pub async fn set_unsent(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
-    let update = "UPDATE commands SET sent = NULL, boot_id = NULL WHERE id = ?1";
-    sqlx::query(update).bind(id).execute(db).await?;
+pub async fn set_unsent(db: &mut Connection, id: i64) -> anyhow::Result<()> {
+    let update = "UPDATE commands SET sent = NULL, boot_id = NULL WHERE id = $1";
+    sql::query(update).bind(id).execute(db).await?;
     Ok(())
 }
 
@@ -74,8 +68,8 @@ pub async fn set_unsent(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()
 ///
 /// # Errors
 /// When the database fails.
-pub async fn end(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
-    sqlx::query("DELETE FROM commands WHERE id = ?1").bind(id).execute(db).await?;
+pub async fn end(db: &mut Connection, id: i64) -> anyhow::Result<()> {
+    sql::query("DELETE FROM commands WHERE id = $1").bind(id).execute(db).await?;
     Ok(())
 }
 
@@ -83,8 +77,8 @@ pub async fn end(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn hand_over(db: &mut SqliteConnection, from: i64, into: i64) -> anyhow::Result<()> {
-    sqlx::query("UPDATE commands SET node = ?2 WHERE node = ?1").bind(from).bind(into).execute(db).await?;
+pub async fn hand_over(db: &mut Connection, from: i64, into: i64) -> anyhow::Result<()> {
+    sql::query("UPDATE commands SET node = $2 WHERE node = $1").bind(from).bind(into).execute(db).await?;
     Ok(())
 }
 
@@ -92,34 +86,29 @@ pub async fn hand_over(db: &mut SqliteConnection, from: i64, into: i64) -> anyho
 ///
 /// # Errors
 /// When the database fails.
-pub async fn expired(db: &mut SqliteConnection, now: i64) -> anyhow::Result<Vec<Waiting>> {
-    let select = "SELECT id, node, kind, args, expires, sent, boot_id FROM commands WHERE expires <= ?1
-                  ORDER BY expires, id LIMIT ?2";
-    Ok(sqlx::query_as(select).bind(now).bind(i64::try_from(EXPIRED_AT_ONCE)?).fetch_all(db).await?)
+pub async fn expired(db: &mut Connection, now: i64) -> anyhow::Result<Vec<Waiting>> {
+    let select = "SELECT id, node, kind, args, expires, sent, boot_id FROM commands WHERE expires <= $1
+                  ORDER BY expires, id LIMIT $2";
+    Ok(sql::query_as(select).bind(now).bind(i64::try_from(EXPIRED_AT_ONCE)?).fetch_all(db).await?)
 }
 
 #[cfg(test)]
 mod tests {
-    use sqlx::Connection as _;
-    use sqlx::migrate::Migrator;
-
     use super::*;
+    use crate::store::sqlite::{in_memory_until, migrate};
 
     /// Until then only reboot and power-off were known.
     const BEFORE_KINDS: i64 = 14;
 
     #[tokio::test]
     async fn what_waited_before_waits_on_and_no_id_is_used_again() {
-        let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-        let all = sqlx::migrate!("./migrations");
-        let former = all.iter().filter(|migration| migration.version <= BEFORE_KINDS).cloned().collect();
-        Migrator::with_migrations(former).run(&mut db).await.unwrap();
+        let mut db = in_memory_until(BEFORE_KINDS).await;
         let fill =
             "INSERT INTO nodes (id, first_seen, hw_info, decision) VALUES (1, 0, '[]', '{}'), (2, 0, '[]', '{}');
              INSERT INTO commands (id, node, kind, at, expires) VALUES (7, 1, 'reboot', 1, 2), (9, 2, 'poweroff', 1, 2);
              DELETE FROM commands WHERE id = 9";
-        sqlx::raw_sql(fill).execute(&mut db).await.unwrap();
-        all.run(&mut db).await.unwrap();
+        sql::raw(fill, &mut db).await.unwrap();
+        migrate(&mut db).await;
         let waiting = of_node(&mut db, 1).await.unwrap();
         assert_eq!((waiting[0].id, waiting[0].kind.as_str(), waiting[0].args.as_str()), (7, "reboot", "{}"));
         assert_eq!(add(&mut db, 2, "doctor", "{}", 3, 4).await.unwrap(), 10, "9 was carried out by some agent");

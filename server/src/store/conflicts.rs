@@ -1,7 +1,6 @@
 //! Which nodes' identity is disputed.
 
-use sqlx::SqliteConnection;
-
+use crate::store::sql::{self, Connection};
 use crate::store::view::Page;
 
 /// Held nodes, and such with a value that another has too, unless an operator said that they are two machines.
@@ -20,8 +19,9 @@ macro_rules! disputed {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn ids(db: &mut SqliteConnection, page: Page) -> anyhow::Result<(i64, Vec<i64>)> {
-    let total = sqlx::query_scalar(concat!("SELECT count(*) FROM (", disputed!(), ")")).fetch_one(&mut *db).await?;
-    let select = sqlx::query_scalar(concat!(disputed!(), " ORDER BY 1 LIMIT ?1 OFFSET ?2"));
+pub async fn ids(db: &mut Connection, page: Page) -> anyhow::Result<(i64, Vec<i64>)> {
+    let total =
+        sql::query_scalar(concat!("SELECT count(*) FROM (", disputed!(), ") AS disputed")).fetch_one(&mut *db).await?;
+    let select = sql::query_scalar(concat!(disputed!(), " ORDER BY 1 LIMIT $1 OFFSET $2"));
     Ok((total, select.bind(page.limit).bind(page.start).fetch_all(db).await?))
 }

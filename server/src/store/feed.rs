@@ -8,11 +8,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
 
+use anyhow::anyhow;
+use ring::rand::SystemRandom;
 use serde_json::{Value, json};
-use sqlx::{Connection as _, FromRow, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::FromRow;
 
 use crate::limits::STARTS;
 use crate::store::nodes;
+use crate::store::sql::{self, Connection, Pool};
 use crate::store::view::timestamp;
 use crate::wording;
 
@@ -100,6 +103,8 @@ struct Row {
     at: i64,
     node: Option<i64>,
     severity: String,
+    /// Of an event, which has it beside its detail.
+    kind: Option<String>,
     entry: String,
     times: i64,
     since: Option<i64>,
@@ -107,9 +112,9 @@ struct Row {
 
 /// The two tables, in one form. An event that stands in the logs of its nodes too is left out; what an operator did to
 /// a node that was deleted since is not.
-const LOG: &str = "SELECT id, at, node, severity, entry, times, since FROM node_log WHERE 1";
+const LOG: &str = "SELECT id, at, node, severity, NULL AS kind, entry, times, since FROM node_log WHERE 1 = 1";
 const EVENTS: &str = "SELECT id, at, node, CASE kind WHEN 'identity-conflict' THEN 'warn' ELSE 'info' END AS severity,
-     json_set(detail, '$.event', kind) AS entry, 1 AS times, NULL AS since FROM events
+     kind, detail AS entry, CAST(1 AS BIGINT) AS times, CAST(NULL AS BIGINT) AS since FROM events
      WHERE NOT (kind IN ('hardware-moved', 'identity-conflict', 'node-rejoined') AND node IS NOT NULL)
      AND NOT (kind = 'operator' AND EXISTS (SELECT 1 FROM nodes WHERE nodes.id = events.node))";
 
@@ -117,10 +122,10 @@ const EVENTS: &str = "SELECT id, at, node, CASE kind WHEN 'identity-conflict' TH
 ///
 /// # Errors
 /// When the database fails.
-pub async fn read(db: &SqlitePool, wanted: &Wanted) -> anyhow::Result<Feed> {
+pub async fn read(db: &Pool, wanted: &Wanted) -> anyhow::Result<Feed> {
     let mut connection = db.acquire().await?;
     // One look at both tables, so that nothing falls between them.
-    let mut snapshot = connection.begin().await?;
+    let mut snapshot = connection.snapshot().await?;
     let end = end(&mut snapshot).await?;
     let is_lost = match wanted.part {
         Part::After(place) => end.is_before(place) || is_foreign(&mut snapshot, place).await?,
@@ -137,31 +142,32 @@ pub async fn read(db: &SqlitePool, wanted: &Wanted) -> anyhow::Result<Feed> {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn begin(db: &mut SqliteConnection) -> anyhow::Result<()> {
+pub async fn begin(db: &mut Connection) -> anyhow::Result<()> {
     let end = end(&mut *db).await?;
-    let insert = sqlx::query("INSERT INTO starts (start, log, event) VALUES (random(), ?1, ?2)");
-    insert.bind(end.log).bind(end.event).execute(&mut *db).await?;
-    let prune = sqlx::query("DELETE FROM starts WHERE id <= (SELECT max(id) FROM starts) - ?1");
+    let start = ring::rand::generate::<[u8; 8]>(&SystemRandom::new()).map_err(|_| anyhow!("no random numbers"))?;
+    let insert = sql::query("INSERT INTO starts (start, log, event) VALUES ($1, $2, $3)");
+    insert.bind(i64::from_le_bytes(start.expose())).bind(end.log).bind(end.event).execute(&mut *db).await?;
+    let prune = sql::query("DELETE FROM starts WHERE id <= (SELECT max(id) FROM starts) - $1");
     prune.bind(STARTS).execute(db).await?;
     Ok(())
 }
 
-async fn end(db: &mut SqliteConnection) -> anyhow::Result<Cursor> {
+async fn end(db: &mut Connection) -> anyhow::Result<Cursor> {
     // Not the largest id: the newest entries may have been those of a node that was deleted.
     let select = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'node_log'), 0),
                   coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0),
                   (SELECT start FROM starts ORDER BY id DESC LIMIT 1)";
-    let (log, event, start) = sqlx::query_as(select).fetch_one(db).await?;
+    let (log, event, start) = sql::query_as(select).fetch_one(db).await?;
     Ok(Cursor { log, event, start })
 }
 
 /// Whether a place is of a run of the server that this database does not know, or knows only up to before that place.
-async fn is_foreign(db: &mut SqliteConnection, place: Cursor) -> anyhow::Result<bool> {
+async fn is_foreign(db: &mut Connection, place: Cursor) -> anyhow::Result<bool> {
     let Some(start) = place.start else { return Ok(false) };
     // Where the next run began, this one had ended.
     let select = "SELECT later.log, later.event FROM starts s
-                  LEFT JOIN starts later ON later.id = (SELECT min(id) FROM starts WHERE id > s.id) WHERE s.start = ?1";
-    let ended: Option<(Option<i64>, Option<i64>)> = sqlx::query_as(select).bind(start).fetch_optional(db).await?;
+                  LEFT JOIN starts later ON later.id = (SELECT min(id) FROM starts WHERE id > s.id) WHERE s.start = $1";
+    let ended: Option<(Option<i64>, Option<i64>)> = sql::query_as(select).bind(start).fetch_optional(db).await?;
     Ok(match ended {
         None => true,
         Some((Some(log), Some(event))) => Cursor { log, event, start: None }.is_before(place),
@@ -171,12 +177,12 @@ async fn is_foreign(db: &mut SqliteConnection, place: Cursor) -> anyhow::Result<
 
 /// Rows of one table, one more than wanted, oldest first.
 async fn rows(
-    db: &mut SqliteConnection,
-    table: &str,
+    db: &mut Connection,
+    table: &'static str,
     wanted: &Wanted,
     place: fn(Cursor) -> i64,
 ) -> anyhow::Result<VecDeque<Row>> {
-    let mut select: QueryBuilder<Sqlite> = QueryBuilder::new(table);
+    let mut select = sql::query(table);
     if let Some(node) = wanted.node {
         select.push(" AND node = ").push_bind(node);
     }
@@ -194,8 +200,8 @@ async fn rows(
             "ASC"
         }
     };
-    select.push(format!(" ORDER BY id {order} LIMIT ")).push_bind(wanted.limit.saturating_add(1));
-    let mut rows: VecDeque<Row> = select.build_query_as().fetch_all(db).await?.into();
+    select.push(&format!(" ORDER BY id {order} LIMIT ")).push_bind(wanted.limit.saturating_add(1));
+    let mut rows: VecDeque<Row> = select.rows().fetch_all(db).await?.into();
     if order == "DESC" {
         rows.make_contiguous().reverse();
     }
@@ -255,7 +261,10 @@ fn id(cursor: &mut Cursor, source: Source) -> &mut i64 {
 }
 
 fn entry(row: Row) -> anyhow::Result<Value> {
-    let entry: Value = serde_json::from_str(&row.entry)?;
+    let mut entry: Value = serde_json::from_str(&row.entry)?;
+    if let Some(kind) = row.kind {
+        entry["event"] = kind.into();
+    }
     let text = wording::sentence(&entry);
     let mut shown = json!({
         "timestamp": timestamp(row.at), "node": row.node.map(nodes::name), "severity": row.severity, "text": text,
@@ -272,6 +281,7 @@ fn entry(row: Row) -> anyhow::Result<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::in_memory;
 
     fn row(id: i64, at: i64) -> Row {
         Row {
@@ -279,6 +289,7 @@ mod tests {
             at,
             node: Some(1),
             severity: "info".into(),
+            kind: None,
             entry: format!("{{\"msg\": \"{id} at {at}\"}}"),
             times: 1,
             since: None,
@@ -358,14 +369,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_place_of_a_run_that_the_database_lacks_in_part_or_whole_is_foreign() {
-        let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-        sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
+        let mut db = in_memory().await;
         begin(&mut db).await.unwrap();
         let first = end(&mut db).await.unwrap().start;
         assert!(first.is_some());
         // A copy is made when there were ten entries, and put back.
         let ten = "INSERT INTO sqlite_sequence (name, seq) VALUES ('node_log', 10)";
-        sqlx::query(ten).execute(&mut db).await.unwrap();
+        sql::query(ten).execute(&mut db).await.unwrap();
         begin(&mut db).await.unwrap();
         let second = end(&mut db).await.unwrap();
         assert_eq!((second.log, second.start == first), (10, false));
@@ -383,7 +393,7 @@ mod tests {
         for _ in 0..=STARTS {
             begin(&mut db).await.unwrap();
         }
-        let (count,): (i64,) = sqlx::query_as("SELECT count(*) FROM starts").fetch_one(&mut db).await.unwrap();
+        let (count,): (i64,) = sql::query_as("SELECT count(*) FROM starts").fetch_one(&mut db).await.unwrap();
         assert_eq!(count, STARTS);
     }
 }

@@ -3,9 +3,9 @@
 
 use anyhow::Context as _;
 use serde_json::Value;
-use sqlx::SqliteConnection;
 
 use crate::limits::{MAX_EVENTS, MAX_NODE_LOG, MAX_REPORT, REPEATS_AMONG, REPEATS_WITHIN_MS, REPORT_ZSTD_LEVEL};
+use crate::store::sql::{self, Connection};
 
 /// A report as it is stored.
 #[derive(Debug)]
@@ -49,17 +49,17 @@ pub struct Report<'a> {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn add_report(db: &mut SqliteConnection, at: i64, node: i64, report: &Report<'_>) -> anyhow::Result<()> {
+pub async fn add_report(db: &mut Connection, at: i64, node: i64, report: &Report<'_>) -> anyhow::Result<()> {
     let Report { content, boot_id, uptime_s } = report;
-    sqlx::query("INSERT INTO contents (digest, bytes, zstd) VALUES (?1, ?2, ?3) ON CONFLICT (digest) DO NOTHING")
+    sql::query("INSERT INTO contents (digest, bytes, zstd) VALUES ($1, $2, $3) ON CONFLICT (digest) DO NOTHING")
         .bind(&content.address)
         .bind(i64::try_from(content.bytes).unwrap_or(i64::MAX))
         .bind(&content.packed)
         .execute(&mut *db)
         .await?;
-    let id: i64 = sqlx::query_scalar(
+    let id: i64 = sql::query_scalar(
         "INSERT INTO reports (node, origin, kind, digest, content, at, boot_id, uptime_s)
-         VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING id",
+         VALUES ($1, $1, $2, $3, $4, $5, $6, $7) RETURNING id",
     )
     .bind(node)
     .bind(content.kind)
@@ -70,7 +70,7 @@ pub async fn add_report(db: &mut SqliteConnection, at: i64, node: i64, report: &
     .bind(uptime_s)
     .fetch_one(&mut *db)
     .await?;
-    sqlx::query("UPDATE nodes SET report = ?2 WHERE id = ?1").bind(node).bind(id).execute(db).await?;
+    sql::query("UPDATE nodes SET report = $2 WHERE id = $1").bind(node).bind(id).execute(db).await?;
     Ok(())
 }
 
@@ -87,10 +87,10 @@ pub struct Newest {
 ///
 /// # Errors
 /// When the database fails or the report is damaged.
-pub async fn newest_report(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Option<Newest>> {
+pub async fn newest_report(db: &mut Connection, node: i64) -> anyhow::Result<Option<Newest>> {
     let select = "SELECT n.facts, c.zstd FROM nodes n LEFT JOIN reports r ON r.id = n.report AND r.kind = 'inventory'
-                  LEFT JOIN contents c ON c.digest = r.content WHERE n.id = ?1 AND n.facts IS NOT NULL";
-    let row: Option<(String, Option<Vec<u8>>)> = sqlx::query_as(select).bind(node).fetch_optional(db).await?;
+                  LEFT JOIN contents c ON c.digest = r.content WHERE n.id = $1 AND n.facts IS NOT NULL";
+    let row: Option<(String, Option<Vec<u8>>)> = sql::query_as(select).bind(node).fetch_optional(db).await?;
     let Some((facts, packed)) = row else { return Ok(None) };
     Ok(Some(Newest { facts, inventory: packed.as_deref().map(unpack).transpose()? }))
 }
@@ -109,7 +109,7 @@ pub fn unpack(packed: &[u8]) -> anyhow::Result<Value> {
 /// # Errors
 /// When the database fails.
 pub async fn log_decision(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     at: i64,
     node: i64,
     severity: &str,
@@ -123,20 +123,14 @@ pub async fn log_decision(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn log_said(
-    db: &mut SqliteConnection,
-    at: i64,
-    node: i64,
-    severity: &str,
-    entry: &Value,
-) -> anyhow::Result<()> {
+pub async fn log_said(db: &mut Connection, at: i64, node: i64, severity: &str, entry: &Value) -> anyhow::Result<()> {
     log(db, at, node, false, severity, entry).await
 }
 
 /// An entry that came lately is counted and moved to the end, under an id of its own, so that a reader who goes on from a
 /// place sees it. The oldest one of the ring goes when there are more than [`MAX_NODE_LOG`].
 async fn log(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     at: i64,
     node: i64,
     decided: bool,
@@ -145,20 +139,20 @@ async fn log(
 ) -> anyhow::Result<()> {
     let entry = entry.to_string();
     let take = "DELETE FROM node_log WHERE id = (
-        SELECT id FROM (SELECT * FROM node_log WHERE node = ?1 AND decided = ?2 ORDER BY id DESC LIMIT ?3)
-        WHERE origin = ?1 AND severity = ?4 AND entry = ?5 AND at > ?6 ORDER BY id DESC LIMIT 1
+        SELECT id FROM (SELECT * FROM node_log WHERE node = $1 AND decided = $2 ORDER BY id DESC LIMIT $3) AS lately
+        WHERE origin = $1 AND severity = $4 AND entry = $5 AND at > $6 ORDER BY id DESC LIMIT 1
     ) RETURNING times, coalesce(since, at)";
-    let take = sqlx::query_as(take).bind(node).bind(decided).bind(REPEATS_AMONG).bind(severity).bind(&entry);
+    let take = sql::query_as(take).bind(node).bind(decided).bind(REPEATS_AMONG).bind(severity).bind(&entry);
     let repeated: Option<(i64, i64)> = take.bind(at - REPEATS_WITHIN_MS).fetch_optional(&mut *db).await?;
     let (times, since) = repeated.map_or((1, None), |(times, since)| (times + 1, Some(since)));
     let insert = "INSERT INTO node_log (node, origin, at, severity, entry, decided, times, since)
-                  VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let insert = sqlx::query(insert).bind(node).bind(at).bind(severity).bind(&entry);
+                  VALUES ($1, $1, $2, $3, $4, $5, $6, $7)";
+    let insert = sql::query(insert).bind(node).bind(at).bind(severity).bind(&entry);
     insert.bind(decided).bind(times).bind(since).execute(&mut *db).await?;
     if repeated.is_none() {
-        let oldest = "DELETE FROM node_log WHERE node = ?1 AND decided = ?2 AND id <= (
-                      SELECT id FROM node_log WHERE node = ?1 AND decided = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)";
-        sqlx::query(oldest).bind(node).bind(decided).bind(MAX_NODE_LOG).execute(db).await?;
+        let oldest = "DELETE FROM node_log WHERE node = $1 AND decided = $2 AND id <= (
+                      SELECT id FROM node_log WHERE node = $1 AND decided = $2 ORDER BY id DESC LIMIT 1 OFFSET $3)";
+        sql::query(oldest).bind(node).bind(decided).bind(MAX_NODE_LOG).execute(db).await?;
     }
     Ok(())
 }
@@ -168,16 +162,10 @@ async fn log(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn event(
-    db: &mut SqliteConnection,
-    at: i64,
-    kind: &str,
-    node: Option<i64>,
-    detail: &Value,
-) -> anyhow::Result<i64> {
-    let insert = sqlx::query_scalar("INSERT INTO events (at, kind, node, detail) VALUES (?1, ?2, ?3, ?4) RETURNING id");
+pub async fn event(db: &mut Connection, at: i64, kind: &str, node: Option<i64>, detail: &Value) -> anyhow::Result<i64> {
+    let insert = sql::query_scalar("INSERT INTO events (at, kind, node, detail) VALUES ($1, $2, $3, $4) RETURNING id");
     let id: i64 = insert.bind(at).bind(kind).bind(node).bind(detail.to_string()).fetch_one(&mut *db).await?;
-    sqlx::query("DELETE FROM events WHERE id <= ?1").bind(id - MAX_EVENTS).execute(db).await?;
+    sql::query("DELETE FROM events WHERE id <= $1").bind(id - MAX_EVENTS).execute(db).await?;
     Ok(id)
 }
 
@@ -185,9 +173,9 @@ pub async fn event(
 ///
 /// # Errors
 /// When the database fails or holds something damaged.
-pub async fn operator_event(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<Value>> {
-    let select = "SELECT detail FROM events WHERE id = ?1 AND kind = 'operator'";
-    let detail: Option<String> = sqlx::query_scalar(select).bind(id).fetch_optional(db).await?;
+pub async fn operator_event(db: &mut Connection, id: i64) -> anyhow::Result<Option<Value>> {
+    let select = "SELECT detail FROM events WHERE id = $1 AND kind = 'operator'";
+    let detail: Option<String> = sql::query_scalar(select).bind(id).fetch_optional(db).await?;
     detail.map(|d| serde_json::from_str(&d).context("a stored event is damaged")).transpose()
 }
 
@@ -195,17 +183,17 @@ pub async fn operator_event(db: &mut SqliteConnection, id: i64) -> anyhow::Resul
 ///
 /// # Errors
 /// When the database fails.
-pub async fn newest_event(db: &mut SqliteConnection) -> anyhow::Result<i64> {
-    Ok(sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM events").fetch_one(db).await?)
+pub async fn newest_event(db: &mut Connection) -> anyhow::Result<i64> {
+    Ok(sql::query_scalar("SELECT coalesce(max(id), 0) FROM events").fetch_one(db).await?)
 }
 
 /// The events after the one with this id, each with its kind as `event`.
 ///
 /// # Errors
 /// When the database fails or holds something damaged.
-pub async fn events_after(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Vec<Value>> {
-    let select = "SELECT kind, detail FROM events WHERE id > ?1 ORDER BY id";
-    let rows: Vec<(String, String)> = sqlx::query_as(select).bind(id).fetch_all(db).await?;
+pub async fn events_after(db: &mut Connection, id: i64) -> anyhow::Result<Vec<Value>> {
+    let select = "SELECT kind, detail FROM events WHERE id > $1 ORDER BY id";
+    let rows: Vec<(String, String)> = sql::query_as(select).bind(id).fetch_all(db).await?;
     let event = |(kind, detail): (String, String)| {
         let mut event: Value = serde_json::from_str(&detail).context("a stored event is damaged")?;
         event["event"] = kind.into();
@@ -217,21 +205,15 @@ pub async fn events_after(db: &mut SqliteConnection, id: i64) -> anyhow::Result<
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 
     use super::*;
-
-    async fn database() -> SqliteConnection {
-        let mut db = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
-        sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
-        db
-    }
+    use crate::store::in_memory;
 
     #[tokio::test]
     async fn what_comes_again_lately_is_counted() {
-        let mut db = database().await;
+        let mut db = in_memory().await;
         let node = "INSERT INTO nodes (id, first_seen, hw_info, decision) VALUES (1, 0, '[]', '{}')";
-        sqlx::query(node).execute(&mut db).await.unwrap();
+        sql::query(node).execute(&mut db).await.unwrap();
         let (again, hour) = (json!({"msg": "again"}), REPEATS_WITHIN_MS);
         for at in [10, 20, 30, 30 + hour] {
             log_said(&mut db, at, 1, "info", &again).await.unwrap();
@@ -239,7 +221,7 @@ mod tests {
         log_said(&mut db, 30 + hour, 1, "warn", &again).await.unwrap();
         log_decision(&mut db, 30 + hour, 1, "info", &again).await.unwrap();
         let select = "SELECT id, at, times, since FROM node_log ORDER BY id";
-        let rows: Vec<(i64, i64, i64, Option<i64>)> = sqlx::query_as(select).fetch_all(&mut db).await.unwrap();
+        let rows: Vec<(i64, i64, i64, Option<i64>)> = sql::query_as(select).fetch_all(&mut db).await.unwrap();
         let late = 30 + hour;
         assert_eq!(rows, [(3, 30, 3, Some(10)), (4, late, 1, None), (5, late, 1, None), (6, late, 1, None)]);
 
@@ -248,19 +230,19 @@ mod tests {
         }
         log_said(&mut db, late, 1, "info", &again).await.unwrap();
         let last = "SELECT times FROM node_log ORDER BY id DESC LIMIT 1";
-        let times: i64 = sqlx::query_scalar(last).fetch_one(&mut db).await.unwrap();
+        let times: i64 = sql::query_scalar(last).fetch_one(&mut db).await.unwrap();
         assert_eq!(times, 1, "much was said since");
     }
 
     #[tokio::test]
     async fn the_newest_events_are_kept() {
-        let mut db = database().await;
+        let mut db = in_memory().await;
         for id in [1, 2, MAX_EVENTS] {
-            let insert = sqlx::query("INSERT INTO events (id, at, kind, detail) VALUES (?1, 0, 'x', '{}')");
+            let insert = sql::query("INSERT INTO events (id, at, kind, detail) VALUES ($1, 0, 'x', '{}')");
             insert.bind(id).execute(&mut db).await.unwrap();
         }
         event(&mut db, 1, "new", None, &json!({})).await.unwrap();
-        let ids: Vec<i64> = sqlx::query_scalar("SELECT id FROM events ORDER BY id").fetch_all(&mut db).await.unwrap();
+        let ids: Vec<i64> = sql::query_scalar("SELECT id FROM events ORDER BY id").fetch_all(&mut db).await.unwrap();
         assert_eq!(ids, [2, MAX_EVENTS, MAX_EVENTS + 1]);
     }
 }

@@ -2,10 +2,9 @@
 //! and the rows before the page still walk an index, and a search the words of all nodes; `tests/process/many.rs`
 //! prints what that costs with a hundred thousand of them.
 
-use sqlx::{QueryBuilder, Sqlite, SqlitePool};
-
 use crate::limits::ALIVE_INTERVALS;
 use crate::store::nodes::alive_ms;
+use crate::store::sql::{self, Pool};
 use crate::store::view::Page;
 
 /// What the list is sorted by.
@@ -144,11 +143,11 @@ pub struct Silence {
 
 impl Silence {
     /// As [`alive_ms`] has it. Most nodes were told no longer interval, so that the index on the last check-in does most.
-    fn condition(self, sql: &mut QueryBuilder<Sqlite>) {
+    fn condition(self, select: &mut sql::Query) {
         let (now, usual_ms) = (self.now, alive_ms(None, self.usual_s));
-        sql.push("(n.last_checkin IS NULL OR (n.last_checkin < ").push_bind(now - usual_ms);
-        sql.push(" AND (n.interval IS NULL OR n.last_checkin < ").push_bind(now);
-        sql.push(" - n.interval * ").push_bind(ALIVE_INTERVALS * 1000).push(")))");
+        select.push("(n.last_checkin IS NULL OR (n.last_checkin < ").push_bind(now - usual_ms);
+        select.push(" AND (n.interval IS NULL OR n.last_checkin < ").push_bind(now);
+        select.push(" - n.interval * ").push_bind(ALIVE_INTERVALS * 1000).push(")))");
     }
 }
 
@@ -156,56 +155,51 @@ impl Silence {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find(
-    db: &SqlitePool,
-    query: &Query,
-    silence: Silence,
-    counts: Counts,
-    page: Page,
-) -> anyhow::Result<Listed> {
+pub async fn find(db: &Pool, query: &Query, silence: Silence, counts: Counts, page: Page) -> anyhow::Result<Listed> {
     let total = if query.search.trim().is_empty() {
         counts.of(query.which)
     } else {
-        let mut count = QueryBuilder::new("SELECT count(*) FROM nodes n JOIN summaries s ON s.node = n.id");
+        let mut count = sql::query("SELECT count(*) FROM nodes n JOIN summaries s ON s.node = n.id");
         restrict(&mut count, query, silence);
-        count.build_query_scalar().fetch_one(db).await?
+        count.scalars().fetch_one(db).await?
     };
-    let mut select = QueryBuilder::new("SELECT n.id FROM nodes n JOIN summaries s ON s.node = n.id");
+    let mut select = sql::query("SELECT n.id FROM nodes n JOIN summaries s ON s.node = n.id");
     restrict(&mut select, query, silence);
     let direction = if query.descending { "DESC" } else { "ASC" };
     // What has no value comes last either way: nobody looks for it.
     let column = query.sort.column();
-    select.push(format!(" ORDER BY {column} {direction} NULLS LAST, n.id {direction} LIMIT "));
+    select.push(&format!(" ORDER BY {column} {direction} NULLS LAST, n.id {direction} LIMIT "));
     select.push_bind(page.limit).push(" OFFSET ").push_bind(page.start);
-    Ok(Listed { total, ids: select.build_query_scalar().fetch_all(db).await? })
+    Ok(Listed { total, ids: select.scalars().fetch_all(db).await? })
 }
 
-fn restrict(sql: &mut QueryBuilder<Sqlite>, query: &Query, silence: Silence) {
-    sql.push(" WHERE 1");
+fn restrict(select: &mut sql::Query, query: &Query, silence: Silence) {
+    select.push(" WHERE 1 = 1");
     match query.which {
         Which::All => {}
         Which::Disputed => {
-            sql.push(" AND n.state <> 'normal'");
+            select.push(" AND n.state <> 'normal'");
         }
         Which::Silent => {
-            sql.push(" AND ");
-            silence.condition(sql);
+            select.push(" AND ");
+            silence.condition(select);
         }
     }
     for word in query.search.split_whitespace() {
-        sql.push(" AND (s.words LIKE ").push_bind(pattern(word)).push(" ESCAPE '\\'");
+        select.push(" AND (s.words LIKE ").push_bind(pattern(word)).push(" ESCAPE '\\'");
         if word.contains(':') {
             // MACs are stored with hyphens; people copy them with colons.
-            sql.push(" OR s.words LIKE ").push_bind(pattern(&word.replace(':', "-"))).push(" ESCAPE '\\'");
+            select.push(" OR s.words LIKE ").push_bind(pattern(&word.replace(':', "-"))).push(" ESCAPE '\\'");
         }
-        sql.push(")");
+        select.push(")");
     }
 }
 
-/// A pattern of `LIKE` for text that contains `word`.
+/// A pattern of `LIKE` for text that contains `word`. In small letters, which fits where the words are kept in small letters, and
+/// where `LIKE` does not tell them from large ones.
 fn pattern(word: &str) -> String {
     let mut pattern = String::from("%");
-    for c in word.chars() {
+    for c in word.to_ascii_lowercase().chars() {
         if matches!(c, '%' | '_' | '\\') {
             pattern.push('\\');
         }
@@ -219,13 +213,14 @@ fn pattern(word: &str) -> String {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn counts(db: &SqlitePool, silence: Silence) -> anyhow::Result<Counts> {
-    let mut select = QueryBuilder::new(
+pub async fn counts(db: &Pool, silence: Silence) -> anyhow::Result<Counts> {
+    let mut select = sql::query(
         "SELECT (SELECT count(*) FROM nodes), (SELECT count(*) FROM nodes WHERE state <> 'normal'),
          (SELECT count(*) FROM nodes n WHERE ",
     );
     silence.condition(&mut select);
-    let (all, disputed, silent) = select.push(")").build_query_as().fetch_one(db).await?;
+    select.push(")");
+    let (all, disputed, silent) = select.rows().fetch_one(db).await?;
     Ok(Counts { all, disputed, silent })
 }
 
@@ -236,6 +231,6 @@ mod tests {
     #[test]
     fn what_is_searched_for_is_no_pattern() {
         assert_eq!(pattern("a%b_c\\"), "%a\\%b\\_c\\\\%");
-        assert_eq!(pattern("node1"), "%node1%");
+        assert_eq!(pattern("Node1"), "%node1%");
     }
 }

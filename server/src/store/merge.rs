@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sqlx::{SqliteConnection, SqlitePool};
 
 use crate::identity::canonical::HwInfo;
 use crate::identity::decide::Decision;
 use crate::identity::keys::{Claim, Key};
+use crate::store::sql::{self, Connection, Pool};
 use crate::store::{claims, configs, history, mirror_index, nodes};
 
 /// A merged node as it was.
@@ -34,10 +34,10 @@ const BY_SETTING: &str = "open";
 /// Either node was accepted: both are. A refusal of either stays, unless the survivor was accepted. In this order.
 const ACCEPTED: [&str; 3] = [
     "UPDATE nodes SET refused = f.refused FROM nodes f
-     WHERE nodes.id = ?2 AND f.id = ?1 AND nodes.accepted IS NULL AND f.refused IS NOT NULL",
+     WHERE nodes.id = $2 AND f.id = $1 AND nodes.accepted IS NULL AND f.refused IS NOT NULL",
     "UPDATE nodes SET accepted = f.accepted, accepted_by = f.accepted_by FROM nodes f
-     WHERE nodes.id = ?2 AND f.id = ?1 AND nodes.accepted IS NULL AND nodes.refused IS NULL",
-    "UPDATE nodes SET state = 'normal', reason = NULL WHERE id = ?2 AND state = 'pending' AND accepted IS NOT NULL",
+     WHERE nodes.id = $2 AND f.id = $1 AND nodes.accepted IS NULL AND nodes.refused IS NULL",
+    "UPDATE nodes SET state = 'normal', reason = NULL WHERE id = $2 AND state = 'pending' AND accepted IS NOT NULL",
 ];
 
 /// So many of them are kept.
@@ -48,13 +48,7 @@ const BOOTS_KEPT: i64 = 16;
 ///
 /// # Errors
 /// When the database fails.
-pub async fn merge(
-    db: &mut SqliteConnection,
-    at: i64,
-    from: i64,
-    into: i64,
-    decision: &Decision,
-) -> anyhow::Result<()> {
+pub async fn merge(db: &mut Connection, at: i64, from: i64, into: i64, decision: &Decision) -> anyhow::Result<()> {
     let (Some(loser), Some(survivor)) =
         (nodes::Node::get(&mut *db, from).await?, nodes::Node::get(&mut *db, into).await?)
     else {
@@ -63,7 +57,7 @@ pub async fn merge(
     let values = claims::of_node(&mut *db, from).await?.into_iter().filter(|c| c.state != "former");
     let claims = values.map(|c| Claim { key: Key { kind: c.kind, value: c.value }, matching: c.matching }).collect();
     let (dhcp_mac, installed) = (loser.dhcp_mac.clone(), loser.installed.clone());
-    let boots = sqlx::query_scalar("SELECT boot_id FROM boots WHERE node = ?1 ORDER BY last_seen DESC LIMIT ?2");
+    let boots = sql::query_scalar("SELECT boot_id FROM boots WHERE node = $1 ORDER BY last_seen DESC LIMIT $2");
     let boots = boots.bind(from).bind(BOOTS_KEPT).fetch_all(&mut *db).await?;
     let (enrolment, before) = (Some(enrolment_of(&mut *db, from).await?), enrolment_of(&mut *db, into).await?);
     // What only the loser knew of is kept, such as an asset tag that iPXE sent.
@@ -72,28 +66,29 @@ pub async fn merge(
         .await?;
     mirror_index::unite(&mut *db, from, into).await?;
     for move_over in [
-        "UPDATE OR IGNORE claims SET node = ?2 WHERE node = ?1",
-        "UPDATE node_log SET node = ?2 WHERE node = ?1",
-        "UPDATE reports SET node = ?2 WHERE node = ?1",
-        "UPDATE boots SET node = ?2 WHERE node = ?1",
-        "UPDATE bundles SET node = ?2 WHERE node = ?1",
-        "UPDATE aliases SET node = ?2 WHERE node = ?1",
+        "UPDATE claims SET node = $2 WHERE node = $1 AND NOT EXISTS (
+             SELECT 1 FROM claims o WHERE o.node = $2 AND o.kind = claims.kind AND o.value = claims.value)",
+        "UPDATE node_log SET node = $2 WHERE node = $1",
+        "UPDATE reports SET node = $2 WHERE node = $1",
+        "UPDATE boots SET node = $2 WHERE node = $1",
+        "UPDATE bundles SET node = $2 WHERE node = $1",
+        "UPDATE aliases SET node = $2 WHERE node = $1",
         // Who spoke last as either speaks for both: whoever did before is not a second machine.
         "UPDATE nodes SET last_checkin = f.last_checkin, boot_id = f.boot_id, agent = coalesce(f.agent, nodes.agent),
          volatile = coalesce(f.volatile, nodes.volatile), config = coalesce(f.config, nodes.config), interval = f.interval
-         FROM nodes f WHERE nodes.id = ?2 AND f.id = ?1 AND f.last_checkin >= coalesce(nodes.last_checkin, 0)",
-        "UPDATE nodes SET first_seen = min(first_seen, (SELECT first_seen FROM nodes WHERE id = ?1)) WHERE id = ?2",
+         FROM nodes f WHERE nodes.id = $2 AND f.id = $1 AND f.last_checkin >= coalesce(nodes.last_checkin, 0)",
+        "UPDATE nodes SET first_seen = min(first_seen, (SELECT first_seen FROM nodes WHERE id = $1)) WHERE id = $2",
     ]
     .into_iter()
     .chain(ACCEPTED)
     {
-        sqlx::query(move_over).bind(from).bind(into).execute(&mut *db).await?;
+        sql::query(move_over).bind(from).bind(into).execute(&mut *db).await?;
     }
     let survivor = Some((before, enrolment_of(&mut *db, into).await?));
     let snapshot = Snapshot { hw_info: loser.hw_info()?, dhcp_mac, installed, enrolment, survivor, claims, boots };
     configs::hand_over(&mut *db, at, from, into).await?;
-    sqlx::query("DELETE FROM nodes WHERE id = ?1").bind(from).execute(&mut *db).await?;
-    sqlx::query("INSERT INTO aliases (alias, node, merged, decision, snapshot) VALUES (?1, ?2, ?3, ?4, ?5)")
+    sql::query("DELETE FROM nodes WHERE id = $1").bind(from).execute(&mut *db).await?;
+    sql::query("INSERT INTO aliases (alias, node, merged, decision, snapshot) VALUES ($1, $2, $3, $4, $5)")
         .bind(from)
         .bind(into)
         .bind(at)
@@ -106,16 +101,17 @@ pub async fn merge(
     Ok(())
 }
 
-async fn enrolment_of(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Enrolment> {
-    let select = sqlx::query_as("SELECT accepted, accepted_by, refused FROM nodes WHERE id = ?1");
+async fn enrolment_of(db: &mut Connection, node: i64) -> anyhow::Result<Enrolment> {
+    let select = sql::query_as("SELECT accepted, accepted_by, refused FROM nodes WHERE id = $1");
     Ok(select.bind(node).fetch_one(db).await?)
 }
 
 /// The node is enrolled as `before` a merge, if nobody has decided about it since.
-async fn give_up(db: &mut SqliteConnection, node: i64, before: &Enrolment, after: &Enrolment) -> anyhow::Result<()> {
-    let update = "UPDATE nodes SET accepted = ?2, accepted_by = ?3, refused = ?4
-                  WHERE id = ?1 AND (accepted, accepted_by, refused) IS (?5, ?6, ?7)";
-    let update = sqlx::query(update).bind(node).bind(before.0).bind(&before.1).bind(before.2);
+async fn give_up(db: &mut Connection, node: i64, before: &Enrolment, after: &Enrolment) -> anyhow::Result<()> {
+    let update = "UPDATE nodes SET accepted = $2, accepted_by = $3, refused = $4
+                  WHERE id = $1 AND accepted IS NOT DISTINCT FROM $5
+                  AND accepted_by IS NOT DISTINCT FROM $6 AND refused IS NOT DISTINCT FROM $7";
+    let update = sql::query(update).bind(node).bind(before.0).bind(&before.1).bind(before.2);
     update.bind(after.0).bind(&after.1).bind(after.2).execute(db).await?;
     Ok(())
 }
@@ -124,8 +120,8 @@ async fn give_up(db: &mut SqliteConnection, node: i64, before: &Enrolment, after
 ///
 /// # Errors
 /// When the database fails.
-pub async fn merged_at(db: &SqlitePool, alias: i64) -> anyhow::Result<Option<i64>> {
-    let select = sqlx::query_scalar("SELECT merged FROM aliases WHERE alias = ?1");
+pub async fn merged_at(db: &Pool, alias: i64) -> anyhow::Result<Option<i64>> {
+    let select = sql::query_scalar("SELECT merged FROM aliases WHERE alias = $1");
     Ok(select.bind(alias).fetch_optional(db).await?)
 }
 
@@ -134,9 +130,9 @@ pub async fn merged_at(db: &SqlitePool, alias: i64) -> anyhow::Result<Option<i64
 ///
 /// # Errors
 /// When the database fails.
-pub async fn split(db: &mut SqliteConnection, at: i64, alias: i64) -> anyhow::Result<Option<(i64, i64)>> {
+pub async fn split(db: &mut Connection, at: i64, alias: i64) -> anyhow::Result<Option<(i64, i64)>> {
     let row: Option<(i64, String, String)> =
-        sqlx::query_as("DELETE FROM aliases WHERE alias = ?1 RETURNING node, decision, snapshot")
+        sql::query_as("DELETE FROM aliases WHERE alias = $1 RETURNING node, decision, snapshot")
             .bind(alias)
             .fetch_optional(&mut *db)
             .await?;
@@ -144,9 +140,9 @@ pub async fn split(db: &mut SqliteConnection, at: i64, alias: i64) -> anyhow::Re
     let Snapshot { hw_info, dhcp_mac, installed, enrolment, survivor, claims, boots } =
         serde_json::from_str(&snapshot)?;
     let (accepted, accepted_by, refused) = enrolment.unwrap_or_else(|| (Some(at), Some(BY_SETTING.to_owned()), None));
-    sqlx::query(
+    sql::query(
         "INSERT INTO nodes (id, first_seen, hw_info, dhcp_mac, installed, installed_at, decision, accepted, accepted_by, refused)
-         VALUES (?1, ?2, ?3, ?4, ?5, CASE WHEN ?5 IS NULL THEN NULL ELSE ?2 END, ?6, ?7, ?8, ?9)",
+         VALUES ($1, $2, $3, $4, $5, CASE WHEN $5 IS NULL THEN NULL ELSE $2 END, $6, $7, $8, $9)",
     )
     .bind(alias)
     .bind(at)
@@ -166,30 +162,27 @@ pub async fn split(db: &mut SqliteConnection, at: i64, alias: i64) -> anyhow::Re
     // The survivor has no word of theirs any more: who speaks as it now is its own machine.
     let boots = serde_json::to_string(&boots)?;
     for give_back in [
-        "UPDATE boots SET node = ?1 WHERE node = ?2 AND boot_id IN (SELECT value FROM json_each(?3))",
-        "UPDATE nodes SET boot_id = NULL, last_checkin = (SELECT max(last_seen) FROM boots WHERE node = ?2)
-         WHERE id = ?2 AND boot_id IN (SELECT value FROM json_each(?3))",
+        "UPDATE boots SET node = $1 WHERE node = $2 AND boot_id IN (SELECT value FROM json_each($3))",
+        "UPDATE nodes SET boot_id = NULL, last_checkin = (SELECT max(last_seen) FROM boots WHERE node = $2)
+         WHERE id = $2 AND boot_id IN (SELECT value FROM json_each($3))",
     ] {
-        sqlx::query(give_back).bind(alias).bind(node).bind(&boots).execute(&mut *db).await?;
+        sql::query(give_back).bind(alias).bind(node).bind(&boots).execute(&mut *db).await?;
     }
     Ok(Some((alias, node)))
 }
 
 #[cfg(test)]
 mod tests {
-    use sqlx::ConnectOptions as _;
-    use sqlx::sqlite::SqliteConnectOptions;
-
     use super::*;
     use crate::identity::decide::Verdict;
+    use crate::store::in_memory;
 
     /// Nodes 1 (accepted) and 2 (never), the first merged into the second.
-    async fn merged() -> SqliteConnection {
-        let mut db = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
-        sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
+    async fn merged() -> Connection {
+        let mut db = in_memory().await;
         let fill = "INSERT INTO nodes (id, first_seen, hw_info, decision, accepted, accepted_by) VALUES
                     (1, 0, '[]', '{}', 5, 'operator'), (2, 0, '[]', '{}', NULL, NULL)";
-        sqlx::query(fill).execute(&mut db).await.unwrap();
+        sql::query(fill).execute(&mut db).await.unwrap();
         let verdict = Verdict::Node { id: 2, merge: vec![1], conflict: Vec::new(), held: false };
         let decision = Decision { row: 0, verdict, evidence: Vec::new() };
         merge(&mut db, 9, 1, 2, &decision).await.unwrap();
@@ -202,7 +195,7 @@ mod tests {
         for (decided, left) in [(None, None), (Some("UPDATE nodes SET accepted = 7 WHERE id = 2"), Some(7))] {
             let mut db = merged().await;
             if let Some(decided) = decided {
-                sqlx::query(decided).execute(&mut db).await.unwrap();
+                sql::query(decided).execute(&mut db).await.unwrap();
             }
             assert_eq!(split(&mut db, 10, 1).await.unwrap(), Some((1, 2)));
             assert_eq!(enrolment_of(&mut db, 1).await.unwrap(), (Some(5), Some("operator".to_owned()), None));
@@ -214,7 +207,7 @@ mod tests {
     async fn a_node_that_was_merged_while_all_were_let_in_is_accepted_when_it_is_split_off() {
         let mut db = merged().await;
         let of_before = "UPDATE aliases SET snapshot = json_remove(snapshot, '$.enrolment', '$.survivor')";
-        sqlx::query(of_before).execute(&mut db).await.unwrap();
+        sql::query(of_before).execute(&mut db).await.unwrap();
         split(&mut db, 10, 1).await.unwrap();
         assert_eq!(enrolment_of(&mut db, 1).await.unwrap(), (Some(10), Some("open".to_owned()), None));
         assert_eq!(enrolment_of(&mut db, 2).await.unwrap().0, Some(5), "as it is");

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::SqliteConnection;
+use serde_json::{Value, json};
 use wire::limits::MAX_MIRROR_KEYS;
+
+use crate::store::sql::{self, Connection};
 
 /// Characters of a public key of minisign.
 const KEY_CHARS: usize = 56;
@@ -13,8 +15,8 @@ const KEY_CHARS: usize = 56;
 ///
 /// # Errors
 /// When the database fails or holds something damaged.
-pub async fn of_node(db: &mut SqliteConnection, id: i64) -> anyhow::Result<BTreeMap<String, u64>> {
-    let select = sqlx::query_scalar("SELECT agent -> '$.mirror_index' FROM nodes WHERE id = ?1");
+pub async fn of_node(db: &mut Connection, id: i64) -> anyhow::Result<BTreeMap<String, u64>> {
+    let select = sql::query_scalar("SELECT agent -> '$.mirror_index' FROM nodes WHERE id = $1");
     let text: Option<String> = select.bind(id).fetch_one(db).await?;
     let stored = text.as_deref().map(serde_json::from_str).transpose()?.unwrap_or_default();
     let mut known = BTreeMap::new();
@@ -38,16 +40,22 @@ pub fn raise(known: &mut BTreeMap<String, u64>, said: &BTreeMap<String, u64>) {
 ///
 /// # Errors
 /// When the database fails or holds something damaged.
-pub async fn unite(db: &mut SqliteConnection, from: i64, into: i64) -> anyhow::Result<()> {
+pub async fn unite(db: &mut Connection, from: i64, into: i64) -> anyhow::Result<()> {
     let mut known = of_node(&mut *db, into).await?;
     raise(&mut known, &of_node(&mut *db, from).await?);
     if known.is_empty() {
         return Ok(());
     }
-    let update = "UPDATE nodes SET agent = json_set(
-        coalesce(agent, (SELECT agent FROM nodes WHERE id IN (?1, ?2) AND agent IS NOT NULL)), '$.mirror_index', json(?3))
-        WHERE id IN (?1, ?2)";
-    sqlx::query(update).bind(from).bind(into).bind(serde_json::to_string(&known)?).execute(db).await?;
+    let select = "SELECT id, agent FROM nodes WHERE id IN ($1, $2)";
+    let agents: Vec<(i64, Option<String>)> = sql::query_as(select).bind(from).bind(into).fetch_all(&mut *db).await?;
+    let other = agents.iter().find_map(|(_, agent)| agent.clone());
+    for (id, agent) in agents {
+        let Some(agent) = agent.or_else(|| other.clone()) else { continue };
+        let mut agent: Value = serde_json::from_str(&agent)?;
+        agent["mirror_index"] = json!(known);
+        let update = sql::query("UPDATE nodes SET agent = $2 WHERE id = $1").bind(id);
+        update.bind(agent.to_string()).execute(&mut *db).await?;
+    }
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! The database: one SQLite file in the data folder. All changes go through one [`writer`], which commits in groups;
-//! readers have connections of their own. Times are milliseconds since 1970.
+//! The database: one SQLite file in the data folder, or a PostgreSQL database that several servers share. All changes of a server
+//! go through one [`writer`], which commits in groups; readers have connections of their own. Times are milliseconds since 1970.
 
 pub mod boots;
 pub mod bundles;
@@ -17,25 +17,22 @@ pub mod list;
 pub mod merge;
 pub mod mirror_index;
 pub mod nodes;
+mod postgres;
 pub mod provisional;
+pub mod sql;
+mod sqlite;
 pub mod undo;
 pub mod view;
 pub mod writer;
 
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow};
-use sqlx::ConnectOptions as _;
-use sqlx::migrate::MigrateError;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-
-use crate::limits::{BUSY_TIMEOUT, READERS};
+use anyhow::Context as _;
 pub use clock::now_ms;
+use sql::Pool;
+pub use sqlite::FILE;
 use tokio::task::JoinHandle;
 use writer::Writer;
-
-/// Name of the database within the data folder.
-pub const FILE: &str = "mk-server.sqlite";
 
 /// An open database.
 #[derive(Debug, Clone)]
@@ -43,7 +40,7 @@ pub struct Store {
     /// Carries out every change.
     pub writer: Writer,
     /// Connections that only read.
-    pub readers: SqlitePool,
+    pub readers: Pool,
 }
 
 impl Store {
@@ -54,56 +51,43 @@ impl Store {
     /// When the file cannot be opened, is damaged, or was written by a later version; says what to do.
     pub async fn open(folder: &Path) -> anyhow::Result<(Self, JoinHandle<()>)> {
         let file = folder.join(FILE);
-        let options = SqliteConnectOptions::new()
-            .filename(&file)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            .disable_statement_logging();
-        let mut connection = options.connect().await.with_context(|| unusable(&file))?;
-        sqlx::migrate!("./migrations").run(&mut connection).await.map_err(|e| migration(&file, e))?;
-        feed::begin(&mut connection).await.with_context(|| unusable(&file))?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .connect_with(options.clone().read_only(true))
-            .await
-            .with_context(|| unusable(&file))?;
-        let (writer, writing) = Writer::spawn(connection, options);
+        let (changes, readers) = sqlite::open(&file).await?;
+        Self::over(changes, readers).await.with_context(|| sqlite::unusable(&file))
+    }
+
+    /// The same with the PostgreSQL database at `url`, which other servers may use as well.
+    ///
+    /// # Errors
+    /// When it cannot be reached or used, or was written by a later version; says what to do.
+    pub async fn connect(url: &str) -> anyhow::Result<(Self, JoinHandle<()>)> {
+        let (changes, readers) = postgres::open(url).await?;
+        clock::begin(&readers).await.context(postgres::UNUSABLE)?;
+        Self::over(changes, readers).await.context(postgres::UNUSABLE)
+    }
+
+    /// With a pool of one connection for all changes.
+    async fn over(changes: Pool, readers: Pool) -> anyhow::Result<(Self, JoinHandle<()>)> {
+        let mut connection = changes.acquire().await?;
+        let mut start = connection.write().await?;
+        feed::begin(&mut start).await?;
+        start.commit().await?;
+        drop(connection);
+        let (writer, writing) = Writer::spawn(changes);
         Ok((Self { writer, readers }, writing))
     }
 }
 
-fn unusable(file: &Path) -> String {
-    format!(
-        "cannot use the database {}; check that its folder is writable and has room. If the file is damaged, stop the \
-         server and put a backup in its place, or move it away to begin with an empty one",
-        file.display()
-    )
-}
-
-fn migration(file: &Path, error: MigrateError) -> anyhow::Error {
-    match error {
-        MigrateError::VersionMissing(version) => anyhow!(
-            "the database {} has schema {version}, which this mk-server does not know: a later version wrote it. Use \
-             that version, or restore the backup made before the upgrade",
-            file.display()
-        ),
-        MigrateError::VersionMismatch(version) => anyhow!(
-            "the database {} is sound, but its schema {version} is not the one of this mk-server: a build between two \
-             releases wrote it. Use that build, or a backup from before it",
-            file.display()
-        ),
-        other => anyhow::Error::new(other).context(unusable(file)),
-    }
+/// A database in memory with the newest schema.
+#[cfg(test)]
+pub(crate) async fn in_memory() -> sql::Connection {
+    let mut db = sqlite::in_memory_until(i64::MAX).await;
+    sqlite::migrate(&mut db).await;
+    db
 }
 
 #[cfg(test)]
 mod tests {
-    use sqlx::migrate::Migrator;
-    use sqlx::{Connection as _, SqliteConnection};
-
+    use super::sqlite::{in_memory_until, migrate};
     use super::*;
 
     /// From then on it is kept what a node was told.
@@ -134,39 +118,50 @@ mod tests {
         ("0017_enrolment.sql", "8d7d93c26633ced0b43ceab653e5d96a110f8bd0bc962c622dcb0415d9abe5f3"),
     ];
 
+    /// The same for PostgreSQL, which begins with the whole schema of that time.
+    const ON_POSTGRES: [(&str, &str); 1] =
+        [("0017_whole_schema.sql", "3d997b105cef58cce5c02a6732afb1a60d3c97c29e81f01c9e0b769140195825")];
+
     #[test]
-    fn no_migration_is_changed() {
-        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations"));
-        let mut found: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        found.sort();
-        let name = |file: &Path| file.file_name().unwrap().to_str().unwrap().to_owned();
-        let digest = |file: &Path| wire::digest::sha256_hex(&std::fs::read(file).unwrap());
-        let found: Vec<_> = found.iter().map(|file| (name(file), digest(file))).collect();
-        assert_eq!(found, MIGRATIONS.map(|(name, digest)| (name.to_owned(), digest.to_owned())));
+    fn no_migration_is_changed_and_later_ones_come_in_pairs() {
+        let found = |folder: &str| {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+            let mut found: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+            found.sort();
+            let name = |file: &Path| file.file_name().unwrap().to_str().unwrap().to_owned();
+            let digest = |file: &Path| wire::digest::sha256_hex(&std::fs::read(file).unwrap());
+            found.iter().map(|file| (name(file), digest(file))).collect::<Vec<_>>()
+        };
+        let owned = |list: &[(&str, &str)]| -> Vec<_> {
+            list.iter().map(|(name, digest)| ((*name).to_owned(), (*digest).to_owned())).collect()
+        };
+        assert_eq!(found("migrations"), owned(&MIGRATIONS));
+        assert_eq!(found("migrations-postgres"), owned(&ON_POSTGRES));
+        let later = |list: &[(&'static str, &str)]| -> Vec<_> {
+            list.iter().map(|(name, _)| *name).filter(|name| *name > ON_POSTGRES[0].0).collect()
+        };
+        assert_eq!(later(&MIGRATIONS), later(&ON_POSTGRES));
     }
 
     #[tokio::test]
     async fn a_database_with_another_schema_of_this_number_is_not_called_damaged() {
         let folder = tempfile::tempdir().unwrap();
         Store::open(folder.path()).await.unwrap();
-        let mut db = SqliteConnectOptions::new().filename(folder.path().join(FILE)).connect().await.unwrap();
-        let other = "UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = ?1";
-        sqlx::query(other).bind(INTERVALS).execute(&mut db).await.unwrap();
+        let (db, _) = sqlite::open(&folder.path().join(FILE)).await.unwrap();
+        let other = "UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = $1";
+        sql::query(other).bind(INTERVALS).execute(&db).await.unwrap();
         let why = format!("{:#}", Store::open(folder.path()).await.unwrap_err());
         assert!(why.contains("is sound, but its schema 12") && why.contains("Use that build"), "{why}");
     }
 
     #[tokio::test]
     async fn nodes_of_before_are_accepted_whatever_they_are() {
-        let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-        let all = sqlx::migrate!("./migrations");
-        let former = all.iter().filter(|migration| migration.version <= OPEN).cloned().collect();
-        Migrator::with_migrations(former).run(&mut db).await.unwrap();
+        let mut db = in_memory_until(OPEN).await;
         let fill = "INSERT INTO nodes (id, first_seen, hw_info, decision, state, facts_digest, installed) VALUES
              (1, 7, '[]', '{}', 'normal', 'd', NULL), (2, 7, '[]', '{}', 'held', 'd', NULL),
              (3, 7, '[]', '{}', 'normal', NULL, 'registered'), (4, 7, '[]', '{}', 'normal', NULL, NULL)";
-        sqlx::raw_sql(fill).execute(&mut db).await.unwrap();
-        all.run(&mut db).await.unwrap();
+        sql::raw(fill, &mut db).await.unwrap();
+        migrate(&mut db).await;
         for (id, what) in [(1, "reported"), (2, "in dispute"), (3, "registered"), (4, "named without being installed")]
         {
             let node = nodes::Node::get(&mut db, id).await.unwrap().unwrap();
@@ -176,18 +171,15 @@ mod tests {
 
     #[tokio::test]
     async fn nodes_of_before_begin_with_the_interval_that_is_configured_for_them() {
-        let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-        let all = sqlx::migrate!("./migrations");
-        let former = all.iter().filter(|migration| migration.version <= INTERVALS).cloned().collect();
-        Migrator::with_migrations(former).run(&mut db).await.unwrap();
+        let mut db = in_memory_until(INTERVALS).await;
         let fill = "INSERT INTO nodes (id, first_seen, hw_info, decision, boot_id, interval) VALUES
              (1, 0, '[]', '{}', 'a', NULL), (2, 0, '[]', '{}', 'b', NULL), (3, 0, '[]', '{}', 'c', NULL),
              (4, 0, '[]', '{}', NULL, NULL), (5, 0, '[]', '{}', 'e', 30);
              INSERT INTO configs (node, at, body) VALUES
              (1, 0, '{\"mk_checkin_interval\": 3600}'), (2, 0, '{\"mk_checkin_skew\": 1}'),
              (4, 0, '{\"mk_checkin_interval\": 9}'), (NULL, 0, '{\"mk_checkin_interval\": 600}')";
-        sqlx::raw_sql(fill).execute(&mut db).await.unwrap();
-        all.run(&mut db).await.unwrap();
+        sql::raw(fill, &mut db).await.unwrap();
+        migrate(&mut db).await;
         for (node, told, what) in [
             (1, Some(3600), "its own"),
             (2, Some(600), "that of all"),

@@ -1,7 +1,7 @@
 //! Rows of nodes, and the ids that became aliases of them.
 
 use serde_json::Value;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 use wire::checkin::NodeState;
 use wire::error::Problem;
 
@@ -9,6 +9,7 @@ use crate::identity::canonical::HwInfo;
 use crate::identity::decide::Decision;
 use crate::identity::evidence::{Evidence, Group};
 use crate::limits::{ALIVE_INTERVALS, PARTS_AWAITED_S, PROVISIONAL_MS};
+use crate::store::sql::{self, Connection};
 
 /// What the decisions need of a node.
 #[derive(Debug, Clone, FromRow)]
@@ -51,15 +52,15 @@ pub struct Node {
 
 const SELECT: &str = "SELECT n.id, n.hw_info, n.dhcp_mac, n.facts_digest, n.installed, n.reboots, n.state, n.reason, n.decision, \
      n.boot_id, n.last_checkin, n.config, r.digest AS report_digest, n.doubt, n.accepted, n.refused, p.at AS provisional FROM nodes n \
-     LEFT JOIN reports r ON r.id = n.report LEFT JOIN provisional p ON p.node = n.id WHERE n.id = ?1";
+     LEFT JOIN reports r ON r.id = n.report LEFT JOIN provisional p ON p.node = n.id WHERE n.id = $1";
 
 impl Node {
     /// The node with this id.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn get(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<Self>> {
-        Ok(sqlx::query_as(SELECT).bind(id).fetch_optional(db).await?)
+    pub async fn get(db: &mut Connection, id: i64) -> anyhow::Result<Option<Self>> {
+        Ok(sql::query_as(SELECT).bind(id).fetch_optional(db).await?)
     }
 
     /// Canonical hardware information as it was sent.
@@ -150,9 +151,9 @@ pub fn parse_name(name: &str) -> Option<i64> {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn resolve(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<i64>> {
-    let found = sqlx::query_scalar(
-        "SELECT id FROM nodes WHERE id = ?1 UNION ALL SELECT node FROM aliases WHERE alias = ?1 LIMIT 1",
+pub async fn resolve(db: &mut Connection, id: i64) -> anyhow::Result<Option<i64>> {
+    let found = sql::query_scalar(
+        "SELECT id FROM nodes WHERE id = $1 UNION ALL SELECT node FROM aliases WHERE alias = $1 LIMIT 1",
     );
     Ok(found.bind(id).fetch_optional(db).await?)
 }
@@ -162,16 +163,16 @@ pub async fn resolve(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Optio
 /// # Errors
 /// When the database fails.
 pub async fn create(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     at: i64,
     info: &HwInfo,
     dhcp_mac: Option<&str>,
     installed: Option<&str>,
     decision: &Decision,
 ) -> anyhow::Result<i64> {
-    let insert = sqlx::query_scalar(
+    let insert = sql::query_scalar(
         "INSERT INTO nodes (first_seen, hw_info, dhcp_mac, installed, installed_at, decision)
-         VALUES (?1, ?2, ?3, ?4, CASE WHEN ?4 IS NULL THEN NULL ELSE ?1 END, ?5) RETURNING id",
+         VALUES ($1, $2, $3, $4, CASE WHEN $4 IS NULL THEN NULL ELSE $1 END, $5) RETURNING id",
     );
     let insert = insert.bind(at).bind(serde_json::to_string(info)?).bind(dhcp_mac).bind(installed);
     Ok(insert.bind(serde_json::to_string(decision)?).fetch_one(db).await?)
@@ -181,13 +182,8 @@ pub async fn create(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn set_hardware(
-    db: &mut SqliteConnection,
-    id: i64,
-    info: &HwInfo,
-    dhcp_mac: Option<&str>,
-) -> anyhow::Result<()> {
-    let update = sqlx::query("UPDATE nodes SET hw_info = ?2, dhcp_mac = coalesce(?3, dhcp_mac) WHERE id = ?1");
+pub async fn set_hardware(db: &mut Connection, id: i64, info: &HwInfo, dhcp_mac: Option<&str>) -> anyhow::Result<()> {
+    let update = sql::query("UPDATE nodes SET hw_info = $2, dhcp_mac = coalesce($3, dhcp_mac) WHERE id = $1");
     update.bind(id).bind(serde_json::to_string(info)?).bind(dhcp_mac).execute(db).await?;
     Ok(())
 }
@@ -196,8 +192,8 @@ pub async fn set_hardware(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn set_facts(db: &mut SqliteConnection, id: i64, facts: &str, digest: &str) -> anyhow::Result<()> {
-    let update = sqlx::query("UPDATE nodes SET facts = ?2, facts_digest = ?3 WHERE id = ?1");
+pub async fn set_facts(db: &mut Connection, id: i64, facts: &str, digest: &str) -> anyhow::Result<()> {
+    let update = sql::query("UPDATE nodes SET facts = $2, facts_digest = $3 WHERE id = $1");
     update.bind(id).bind(facts).bind(digest).execute(db).await?;
     Ok(())
 }
@@ -207,14 +203,14 @@ pub async fn set_facts(db: &mut SqliteConnection, id: i64, facts: &str, digest: 
 /// # Errors
 /// When the database fails.
 pub async fn set_state(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     id: i64,
     state: NodeState,
     reason: Option<&Problem>,
     decision: &Decision,
 ) -> anyhow::Result<()> {
     let reason = reason.map(serde_json::to_string).transpose()?;
-    let update = sqlx::query("UPDATE nodes SET state = ?2, reason = ?3, decision = ?4 WHERE id = ?1");
+    let update = sql::query("UPDATE nodes SET state = $2, reason = $3, decision = $4 WHERE id = $1");
     update.bind(id).bind(state_word(state)).bind(reason).bind(serde_json::to_string(decision)?).execute(db).await?;
     Ok(())
 }
@@ -224,13 +220,13 @@ pub async fn set_state(
 /// # Errors
 /// When the database fails.
 pub async fn set_standing(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     id: i64,
     state: NodeState,
     reason: Option<&Problem>,
 ) -> anyhow::Result<()> {
     let reason = reason.map(serde_json::to_string).transpose()?;
-    let update = sqlx::query("UPDATE nodes SET state = ?2, reason = ?3 WHERE id = ?1");
+    let update = sql::query("UPDATE nodes SET state = $2, reason = $3 WHERE id = $1");
     update.bind(id).bind(state_word(state)).bind(reason).execute(db).await?;
     Ok(())
 }
@@ -258,10 +254,10 @@ pub struct Contact {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn set_contact(db: &mut SqliteConnection, id: i64, contact: &Contact) -> anyhow::Result<()> {
-    let update = sqlx::query(
-        "UPDATE nodes SET last_checkin = ?2, boot_id = ?3, agent = coalesce(?4, agent),
-         volatile = coalesce(?5, volatile), reboots = ?6, config = coalesce(?7, config), interval = ?8 WHERE id = ?1",
+pub async fn set_contact(db: &mut Connection, id: i64, contact: &Contact) -> anyhow::Result<()> {
+    let update = sql::query(
+        "UPDATE nodes SET last_checkin = $2, boot_id = $3, agent = coalesce($4, agent),
+         volatile = coalesce($5, volatile), reboots = $6, config = coalesce($7, config), interval = $8 WHERE id = $1",
     );
     let update = update.bind(id).bind(contact.at).bind(&contact.boot_id);
     let update = update.bind(contact.agent.as_ref().map(Value::to_string));
@@ -282,8 +278,8 @@ pub fn alive_ms(told_s: Option<i64>, usual_s: u32) -> i64 {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn told_interval(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<i64>> {
-    let select = sqlx::query_scalar("SELECT interval FROM nodes WHERE id = ?1");
+pub async fn told_interval(db: &mut Connection, id: i64) -> anyhow::Result<Option<i64>> {
+    let select = sql::query_scalar("SELECT interval FROM nodes WHERE id = $1");
     Ok(select.bind(id).fetch_optional(db).await?.flatten())
 }
 
@@ -291,9 +287,9 @@ pub async fn told_interval(db: &mut SqliteConnection, id: i64) -> anyhow::Result
 ///
 /// # Errors
 /// When the database fails.
-pub async fn set_installed(db: &mut SqliteConnection, id: i64, what: &str, at: i64) -> anyhow::Result<()> {
-    let update = "UPDATE nodes SET installed = ?2, installed_at = ?3 WHERE id = ?1 AND installed IS NULL";
-    sqlx::query(update).bind(id).bind(what).bind(at).execute(db).await?;
+pub async fn set_installed(db: &mut Connection, id: i64, what: &str, at: i64) -> anyhow::Result<()> {
+    let update = "UPDATE nodes SET installed = $2, installed_at = $3 WHERE id = $1 AND installed IS NULL";
+    sql::query(update).bind(id).bind(what).bind(at).execute(db).await?;
     Ok(())
 }
 
@@ -301,47 +297,47 @@ pub async fn set_installed(db: &mut SqliteConnection, id: i64, what: &str, at: i
 ///
 /// # Errors
 /// When the database fails.
-pub async fn delete(db: &mut SqliteConnection, id: i64) -> anyhow::Result<bool> {
-    let deleted = sqlx::query("DELETE FROM nodes WHERE id = ?1").bind(id).execute(db).await?;
-    Ok(deleted.rows_affected() > 0)
+pub async fn delete(db: &mut Connection, id: i64) -> anyhow::Result<bool> {
+    let deleted = sql::query("DELETE FROM nodes WHERE id = $1").bind(id).execute(db).await?;
+    Ok(deleted > 0)
 }
 
 /// Notes an operator's word that two nodes are two machines; false when it was said before.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn set_distinct(db: &mut SqliteConnection, at: i64, one: i64, other: i64) -> anyhow::Result<bool> {
-    let insert = "INSERT INTO distinct_nodes (one, other, since) VALUES (min(?1, ?2), max(?1, ?2), ?3)
+pub async fn set_distinct(db: &mut Connection, at: i64, one: i64, other: i64) -> anyhow::Result<bool> {
+    let insert = "INSERT INTO distinct_nodes (one, other, since) VALUES (min($1, $2), max($1, $2), $3)
                   ON CONFLICT (one, other) DO NOTHING";
-    Ok(sqlx::query(insert).bind(one).bind(other).bind(at).execute(db).await?.rows_affected() > 0)
+    Ok(sql::query(insert).bind(one).bind(other).bind(at).execute(db).await? > 0)
 }
 
 /// Takes that word back; false when it was never said.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn drop_distinct(db: &mut SqliteConnection, one: i64, other: i64) -> anyhow::Result<bool> {
-    let delete = "DELETE FROM distinct_nodes WHERE one = min(?1, ?2) AND other = max(?1, ?2)";
-    Ok(sqlx::query(delete).bind(one).bind(other).execute(db).await?.rows_affected() > 0)
+pub async fn drop_distinct(db: &mut Connection, one: i64, other: i64) -> anyhow::Result<bool> {
+    let delete = "DELETE FROM distinct_nodes WHERE one = min($1, $2) AND other = max($1, $2)";
+    Ok(sql::query(delete).bind(one).bind(other).execute(db).await? > 0)
 }
 
 /// The nodes that an operator said to be other machines than this one.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn told_apart(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Vec<i64>> {
+pub async fn told_apart(db: &mut Connection, id: i64) -> anyhow::Result<Vec<i64>> {
     let select =
-        "SELECT other FROM distinct_nodes WHERE one = ?1 UNION ALL SELECT one FROM distinct_nodes WHERE other = ?1";
-    Ok(sqlx::query_scalar(select).bind(id).fetch_all(db).await?)
+        "SELECT other FROM distinct_nodes WHERE one = $1 UNION ALL SELECT one FROM distinct_nodes WHERE other = $1";
+    Ok(sql::query_scalar(select).bind(id).fetch_all(db).await?)
 }
 
 /// The node no longer counts as installed.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn release(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
-    let update = "UPDATE nodes SET installed = NULL, installed_at = NULL, reboots = 0 WHERE id = ?1";
-    sqlx::query(update).bind(id).execute(db).await?;
+pub async fn release(db: &mut Connection, id: i64) -> anyhow::Result<()> {
+    let update = "UPDATE nodes SET installed = NULL, installed_at = NULL, reboots = 0 WHERE id = $1";
+    sql::query(update).bind(id).execute(db).await?;
     Ok(())
 }
 
@@ -349,19 +345,19 @@ pub async fn release(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn is_virtual(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<bool>> {
-    let select = "SELECT facts ->> '$.is_virtual' IN (1, 'true') FROM nodes WHERE id = ?1";
-    Ok(sqlx::query_scalar(select).bind(id).fetch_optional(db).await?.flatten())
+pub async fn is_virtual(db: &mut Connection, id: i64) -> anyhow::Result<Option<bool>> {
+    let select = "SELECT CAST(facts ->> '$.is_virtual' AS TEXT) IN ('1', 'true') FROM nodes WHERE id = $1";
+    Ok(sql::query_scalar(select).bind(id).fetch_optional(db).await?.flatten())
 }
 
 /// True when no other boot than this, and no original client, ever reported as the node.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn only_boot(db: &mut SqliteConnection, id: i64, boot_id: &str) -> anyhow::Result<bool> {
-    let select = "SELECT NOT EXISTS (SELECT 1 FROM boots WHERE node = ?1 AND boot_id <> ?2)
-                  AND NOT EXISTS (SELECT 1 FROM reports WHERE node = ?1 AND boot_id IS NOT ?2)";
-    Ok(sqlx::query_scalar(select).bind(id).bind(boot_id).fetch_one(db).await?)
+pub async fn only_boot(db: &mut Connection, id: i64, boot_id: &str) -> anyhow::Result<bool> {
+    let select = "SELECT NOT EXISTS (SELECT 1 FROM boots WHERE node = $1 AND boot_id <> $2)
+                  AND NOT EXISTS (SELECT 1 FROM reports WHERE node = $1 AND boot_id IS DISTINCT FROM $2)";
+    Ok(sql::query_scalar(select).bind(id).bind(boot_id).fetch_one(db).await?)
 }
 
 /// Notes what a boot showed that may be another machine's, for the check-in that decides; `None` when a boot showed the
@@ -369,9 +365,9 @@ pub async fn only_boot(db: &mut SqliteConnection, id: i64, boot_id: &str) -> any
 ///
 /// # Errors
 /// When the database fails.
-pub async fn set_doubt(db: &mut SqliteConnection, id: i64, shown: Option<&str>) -> anyhow::Result<()> {
-    let update = "UPDATE nodes SET doubt = ?2 WHERE id = ?1 AND doubt IS NOT ?2";
-    sqlx::query(update).bind(id).bind(shown).execute(db).await?;
+pub async fn set_doubt(db: &mut Connection, id: i64, shown: Option<&str>) -> anyhow::Result<()> {
+    let update = "UPDATE nodes SET doubt = $2 WHERE id = $1 AND doubt IS DISTINCT FROM $2";
+    sql::query(update).bind(id).bind(shown).execute(db).await?;
     Ok(())
 }
 
@@ -379,9 +375,9 @@ pub async fn set_doubt(db: &mut SqliteConnection, id: i64, shown: Option<&str>) 
 ///
 /// # Errors
 /// When the database fails.
-pub async fn assure(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
-    let update = "UPDATE nodes SET assured = doubt, doubt = NULL WHERE id = ?1 AND doubt IS NOT NULL";
-    sqlx::query(update).bind(id).execute(db).await?;
+pub async fn assure(db: &mut Connection, id: i64) -> anyhow::Result<()> {
+    let update = "UPDATE nodes SET assured = doubt, doubt = NULL WHERE id = $1 AND doubt IS NOT NULL";
+    sql::query(update).bind(id).execute(db).await?;
     Ok(())
 }
 
@@ -389,10 +385,10 @@ pub async fn assure(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn forget_boots(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
+pub async fn forget_boots(db: &mut Connection, id: i64) -> anyhow::Result<()> {
     let update = "UPDATE nodes SET doubt = NULL, assured = NULL
-                  WHERE id = ?1 AND (doubt IS NOT NULL OR assured IS NOT NULL)";
-    sqlx::query(update).bind(id).execute(db).await?;
+                  WHERE id = $1 AND (doubt IS NOT NULL OR assured IS NOT NULL)";
+    sql::query(update).bind(id).execute(db).await?;
     Ok(())
 }
 
@@ -400,9 +396,9 @@ pub async fn forget_boots(db: &mut SqliteConnection, id: i64) -> anyhow::Result<
 ///
 /// # Errors
 /// When the database fails.
-pub async fn is_assured(db: &mut SqliteConnection, id: i64, shown: &str) -> anyhow::Result<bool> {
-    let select = "SELECT EXISTS (SELECT 1 FROM nodes WHERE id = ?1 AND assured = ?2)";
-    Ok(sqlx::query_scalar(select).bind(id).bind(shown).fetch_one(db).await?)
+pub async fn is_assured(db: &mut Connection, id: i64, shown: &str) -> anyhow::Result<bool> {
+    let select = "SELECT EXISTS (SELECT 1 FROM nodes WHERE id = $1 AND assured = $2)";
+    Ok(sql::query_scalar(select).bind(id).bind(shown).fetch_one(db).await?)
 }
 
 /// How a state is written in the database.

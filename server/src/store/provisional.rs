@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
 use crate::identity::evidence::{Evidence, Group};
 use crate::identity::keys::{Claim, Key};
 use crate::limits::PROVISIONAL_MS;
+use crate::store::sql::{self, Connection};
 use crate::store::{bundles, candidates, claims, nodes};
 
 /// The node then.
@@ -47,14 +48,14 @@ impl Before {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn keep(db: &mut SqliteConnection, now: i64, node: i64, machine: &Evidence) -> anyhow::Result<()> {
+pub async fn keep(db: &mut Connection, now: i64, node: i64, machine: &Evidence) -> anyhow::Result<()> {
     let known = candidates::evidence_of(&mut *db, &json!([node]).to_string()).await?.remove(&node).unwrap_or_default();
     let changes =
         Group::ALL.iter().any(|g| machine.values(*g).is_some_and(|new| known.values(*g).is_some_and(|old| old != new)));
     if machine.has_parts_of(&known) || !changes {
         return Ok(());
     }
-    let row: Row = sqlx::query_as("SELECT hw_info, facts, facts_digest, report FROM nodes WHERE id = ?1")
+    let row: Row = sql::query_as("SELECT hw_info, facts, facts_digest, report FROM nodes WHERE id = $1")
         .bind(node)
         .fetch_one(&mut *db)
         .await?;
@@ -64,9 +65,9 @@ pub async fn keep(db: &mut SqliteConnection, now: i64, node: i64, machine: &Evid
     };
     let evidence = known.iter().map(|(group, value)| (group, value.to_owned())).collect();
     let before = Before { evidence, claims: claims(current), former: claims(former), row };
-    let upsert = "INSERT INTO provisional (node, at, before) VALUES (?1, ?2, ?3)
-                  ON CONFLICT (node) DO UPDATE SET at = ?2, before = ?3 WHERE at < ?4";
-    let upsert = sqlx::query(upsert).bind(node).bind(now).bind(serde_json::to_string(&before)?);
+    let upsert = "INSERT INTO provisional (node, at, before) VALUES ($1, $2, $3)
+                  ON CONFLICT (node) DO UPDATE SET at = $2, before = $3 WHERE provisional.at < $4";
+    let upsert = sql::query(upsert).bind(node).bind(now).bind(serde_json::to_string(&before)?);
     upsert.bind(now - PROVISIONAL_MS).execute(db).await?;
     Ok(())
 }
@@ -76,13 +77,13 @@ pub async fn keep(db: &mut SqliteConnection, now: i64, node: i64, machine: &Evid
 /// # Errors
 /// When the database fails or holds something damaged.
 pub async fn completed(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     now: i64,
     ids: &str,
     machine: &Evidence,
 ) -> anyhow::Result<BTreeMap<i64, Evidence>> {
-    let select = "SELECT p.node, p.before FROM json_each(?1) k JOIN provisional p ON p.node = k.value WHERE p.at >= ?2";
-    let rows: Vec<(i64, String)> = sqlx::query_as(select).bind(ids).bind(now - PROVISIONAL_MS).fetch_all(db).await?;
+    let select = "SELECT p.node, p.before FROM json_each($1) k JOIN provisional p ON p.node = CAST(k.value AS BIGINT) WHERE p.at >= $2";
+    let rows: Vec<(i64, String)> = sql::query_as(select).bind(ids).bind(now - PROVISIONAL_MS).fetch_all(db).await?;
     let mut found = BTreeMap::new();
     for (node, before) in rows {
         let evidence = serde_json::from_str::<Before>(&before)?.evidence();
@@ -97,9 +98,9 @@ pub async fn completed(
 ///
 /// # Errors
 /// When the database fails or holds something damaged.
-pub async fn is_from(db: &mut SqliteConnection, node: i64, machine: &Evidence) -> anyhow::Result<bool> {
-    let select = "SELECT before FROM provisional WHERE node = ?1";
-    let before: Option<String> = sqlx::query_scalar(select).bind(node).fetch_optional(&mut *db).await?;
+pub async fn is_from(db: &mut Connection, node: i64, machine: &Evidence) -> anyhow::Result<bool> {
+    let select = "SELECT before FROM provisional WHERE node = $1";
+    let before: Option<String> = sql::query_scalar(select).bind(node).fetch_optional(&mut *db).await?;
     let Some(before) = before else { return Ok(false) };
     let before = serde_json::from_str::<Before>(&before)?.evidence();
     let now = candidates::evidence_of(db, &json!([node]).to_string()).await?.remove(&node).unwrap_or_default();
@@ -112,8 +113,8 @@ pub async fn is_from(db: &mut SqliteConnection, node: i64, machine: &Evidence) -
 ///
 /// # Errors
 /// When the database fails.
-pub async fn confirm(db: &mut SqliteConnection, node: i64) -> anyhow::Result<()> {
-    sqlx::query("DELETE FROM provisional WHERE node = ?1").bind(node).execute(&mut *db).await?;
+pub async fn confirm(db: &mut Connection, node: i64) -> anyhow::Result<()> {
+    sql::query("DELETE FROM provisional WHERE node = $1").bind(node).execute(&mut *db).await?;
     nodes::forget_boots(db, node).await
 }
 
@@ -122,20 +123,20 @@ pub async fn confirm(db: &mut SqliteConnection, node: i64) -> anyhow::Result<()>
 ///
 /// # Errors
 /// When the database fails or holds something damaged.
-pub async fn put_back(db: &mut SqliteConnection, now: i64, node: i64) -> anyhow::Result<Option<i64>> {
-    let take = "DELETE FROM provisional WHERE node = ?1 RETURNING at, before";
-    let taken: Option<(i64, String)> = sqlx::query_as(take).bind(node).fetch_optional(&mut *db).await?;
+pub async fn put_back(db: &mut Connection, now: i64, node: i64) -> anyhow::Result<Option<i64>> {
+    let take = "DELETE FROM provisional WHERE node = $1 RETURNING at, before";
+    let taken: Option<(i64, String)> = sql::query_as(take).bind(node).fetch_optional(&mut *db).await?;
     let Some((since, taken)) = taken else { return Ok(None) };
     let before: Before = serde_json::from_str(&taken)?;
-    for table in ["DELETE FROM evidence WHERE node = ?1", "DELETE FROM claims WHERE node = ?1"] {
-        sqlx::query(table).bind(node).execute(&mut *db).await?;
+    for table in ["DELETE FROM evidence WHERE node = $1", "DELETE FROM claims WHERE node = $1"] {
+        sql::query(table).bind(node).execute(&mut *db).await?;
     }
     candidates::learn(&mut *db, node, &before.evidence(), false).await?;
     claims::add(&mut *db, now, node, &before.claims).await?;
     claims::add_former(&mut *db, now, node, &before.former).await?;
     let Row { hw_info, facts, facts_digest, report } = before.row;
-    let update = "UPDATE nodes SET hw_info = ?2, facts = ?3, facts_digest = ?4, report = ?5 WHERE id = ?1";
-    let update = sqlx::query(update).bind(node).bind(hw_info).bind(facts).bind(facts_digest).bind(report);
+    let update = "UPDATE nodes SET hw_info = $2, facts = $3, facts_digest = $4, report = $5 WHERE id = $1";
+    let update = sql::query(update).bind(node).bind(hw_info).bind(facts).bind(facts_digest).bind(report);
     update.execute(&mut *db).await?;
     nodes::forget_boots(db, node).await?;
     Ok(Some(since))
@@ -146,19 +147,17 @@ pub async fn put_back(db: &mut SqliteConnection, now: i64, node: i64) -> anyhow:
 ///
 /// # Errors
 /// When the database fails.
-pub async fn hand_over(db: &mut SqliteConnection, node: i64, since: i64, other: i64) -> anyhow::Result<()> {
-    let update = "UPDATE reports SET node = ?2
-                  WHERE node = ?1 AND id > coalesce((SELECT report FROM nodes WHERE id = ?1), 0)";
-    sqlx::query(update).bind(node).bind(other).execute(&mut *db).await?;
+pub async fn hand_over(db: &mut Connection, node: i64, since: i64, other: i64) -> anyhow::Result<()> {
+    let update = "UPDATE reports SET node = $2
+                  WHERE node = $1 AND id > coalesce((SELECT report FROM nodes WHERE id = $1), 0)";
+    sql::query(update).bind(node).bind(other).execute(&mut *db).await?;
     bundles::hand_over(db, node, since, other).await
 }
 
 #[cfg(test)]
 mod tests {
-    use sqlx::ConnectOptions as _;
-    use sqlx::sqlite::SqliteConnectOptions;
-
     use super::*;
+    use crate::store::in_memory;
 
     fn evidence(values: &[(Group, &str)]) -> Evidence {
         let mut evidence = Evidence::default();
@@ -170,10 +169,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_that_shows_again_what_it_had_was_nobody_else() {
-        let mut db = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
-        sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
+        let mut db = in_memory().await;
         let node = "INSERT INTO nodes (id, first_seen, hw_info, decision) VALUES (1, 0, '[]', '{}')";
-        sqlx::query(node).execute(&mut db).await.unwrap();
+        sql::query(node).execute(&mut db).await.unwrap();
         let had = [(Group::Dimm, "d1"), (Group::Disk, "k1"), (Group::Nic, "a")];
         candidates::learn(&mut db, 1, &evidence(&had), false).await.unwrap();
         let early = evidence(&[(Group::Dimm, "d2"), (Group::Nic, "a")]);

@@ -3,11 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
 use crate::identity::canonical::HwInfo;
 use crate::identity::keys::Key;
 use crate::store::nodes::{self, Node};
+use crate::store::sql::{self, Connection};
 
 /// How a command is taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,17 +76,17 @@ impl Values {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn read(db: &mut SqliteConnection, keys: &[Key], nodes: &[i64]) -> anyhow::Result<Self> {
+    pub async fn read(db: &mut Connection, keys: &[Key], nodes: &[i64]) -> anyhow::Result<Self> {
         let (list, ids) = (json!(keys).to_string(), json!(nodes).to_string());
-        let claims = "SELECT c.node, c.kind, c.value, c.state, c.matching, c.since FROM json_each(?1) k
+        let claims = "SELECT c.node, c.kind, c.value, c.state, c.matching = 1 AS matching, c.since FROM json_each($1) k
                       JOIN claims c ON c.kind = k.value ->> 'kind' AND c.value = k.value ->> 'value'
                       ORDER BY c.kind, c.value, c.node";
-        let claims = sqlx::query_as(claims).bind(&list).fetch_all(&mut *db).await?;
-        let evidence = "SELECT e.node, e.kind, e.value FROM json_each(?1) k JOIN json_each(?2) n
-                        JOIN evidence e ON e.node = n.value AND e.value = k.value ->> 'value'
+        let claims = sql::query_as(claims).bind(&list).fetch_all(&mut *db).await?;
+        let evidence = "SELECT e.node, e.kind, e.value FROM json_each($1) k CROSS JOIN json_each($2) n
+                        JOIN evidence e ON e.node = CAST(n.value AS BIGINT) AND e.value = k.value ->> 'value'
                         AND e.kind = CASE k.value ->> 'kind' WHEN 'mac' THEN 'nic' ELSE k.value ->> 'kind' END
                         ORDER BY e.kind, e.value, e.node";
-        let evidence = sqlx::query_as(evidence).bind(&list).bind(&ids).fetch_all(&mut *db).await?;
+        let evidence = sql::query_as(evidence).bind(&list).bind(&ids).fetch_all(&mut *db).await?;
         let mut hw_info = Vec::new();
         for id in nodes {
             if let Some(node) = Node::get(&mut *db, *id).await? {
@@ -121,25 +122,27 @@ impl Values {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn put_back(&self, db: &mut SqliteConnection, keys: &[Key]) -> anyhow::Result<()> {
+    pub async fn put_back(&self, db: &mut Connection, keys: &[Key]) -> anyhow::Result<()> {
         for key in keys {
-            let delete = sqlx::query("DELETE FROM claims WHERE kind = ?1 AND value = ?2");
+            let delete = sql::query("DELETE FROM claims WHERE kind = $1 AND value = $2");
             delete.bind(&key.kind).bind(&key.value).execute(&mut *db).await?;
         }
         for claim in &self.claims {
             let insert =
-                "INSERT INTO claims (node, kind, value, state, matching, since) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-            let insert = sqlx::query(insert).bind(claim.node).bind(&claim.kind).bind(&claim.value);
+                "INSERT INTO claims (node, kind, value, state, matching, since) VALUES ($1, $2, $3, $4, $5, $6)";
+            let insert = sql::query(insert).bind(claim.node).bind(&claim.kind).bind(&claim.value);
             insert.bind(&claim.state).bind(claim.matching).bind(claim.since).execute(&mut *db).await?;
         }
         for id in self.nodes() {
             for key in keys {
-                let delete = sqlx::query("DELETE FROM evidence WHERE node = ?1 AND kind = ?2 AND value = ?3");
+                let delete = sql::query("DELETE FROM evidence WHERE node = $1 AND kind = $2 AND value = $3");
                 delete.bind(id).bind(key.group()).bind(&key.value).execute(&mut *db).await?;
             }
         }
         for Evidence { node, kind, value } in &self.evidence {
-            let insert = sqlx::query("INSERT OR IGNORE INTO evidence (node, kind, value) VALUES (?1, ?2, ?3)");
+            let insert = sql::query(
+                "INSERT INTO evidence (node, kind, value) VALUES ($1, $2, $3) ON CONFLICT (node, kind, value) DO NOTHING",
+            );
             insert.bind(node).bind(kind).bind(value).execute(&mut *db).await?;
         }
         for (id, info) in &self.hw_info {
@@ -154,17 +157,17 @@ impl Standing {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn read(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Option<Self>> {
-        let select = "SELECT state, reason, decision FROM nodes WHERE id = ?1";
-        Ok(sqlx::query_as(select).bind(node).fetch_optional(db).await?)
+    pub async fn read(db: &mut Connection, node: i64) -> anyhow::Result<Option<Self>> {
+        let select = "SELECT state, reason, decision FROM nodes WHERE id = $1";
+        Ok(sql::query_as(select).bind(node).fetch_optional(db).await?)
     }
 
     /// Puts it back.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn put_back(&self, db: &mut SqliteConnection, node: i64) -> anyhow::Result<()> {
-        let update = sqlx::query("UPDATE nodes SET state = ?2, reason = ?3, decision = ?4 WHERE id = ?1");
+    pub async fn put_back(&self, db: &mut Connection, node: i64) -> anyhow::Result<()> {
+        let update = sql::query("UPDATE nodes SET state = $2, reason = $3, decision = $4 WHERE id = $1");
         update.bind(node).bind(&self.state).bind(&self.reason).bind(&self.decision).execute(db).await?;
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
-use sqlx::{FromRow, SqliteConnection, SqlitePool};
+use sqlx::FromRow;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use wire::card::Card;
@@ -13,6 +13,7 @@ use crate::drift::{self, Difference, Said};
 use crate::identity::canonical::HwInfo;
 use crate::limits::COMPARED;
 use crate::registry::configs::Wanted;
+use crate::store::sql::{self, Connection, Pool};
 use crate::store::{commands, configs, history, nodes};
 
 /// A part of a list.
@@ -63,19 +64,19 @@ const SELECT: &str =
     n.installed_at, n.state, n.reason, n.decision, n.volatile, n.agent, n.boot_id, n.config, r.kind, c.zstd AS report, b.card,
     n.accepted, n.accepted_by, n.refused, b.key
     FROM nodes n LEFT JOIN reports r ON r.id = n.report LEFT JOIN contents c ON c.digest = r.content
-    LEFT JOIN boots b ON b.boot_id = n.boot_id AND b.node = n.id WHERE n.id = ?1";
+    LEFT JOIN boots b ON b.boot_id = n.boot_id AND b.node = n.id WHERE n.id = $1";
 
 /// What the extensions of a node are compared with.
 const PEERS: &str = "SELECT agent, config FROM nodes
-    WHERE id <> ?1 AND agent IS NOT NULL AND accepted IS NOT NULL AND state = 'normal' ORDER BY id DESC LIMIT ?2";
+    WHERE id <> $1 AND agent IS NOT NULL AND accepted IS NOT NULL AND state = 'normal' ORDER BY id DESC LIMIT $2";
 
 /// Number of nodes, and the ids of a page of them in order.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn ids(db: &SqlitePool, page: Page) -> anyhow::Result<(i64, Vec<i64>)> {
-    let total = sqlx::query_scalar("SELECT count(*) FROM nodes").fetch_one(db).await?;
-    let ids = sqlx::query_scalar("SELECT id FROM nodes ORDER BY id LIMIT ?1 OFFSET ?2");
+pub async fn ids(db: &Pool, page: Page) -> anyhow::Result<(i64, Vec<i64>)> {
+    let total = sql::query_scalar("SELECT count(*) FROM nodes").fetch_one(db).await?;
+    let ids = sql::query_scalar("SELECT id FROM nodes ORDER BY id LIMIT $1 OFFSET $2");
     Ok((total, ids.bind(page.limit).bind(page.start).fetch_all(db).await?))
 }
 
@@ -83,7 +84,7 @@ pub async fn ids(db: &SqlitePool, page: Page) -> anyhow::Result<(i64, Vec<i64>)>
 ///
 /// # Errors
 /// When the database fails.
-pub async fn resolve(db: &SqlitePool, id: i64) -> anyhow::Result<Option<i64>> {
+pub async fn resolve(db: &Pool, id: i64) -> anyhow::Result<Option<i64>> {
     let mut connection = db.acquire().await?;
     nodes::resolve(&mut connection, id).await
 }
@@ -92,16 +93,17 @@ pub async fn resolve(db: &SqlitePool, id: i64) -> anyhow::Result<Option<i64>> {
 ///
 /// # Errors
 /// When the database fails or holds something damaged.
-pub async fn node(db: &SqlitePool, id: i64) -> anyhow::Result<Option<Map<String, Value>>> {
-    let row: Option<Row> = sqlx::query_as(SELECT).bind(id).fetch_optional(db).await?;
+pub async fn node(db: &Pool, id: i64) -> anyhow::Result<Option<Map<String, Value>>> {
+    let row: Option<Row> = sql::query_as(SELECT).bind(id).fetch_optional(db).await?;
     let Some(row) = row else { return Ok(None) };
-    let claims: Vec<(String, String, String, bool, i64)> =
-        sqlx::query_as("SELECT kind, value, state, matching, since FROM claims WHERE node = ?1 ORDER BY kind, value")
-            .bind(id)
-            .fetch_all(db)
-            .await?;
+    let claims: Vec<(String, String, String, bool, i64)> = sql::query_as(
+        "SELECT kind, value, state, matching = 1, since FROM claims WHERE node = $1 ORDER BY kind, value",
+    )
+    .bind(id)
+    .fetch_all(db)
+    .await?;
     let aliases: Vec<i64> =
-        sqlx::query_scalar("SELECT alias FROM aliases WHERE node = ?1 ORDER BY alias").bind(id).fetch_all(db).await?;
+        sql::query_scalar("SELECT alias FROM aliases WHERE node = $1 ORDER BY alias").bind(id).fetch_all(db).await?;
     let reported = row.config.as_deref().map(serde_json::from_str::<Value>).transpose()?;
     let mut document = document(row, claims, &aliases)?;
     let mut connection = db.acquire().await?;
@@ -121,7 +123,7 @@ pub async fn node(db: &SqlitePool, id: i64) -> anyhow::Result<Option<Map<String,
 /// How the extensions of a node differ from what they should be. It is compared with the newest nodes that were let in and that
 /// nothing disputes: all of a large fleet would be much to read for one page, and anybody can make up nodes that wait.
 async fn drift(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     id: i64,
     document: &Map<String, Value>,
     reported: Option<&Value>,
@@ -135,7 +137,7 @@ async fn drift(
     let is_in_force = !node.config.posted && i64::try_from(node.config.version).is_ok_and(|v| v == wanted.version());
     let digests = wanted.keys().remove(configs::DIGESTS).filter(|_| is_in_force).unwrap_or_default();
     let digests = serde_json::from_value(digests).unwrap_or_default();
-    let rows: Vec<(String, Option<String>)> = sqlx::query_as(PEERS).bind(id).bind(COMPARED).fetch_all(db).await?;
+    let rows: Vec<(String, Option<String>)> = sql::query_as(PEERS).bind(id).bind(COMPARED).fetch_all(db).await?;
     let said = |(agent, config): &(String, Option<String>)| {
         let config = config.as_deref().and_then(|config| serde_json::from_str(config).ok()).unwrap_or_default();
         serde_json::from_str(agent).ok().map(|agent| Said { agent, config })
@@ -145,7 +147,7 @@ async fn drift(
 }
 
 /// The commands that wait for a node, oldest first.
-async fn waiting(db: &mut SqliteConnection, node: i64) -> anyhow::Result<Vec<Value>> {
+async fn waiting(db: &mut Connection, node: i64) -> anyhow::Result<Vec<Value>> {
     let shown = |c: commands::Waiting| {
         let args: Value = serde_json::from_str(&c.args)?;
         let (expires, sent) = (timestamp(c.expires), c.sent.map(timestamp));
@@ -223,10 +225,10 @@ fn boot(card: &str) -> anyhow::Result<Value> {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn log(db: &SqlitePool, id: i64, page: Page) -> anyhow::Result<(i64, Vec<Value>)> {
-    let total = sqlx::query_scalar("SELECT count(*) FROM node_log WHERE node = ?1").bind(id).fetch_one(db).await?;
-    let rows: Vec<(i64, String, String, i64, i64, Option<i64>)> = sqlx::query_as(
-        "SELECT at, severity, entry, origin, times, since FROM node_log WHERE node = ?1 ORDER BY id DESC LIMIT ?2 OFFSET ?3",
+pub async fn log(db: &Pool, id: i64, page: Page) -> anyhow::Result<(i64, Vec<Value>)> {
+    let total = sql::query_scalar("SELECT count(*) FROM node_log WHERE node = $1").bind(id).fetch_one(db).await?;
+    let rows: Vec<(i64, String, String, i64, i64, Option<i64>)> = sql::query_as(
+        "SELECT at, severity, entry, origin, times, since FROM node_log WHERE node = $1 ORDER BY id DESC LIMIT $2 OFFSET $3",
     )
     .bind(id)
     .bind(page.limit)
@@ -254,11 +256,11 @@ pub async fn log(db: &SqlitePool, id: i64, page: Page) -> anyhow::Result<(i64, V
 ///
 /// # Errors
 /// When the database fails.
-pub async fn reports(db: &SqlitePool, id: i64, page: Page) -> anyhow::Result<(i64, Vec<Value>)> {
-    let total = sqlx::query_scalar("SELECT count(*) FROM reports WHERE node = ?1").bind(id).fetch_one(db).await?;
-    let rows: Vec<(i64, i64, String, String, i64, Option<String>)> = sqlx::query_as(
+pub async fn reports(db: &Pool, id: i64, page: Page) -> anyhow::Result<(i64, Vec<Value>)> {
+    let total = sql::query_scalar("SELECT count(*) FROM reports WHERE node = $1").bind(id).fetch_one(db).await?;
+    let rows: Vec<(i64, i64, String, String, i64, Option<String>)> = sql::query_as(
         "SELECT r.id, r.at, r.kind, r.digest, c.bytes, r.boot_id FROM reports r JOIN contents c ON c.digest = r.content
-         WHERE r.node = ?1 ORDER BY r.id DESC LIMIT ?2 OFFSET ?3",
+         WHERE r.node = $1 ORDER BY r.id DESC LIMIT $2 OFFSET $3",
     )
     .bind(id)
     .bind(page.limit)
@@ -275,9 +277,9 @@ pub async fn reports(db: &SqlitePool, id: i64, page: Page) -> anyhow::Result<(i6
 ///
 /// # Errors
 /// When the database fails or the report is damaged.
-pub async fn report(db: &SqlitePool, id: i64, report: i64) -> anyhow::Result<Option<Value>> {
-    let select = "SELECT c.zstd FROM reports r JOIN contents c ON c.digest = r.content WHERE r.node = ?1 AND r.id = ?2";
-    let packed: Option<Vec<u8>> = sqlx::query_scalar(select).bind(id).bind(report).fetch_optional(db).await?;
+pub async fn report(db: &Pool, id: i64, report: i64) -> anyhow::Result<Option<Value>> {
+    let select = "SELECT c.zstd FROM reports r JOIN contents c ON c.digest = r.content WHERE r.node = $1 AND r.id = $2";
+    let packed: Option<Vec<u8>> = sql::query_scalar(select).bind(id).bind(report).fetch_optional(db).await?;
     packed.map(|p| history::unpack(&p)).transpose()
 }
 

@@ -8,13 +8,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
+use anyhow::anyhow;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::limits::{COMMIT_GROUP, WRITER_QUEUE};
+use crate::store::sql::{Away, Connection, Pool};
 
 /// A change that happens as a whole or not at all.
 pub trait Work: Send + Sync + 'static {
@@ -22,14 +21,14 @@ pub trait Work: Send + Sync + 'static {
     type Output: Send + 'static;
 
     /// Makes the change within the transaction of `connection`.
-    fn run(&self, connection: &mut SqliteConnection) -> impl Future<Output = anyhow::Result<Self::Output>> + Send;
+    fn run(&self, connection: &mut Connection) -> impl Future<Output = anyhow::Result<Self::Output>> + Send;
 }
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// [`Work`] with its answer's address, whatever its output is.
 trait Job: Send {
-    fn run<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> Boxed<'a, anyhow::Result<()>>;
+    fn run<'a>(&'a mut self, connection: &'a mut Connection) -> Boxed<'a, anyhow::Result<()>>;
     fn answer(self: Box<Self>, outcome: Result<(), Arc<anyhow::Error>>);
 }
 
@@ -40,7 +39,7 @@ struct Pending<W: Work> {
 }
 
 impl<W: Work> Job for Pending<W> {
-    fn run<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> Boxed<'a, anyhow::Result<()>> {
+    fn run<'a>(&'a mut self, connection: &'a mut Connection) -> Boxed<'a, anyhow::Result<()>> {
         Box::pin(async move {
             self.output = Some(self.work.run(connection).await?);
             Ok(())
@@ -51,6 +50,7 @@ impl<W: Work> Job for Pending<W> {
         let answer = match (outcome, self.output) {
             (Ok(()), Some(output)) => Ok(output),
             (Ok(()), None) => Err(anyhow!("the change was not carried out")),
+            (Err(error), _) if Away::caused(&error) => Err(anyhow!("{error:#}").context(Away)),
             (Err(error), _) => Err(anyhow!("{error:#}")),
         };
         // A client that has gone away needs no answer.
@@ -71,12 +71,11 @@ impl std::fmt::Debug for Writer {
 }
 
 impl Writer {
-    /// Starts the task on this connection, which was made by these options. It is done once the last handle is dropped and the
-    /// database is closed.
+    /// Starts the task on this pool of one connection. It is done once the last handle is dropped and the database is closed.
     #[must_use]
-    pub fn spawn(connection: SqliteConnection, options: SqliteConnectOptions) -> (Self, JoinHandle<()>) {
+    pub fn spawn(pool: Pool) -> (Self, JoinHandle<()>) {
         let (jobs, queue) = mpsc::channel(WRITER_QUEUE);
-        (Self { jobs }, tokio::spawn(run(connection, options, queue)))
+        (Self { jobs }, tokio::spawn(run(pool, queue)))
     }
 
     /// Carries out `work`; returns once it is on the disk.
@@ -92,14 +91,15 @@ impl Writer {
     }
 }
 
-async fn run(mut connection: SqliteConnection, options: SqliteConnectOptions, mut queue: mpsc::Receiver<Box<dyn Job>>) {
+async fn run(pool: Pool, mut queue: mpsc::Receiver<Box<dyn Job>>) {
     let mut group = Vec::with_capacity(COMMIT_GROUP);
+    let mut connection = None;
     while queue.recv_many(&mut group, COMMIT_GROUP).await > 0 {
-        let (outcome, failures) = match commit(&mut connection, &mut group).await {
+        let (outcome, failures) = match commit(&pool, &mut connection, &mut group).await {
             Ok(failures) => (Ok(()), failures),
             Err(error) => {
+                let error = error.context(pool.trouble());
                 tracing::error!(changes = group.len(), "nothing of this group was stored: {error:#}");
-                renew(&mut connection, &options).await;
                 (Err(Arc::new(error)), Vec::new())
             }
         };
@@ -108,45 +108,49 @@ async fn run(mut connection: SqliteConnection, options: SqliteConnectOptions, mu
             job.answer(own.map_or_else(|| outcome.clone(), Err));
         }
     }
-    if let Err(error) = connection.close().await {
-        tracing::error!("closing the database: {error:#}");
-    }
+    drop(connection);
+    pool.close().await;
 }
 
-/// Puts a new connection in the place of one whose transaction failed. A full disk has SQLite end the transaction by itself, and
-/// the connection would go on taking it for open.
-async fn renew(connection: &mut SqliteConnection, options: &SqliteConnectOptions) {
-    match options.connect().await {
-        Ok(fresh) => {
-            if let Err(error) = std::mem::replace(connection, fresh).close().await {
-                tracing::warn!("closing a connection that failed: {error:#}");
-            }
-        }
-        // The next group fails too, and tries again.
-        Err(error) => tracing::error!("the database cannot be opened again: {error:#}"),
-    }
-}
-
-/// Runs the group in one transaction; returns the jobs that failed by themselves.
+/// Runs the group in one transaction; returns the jobs that failed by themselves. A connection whose transaction failed is not kept:
+/// a full disk has SQLite end the transaction by itself, and the connection would go on taking it for open.
 async fn commit(
-    connection: &mut SqliteConnection,
+    pool: &Pool,
+    kept: &mut Option<Connection>,
+    group: &mut [Box<dyn Job>],
+) -> anyhow::Result<Vec<(usize, Arc<anyhow::Error>)>> {
+    let mut connection = match kept.take() {
+        Some(connection) => connection,
+        None => pool.acquire().await?,
+    };
+    match commit_on(&mut connection, group).await {
+        Ok(failures) => {
+            *kept = Some(connection);
+            Ok(failures)
+        }
+        Err(error) => {
+            connection.discard();
+            Err(error)
+        }
+    }
+}
+
+async fn commit_on(
+    connection: &mut Connection,
     group: &mut [Box<dyn Job>],
 ) -> anyhow::Result<Vec<(usize, Arc<anyhow::Error>)>> {
     let mut failures = Vec::new();
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.context(DISK)?;
+    let mut transaction = connection.write().await?;
     for (index, job) in group.iter_mut().enumerate() {
-        let mut savepoint = transaction.begin().await.context(DISK)?;
+        let mut savepoint = transaction.savepoint().await?;
         match job.run(&mut savepoint).await {
-            Ok(()) => savepoint.commit().await.context(DISK)?,
+            Ok(()) => savepoint.commit().await?,
             Err(error) => {
-                savepoint.rollback().await.context(DISK)?;
+                savepoint.rollback().await?;
                 failures.push((index, Arc::new(error)));
             }
         }
     }
-    transaction.commit().await.context(DISK)?;
+    transaction.commit().await?;
     Ok(failures)
 }
-
-/// What most likely stands behind a failed commit, and what to do.
-const DISK: &str = "the database cannot be written; check that the data folder's disk has room and is not read-only";

@@ -11,6 +11,7 @@ use mk_server::registry::lookup::{Asked, Lookup};
 use mk_server::registry::operate::{Operate, Operation, Sameness};
 use mk_server::registry::said::Said;
 use mk_server::store::Store;
+use mk_server::store::sql;
 use serde_json::{Value, json};
 use wire::checkin::{CheckinReply, CheckinRequest, CommandResult, NodeState, Outcome};
 use wire::inventory::{Inventory, Stable};
@@ -117,14 +118,14 @@ impl Server {
     /// MACs that count for no machine.
     async fn foreign(&self) -> Vec<String> {
         let mut db = self.store.readers.acquire().await.unwrap();
-        sqlx::query_scalar("SELECT value FROM foreign_macs").fetch_all(&mut *db).await.unwrap()
+        sql::query_scalar("SELECT value FROM foreign_macs").fetch_all(&mut db).await.unwrap()
     }
 
     /// All entries in a node's log.
     async fn log_of(&self, node: i64) -> Vec<Value> {
         let mut db = self.store.readers.acquire().await.unwrap();
-        let select = sqlx::query_scalar("SELECT entry FROM node_log WHERE node = ?1").bind(node);
-        let entries: Vec<String> = select.fetch_all(&mut *db).await.unwrap();
+        let select = sql::query_scalar("SELECT entry FROM node_log WHERE node = $1").bind(node);
+        let entries: Vec<String> = select.fetch_all(&mut db).await.unwrap();
         entries.iter().map(|entry| serde_json::from_str(entry).unwrap()).collect()
     }
 

@@ -11,6 +11,7 @@ use mk_server::registry::checkin::Checkin;
 use mk_server::registry::lookup::{Asked, Lookup};
 use mk_server::registry::said::Said;
 use mk_server::store::Store;
+use mk_server::store::sql;
 use wire::checkin::{CheckinReply, CheckinRequest, NodeState};
 use wire::inventory::Inventory;
 
@@ -368,11 +369,11 @@ impl World {
 
     /// True when the log of a node, which is part of the feed, says that the machine became node `new`, or that it was
     /// refused just now.
-    async fn is_told(&self, db: &mut sqlx::SqliteConnection, lost: i64, new: Option<i64>) -> bool {
-        let select = "SELECT EXISTS (SELECT 1 FROM node_log WHERE node = ?1 AND CASE WHEN ?2 IS NULL
-                      THEN at = ?3 AND entry ->> '$.error' = 'duplicate_node'
-                      ELSE at >= ?4 AND entry ->> '$.event' = 'identity' AND entry ->> '$.node' = 'node' || ?2 END)";
-        let select = sqlx::query_scalar(select).bind(lost).bind(new).bind(self.now).bind(self.now - 2 * MINUTE);
+    async fn is_told(&self, db: &mut sql::Connection, lost: i64, new: Option<i64>) -> bool {
+        let select = "SELECT EXISTS (SELECT 1 FROM node_log WHERE node = $1 AND CASE WHEN $2 IS NULL
+                      THEN at = $3 AND entry ->> '$.error' = 'duplicate_node'
+                      ELSE at >= $4 AND entry ->> '$.event' = 'identity' AND entry ->> '$.node' = 'node' || $2 END)";
+        let select = sql::query_scalar(select).bind(lost).bind(new).bind(self.now).bind(self.now - 2 * MINUTE);
         select.fetch_one(db).await.unwrap()
     }
 
@@ -382,9 +383,9 @@ impl World {
         outcome.story.push(format!("machine {machine} checks in: {answer:?}"));
         let mut db = self.store.readers.acquire().await.unwrap();
         // An original client is not told its node.
-        let heard: Option<i64> = sqlx::query_scalar("SELECT id FROM nodes WHERE last_checkin = ?1")
+        let heard: Option<i64> = sql::query_scalar("SELECT id FROM nodes WHERE last_checkin = $1")
             .bind(self.now)
-            .fetch_optional(&mut *db)
+            .fetch_optional(&mut db)
             .await
             .unwrap();
         let Some(id) = heard else {
@@ -405,8 +406,8 @@ impl World {
         let known: Vec<(usize, i64)> =
             self.machines.iter().enumerate().filter_map(|(m, it)| Some((m, it.node?))).collect();
         let ids = serde_json::json!(known.iter().map(|(_, node)| node).collect::<Vec<_>>()).to_string();
-        let select = "SELECT coalesce(a.node, k.value) FROM json_each(?1) k LEFT JOIN aliases a ON a.alias = k.value ORDER BY k.key";
-        let now: Vec<i64> = sqlx::query_scalar(select).bind(ids).fetch_all(&mut *db).await.unwrap();
+        let select = "SELECT coalesce(a.node, k.value) FROM json_each($1) k LEFT JOIN aliases a ON a.alias = k.value ORDER BY k.key";
+        let now: Vec<i64> = sql::query_scalar(select).bind(ids).fetch_all(&mut db).await.unwrap();
         let nodes = known.iter().map(|(m, _)| *m).zip(now);
         for (other, node) in nodes {
             if other != machine {
@@ -418,10 +419,10 @@ impl World {
         }
         if outcome.lost || outcome.wrong {
             let select = "SELECT n.decision || ' ' || (SELECT group_concat(e.node || ' ' || e.kind || '=' || e.value, ', ')
-                          FROM evidence e WHERE e.node IN (SELECT value FROM json_each(?2))) FROM nodes n WHERE n.id = ?1";
+                          FROM evidence e WHERE e.node IN (SELECT value FROM json_each($2))) FROM nodes n WHERE n.id = $1";
             let mine: Vec<i64> = self.machines[machine].node.into_iter().collect();
-            let why = sqlx::query_scalar(select).bind(id).bind(serde_json::json!(mine).to_string());
-            let why: Option<String> = why.fetch_one(&mut *db).await.unwrap();
+            let why = sql::query_scalar(select).bind(id).bind(serde_json::json!(mine).to_string());
+            let why: Option<String> = why.fetch_one(&mut db).await.unwrap();
             outcome.story.push(format!("decided: {}", why.unwrap_or_default()));
         }
         let it = &mut self.machines[machine];

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
+use crate::database;
 use crate::support::Server;
 
 /// Nodes.
@@ -19,7 +20,7 @@ const TRIES: u32 = 3;
 async fn fill(server: &Server) {
     let file = server.data().join("mk-server.sqlite");
     let mut db = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
-    let insert = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+    let insert = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
         INSERT INTO nodes (first_seen, last_checkin, hw_info, facts, facts_digest, decision)
         SELECT i, i, printf('[\"mac=00-1b-21-%02x-%02x-%02x\",\"serial=srv%06d\"]', i / 65536, i / 256 % 256, i % 256, i),
             printf('{\"manufacturer\":\"Dell Inc.\",\"productname\":\"PowerEdge R%d\",\"serialnumber\":\"SRV%06d\",\"processorcount\":%d,
@@ -31,6 +32,7 @@ async fn fill(server: &Server) {
 
 #[tokio::test]
 async fn a_hundred_thousand_nodes_are_listed_page_by_page() {
+    let false = database::is_postgres() else { return };
     let mut server = Server::start("");
     server.stop();
     fill(&server).await;

@@ -7,11 +7,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::database;
+
 /// Longest wait for a server to start on a busy machine.
 const START: Duration = Duration::from_secs(60);
 
 /// The server's log within its data folder.
 const LOG: &str = "stderr.log";
+
+/// Names the database of servers that have none of their own.
+const DATABASE: &str = "MK_DATABASE";
 
 /// The server's program.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_mk-server");
@@ -39,6 +44,9 @@ impl Drop for Server {
         if std::thread::panicking() {
             eprintln!("{}", std::fs::read_to_string(self.data.join(LOG)).unwrap_or_default());
         }
+        if self.folder.is_some() {
+            database::remove(&self.data);
+        }
     }
 }
 
@@ -55,6 +63,18 @@ impl Server {
         server
     }
 
+    /// A server on an empty folder and this database.
+    pub(crate) fn sharing(url: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        std::fs::create_dir_all(&data).unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.args(SERVE).arg(&data).env(DATABASE, url);
+        let mut server = Self::spawn(&data, command);
+        server.folder = Some(folder);
+        server
+    }
+
     /// A server with this configuration on `data`.
     pub(crate) fn start_on(data: &Path, config: &str) -> Self {
         std::fs::create_dir_all(data).unwrap();
@@ -67,6 +87,9 @@ impl Server {
     /// Starts a server on `data` by a command that becomes it.
     pub(crate) fn spawn(data: &Path, mut command: Command) -> Self {
         let log = std::fs::File::create(data.join(LOG)).unwrap();
+        if !command.get_envs().any(|(name, _)| name == DATABASE) {
+            command.envs(database::of(data).map(|url| (DATABASE, url)));
+        }
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let (send, line) = std::sync::mpsc::channel();
         let stdout = child.stdout.take().unwrap();

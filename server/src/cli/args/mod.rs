@@ -80,6 +80,10 @@ pub struct Serve {
     /// Folder for everything that the server keeps; made where there is none.
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+    /// PostgreSQL database that takes the place of the file in the data folder, and that several servers may share:
+    /// postgres://user@host/database.
+    #[arg(long, env = "MK_DATABASE", hide_env_values = true, value_name = "URL")]
+    pub database: Option<String>,
     /// Settings; without this, config.toml in the data folder where there is one.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use sqlx::SqliteConnection;
 use wire::config::{ABOUT_EXTENSIONS, UNITS};
 
 use crate::human;
@@ -12,6 +11,7 @@ use crate::registry::operate::{Done, Operate, named};
 use crate::registry::{Refusal, configs as keys};
 use crate::store::configs::{self, DIGESTS, Keys, MIRROR};
 use crate::store::nodes;
+use crate::store::sql::Connection;
 
 /// A change of keys.
 pub(super) struct Change<'a> {
@@ -29,7 +29,7 @@ impl Operate {
     /// Sets and unsets keys; all of them or none.
     pub(super) async fn set_config(
         &self,
-        db: &mut SqliteConnection,
+        db: &mut Connection,
         change: &Change<'_>,
     ) -> anyhow::Result<Result<Done, Refusal>> {
         let Change { node, set, unset, renewed } = *change;
@@ -61,7 +61,7 @@ impl Operate {
     }
 
     /// Gives nodes with digests of their own the new ones; says who they are, and who keeps the former.
-    async fn renew(&self, db: &mut SqliteConnection, renewed: &BTreeMap<i64, Option<Value>>) -> anyhow::Result<String> {
+    async fn renew(&self, db: &mut Connection, renewed: &BTreeMap<i64, Option<Value>>) -> anyhow::Result<String> {
         let (mut done, mut kept) = (Vec::new(), Vec::new());
         for (id, mut keys) in configs::with_digests(&mut *db).await? {
             match renewed.get(&id) {

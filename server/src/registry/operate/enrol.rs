@@ -1,7 +1,6 @@
 //! Commands about who is let in: approve and refuse nodes, make and revoke enrolment tokens.
 
 use ring::rand::{SecureRandom as _, SystemRandom};
-use sqlx::SqliteConnection;
 use wire::digest::sha256_hex;
 use wire::enrolment::{TOKEN_BYTES, fingerprint, token};
 
@@ -12,6 +11,7 @@ use crate::registry::enrolment::{BY_OPERATOR, Gate};
 use crate::registry::operate::{Done, Operate, named};
 use crate::store::enrolment::{self, Token};
 use crate::store::nodes::{self, Node};
+use crate::store::sql::Connection;
 use crate::store::view::timestamp;
 
 type Outcome = anyhow::Result<Result<Done, Refusal>>;
@@ -23,7 +23,7 @@ impl Operate {
     }
 
     /// Accepts a node; with `key`, only while the boot that speaks as it has the key of this fingerprint.
-    pub(super) async fn approve(&self, db: &mut SqliteConnection, name: &str, key: Option<&str>) -> Outcome {
+    pub(super) async fn approve(&self, db: &mut Connection, name: &str, key: Option<&str>) -> Outcome {
         let node = match named(&mut *db, name).await? {
             Ok(node) => node,
             Err(refusal) => return Ok(Err(refusal)),
@@ -43,7 +43,7 @@ impl Operate {
     }
 
     /// Takes a node's acceptance back, or says that there shall be none.
-    pub(super) async fn refuse(&self, db: &mut SqliteConnection, name: &str) -> Outcome {
+    pub(super) async fn refuse(&self, db: &mut Connection, name: &str) -> Outcome {
         let node = match named(&mut *db, name).await? {
             Ok(node) => node,
             Err(refusal) => return Ok(Err(refusal)),
@@ -58,20 +58,14 @@ impl Operate {
     }
 
     /// The node is seen as it was decided; tells whether it is held all the same.
-    async fn see_anew(&self, db: &mut SqliteConnection, node: &Node) -> anyhow::Result<bool> {
+    async fn see_anew(&self, db: &mut Connection, node: &Node) -> anyhow::Result<bool> {
         let Some(now) = Node::get(&mut *db, node.id).await?.filter(|now| !now.is_held()) else { return Ok(true) };
         let (state, why) = self.gate().at_rest(&now);
         nodes::set_standing(db, now.id, state, why.as_ref()).await?;
         Ok(false)
     }
 
-    pub(super) async fn create_token(
-        &self,
-        db: &mut SqliteConnection,
-        uses: u32,
-        expires_s: u64,
-        note: &str,
-    ) -> Outcome {
+    pub(super) async fn create_token(&self, db: &mut Connection, uses: u32, expires_s: u64, note: &str) -> Outcome {
         if let Err(refusal) = proper(uses, expires_s, note) {
             return Ok(Err(refusal));
         }
@@ -91,7 +85,7 @@ impl Operate {
         Ok(Ok(Done { token: Some(token), ..done }))
     }
 
-    pub(super) async fn revoke_token(&self, db: &mut SqliteConnection, id: i64) -> Outcome {
+    pub(super) async fn revoke_token(&self, db: &mut Connection, id: i64) -> Outcome {
         let Some(token) = Token::get(&mut *db, id).await? else {
             let error = format!("there is no enrolment token {id}");
             return Ok(Err(Refusal::new(404, "no_such_token", error, "List them with `mk-server enrolment list`.")));

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
-use sqlx::SqliteConnection;
 
 use crate::identity::canonical::{FACT_PREFIX, HwInfo, KEYS};
 use crate::identity::evidence::Evidence;
@@ -14,6 +13,7 @@ use crate::registry::Refusal;
 use crate::registry::lookup::{Asked, Lookup};
 use crate::registry::operate::{Done, Operate, named};
 use crate::store::nodes::{self, Node};
+use crate::store::sql::Connection;
 use crate::store::undo::{Undo, Values};
 use crate::store::writer::Work as _;
 use crate::store::{candidates, claims};
@@ -21,12 +21,7 @@ use crate::store::{candidates, claims};
 type Outcome = anyhow::Result<Result<Done, Refusal>>;
 
 impl Operate {
-    pub(super) async fn register(
-        &self,
-        db: &mut SqliteConnection,
-        hw_info: &Map<String, Value>,
-        installed: bool,
-    ) -> Outcome {
+    pub(super) async fn register(&self, db: &mut Connection, hw_info: &Map<String, Value>, installed: bool) -> Outcome {
         let info = match read(hw_info) {
             Ok(info) => info,
             Err(refusal) => return Ok(Err(refusal)),
@@ -54,12 +49,7 @@ impl Operate {
         Ok(Ok(Done::new(found.id, format!("{} is the machine with {values}, {state}", nodes::name(found.id)))))
     }
 
-    pub(super) async fn set_hardware(
-        &self,
-        db: &mut SqliteConnection,
-        name: &str,
-        hw_info: &Map<String, Value>,
-    ) -> Outcome {
+    pub(super) async fn set_hardware(&self, db: &mut Connection, name: &str, hw_info: &Map<String, Value>) -> Outcome {
         let (node, info) = match (named(&mut *db, name).await?, read(hw_info)) {
             (Err(refusal), _) | (_, Err(refusal)) => return Ok(Err(refusal)),
             (Ok(node), Ok(info)) => (node, info),
@@ -87,7 +77,7 @@ impl Operate {
         Ok(Ok(done.undone_by(Undo::Values { keys, before, after })))
     }
 
-    pub(super) async fn forget(&self, db: &mut SqliteConnection, name: &str, key: &str) -> Outcome {
+    pub(super) async fn forget(&self, db: &mut Connection, name: &str, key: &str) -> Outcome {
         let (node, key) = match (named(&mut *db, name).await?, self.key(key)) {
             (Err(refusal), _) | (_, Err(refusal)) => return Ok(Err(refusal)),
             (Ok(node), Ok(key)) => (node, key),
@@ -105,7 +95,7 @@ impl Operate {
     }
 
     /// Takes a value from a node; false when the node does not have it.
-    async fn take(&self, db: &mut SqliteConnection, id: i64, key: &Key) -> anyhow::Result<bool> {
+    async fn take(&self, db: &mut Connection, id: i64, key: &Key) -> anyhow::Result<bool> {
         if !claims::forget(&mut *db, self.now, id, key).await? {
             return Ok(false);
         }
@@ -116,13 +106,7 @@ impl Operate {
         Ok(true)
     }
 
-    pub(super) async fn move_hardware(
-        &self,
-        db: &mut SqliteConnection,
-        keys: &[String],
-        from: &str,
-        to: &str,
-    ) -> Outcome {
+    pub(super) async fn move_hardware(&self, db: &mut Connection, keys: &[String], from: &str, to: &str) -> Outcome {
         let (donor, target) = match self.two(&mut *db, from, to).await? {
             Ok(two) => two,
             Err(refusal) => return Ok(Err(refusal)),
@@ -173,7 +157,7 @@ impl Operate {
 }
 
 /// Refuses to move what is not there, and says where it is.
-async fn not_there(db: &mut SqliteConnection, from: &str, key: &Key) -> anyhow::Result<Refusal> {
+async fn not_there(db: &mut Connection, from: &str, key: &Key) -> anyhow::Result<Refusal> {
     let holders: Vec<String> = claims::holders(db, key).await?.into_iter().map(nodes::name).collect();
     let remedy = match holders.as_slice() {
         [] => format!("No node has it. `mk-server nodes show {from}` lists what {from} is known by."),

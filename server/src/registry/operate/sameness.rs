@@ -1,6 +1,5 @@
 //! Commands about which nodes are one machine: merge, split, resolve.
 
-use sqlx::SqliteConnection;
 use wire::checkin::NodeState;
 
 use crate::identity::decide::{Decision, Verdict};
@@ -8,6 +7,7 @@ use crate::registry::operate::{Done, Operate, merge, named};
 use crate::registry::remedy::Remedy;
 use crate::registry::{Refusal, queue, reason};
 use crate::store::nodes::{self, Node};
+use crate::store::sql::Connection;
 use crate::store::undo::{Standing, Undo};
 
 type Outcome = anyhow::Result<Result<Done, Refusal>>;
@@ -16,7 +16,7 @@ type Outcome = anyhow::Result<Result<Done, Refusal>>;
 const BY_HAND: u8 = 0;
 
 impl Operate {
-    pub(super) async fn merge(&self, db: &mut SqliteConnection, from: &str, into: &str) -> Outcome {
+    pub(super) async fn merge(&self, db: &mut Connection, from: &str, into: &str) -> Outcome {
         if let Some(id) = self.one_already(&mut *db, from, into).await? {
             let result = format!("{from} and {into} are one machine already, {}; nothing was changed", nodes::name(id));
             return Ok(Ok(Done::new(id, result)));
@@ -37,13 +37,13 @@ impl Operate {
     }
 
     /// The node that both names lead to, as after a second click.
-    async fn one_already(&self, db: &mut SqliteConnection, one: &str, other: &str) -> anyhow::Result<Option<i64>> {
+    async fn one_already(&self, db: &mut Connection, one: &str, other: &str) -> anyhow::Result<Option<i64>> {
         let (Some(one), Some(other)) = (nodes::parse_name(one), nodes::parse_name(other)) else { return Ok(None) };
         let (first, second) = (nodes::resolve(&mut *db, one).await?, nodes::resolve(db, other).await?);
         Ok(first.filter(|_| one != other && first == second))
     }
 
-    pub(super) async fn split(&self, db: &mut SqliteConnection, name: &str) -> Outcome {
+    pub(super) async fn split(&self, db: &mut Connection, name: &str) -> Outcome {
         let alias = match nodes::parse_name(name) {
             Some(id) => merge::split(&mut *db, self.now, id).await?,
             None => None,
@@ -66,7 +66,7 @@ impl Operate {
         Ok(Ok(Done::new(alias, result).and(node)))
     }
 
-    pub(super) async fn differ(&self, db: &mut SqliteConnection, node: &str, with: &str) -> Outcome {
+    pub(super) async fn differ(&self, db: &mut Connection, node: &str, with: &str) -> Outcome {
         let (held, other) = match self.two(&mut *db, node, with).await? {
             Ok(two) => two,
             Err(refusal) => return Ok(Err(refusal)),
@@ -86,7 +86,7 @@ impl Operate {
     }
 
     /// Frees a held node, unless it is in dispute with further nodes, which are given back.
-    async fn release(&self, db: &mut SqliteConnection, held: &Node) -> anyhow::Result<Vec<i64>> {
+    async fn release(&self, db: &mut Connection, held: &Node) -> anyhow::Result<Vec<i64>> {
         let former: Decision = serde_json::from_str(&held.decision)?;
         let told_apart = nodes::told_apart(&mut *db, held.id).await?;
         let left: Vec<i64> = former.others().iter().copied().filter(|id| !told_apart.contains(id)).collect();
@@ -106,7 +106,7 @@ impl Operate {
 
     pub(super) async fn two(
         &self,
-        db: &mut SqliteConnection,
+        db: &mut Connection,
         one: &str,
         other: &str,
     ) -> anyhow::Result<Result<(Node, Node), Refusal>> {

@@ -1,7 +1,6 @@
 //! Commands that a node carries out itself: they wait until it checks in.
 
 use serde_json::{Map, Value};
-use sqlx::SqliteConnection;
 use wire::command::{EXTENSION, SECONDS};
 use wire::limits::{DEFAULT_IDENTIFY_S, MAX_EXTENSION_NAME, MAX_IDENTIFY_S};
 
@@ -11,13 +10,14 @@ use crate::registry::configs::Wanted;
 use crate::registry::kind::Kind;
 use crate::registry::operate::{Done, Operate, named};
 use crate::registry::queue;
+use crate::store::sql::Connection;
 use crate::store::view::timestamp;
 use crate::store::{commands, nodes};
 
 impl Operate {
     pub(super) async fn tell(
         &self,
-        db: &mut SqliteConnection,
+        db: &mut Connection,
         name: &str,
         kind: Kind,
         args: Map<String, Value>,

@@ -1,16 +1,15 @@
 //! `undo`: takes a command back by the event that it left.
 
-use sqlx::SqliteConnection;
-
 use crate::registry::Refusal;
 use crate::registry::operate::{Done, Operate};
+use crate::store::sql::Connection;
 use crate::store::undo::{Standing, Undo, Values};
 use crate::store::{history, nodes};
 
 type Outcome = anyhow::Result<Result<Done, Refusal>>;
 
 impl Operate {
-    pub(super) async fn undo(&self, db: &mut SqliteConnection, event: i64) -> Outcome {
+    pub(super) async fn undo(&self, db: &mut Connection, event: i64) -> Outcome {
         let Some(detail) = history::operator_event(&mut *db, event).await? else {
             let error = format!("event {event} is no command of an operator");
             let remedy = "The log of a node says with each command how it is taken back: `mk-server nodes log NAME`.";
@@ -43,7 +42,7 @@ impl Operate {
 
     async fn not_distinct(
         &self,
-        db: &mut SqliteConnection,
+        db: &mut Connection,
         event: i64,
         (node, with): (i64, i64),
         new: bool,
