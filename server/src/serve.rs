@@ -15,11 +15,14 @@ use tokio::task::JoinHandle;
 
 use crate::bundles::Bundles;
 use crate::config::Config;
+use crate::http::access::attempts::Attempts;
 use crate::http::body::Budget;
 use crate::http::{self, State, listen};
 use crate::image::Images;
 use crate::limits::DRAIN_TIMEOUT;
+use crate::metrics::Metrics;
 use crate::mirror::Hashing;
+use crate::narrate::Narrator;
 use crate::newcomers::Newcomers;
 use crate::registry::reindex::Reindex;
 use crate::store::Store;
@@ -71,6 +74,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     // Only once it can listen: the database counts the starts. Who comes meanwhile waits to be accepted.
     let bundles = Bundles::open(data)?;
     let (store, mut writing) = open(data, &config).await?;
+    let narrator = Narrator::begin(store.clone()).await?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     announce(address, legacy.as_ref(), https.as_ref())?;
@@ -86,7 +90,8 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         // Nobody shall wait for them.
         waits.end();
     };
-    let state = state(options, address, config, &store, images, bundles, &waits);
+    let https_port = https.as_ref().map(|https| anyhow::Ok(https.local_addr()?.port())).transpose()?;
+    let state = state(options, (address, https_port), config, &store, images, bundles, &waits);
     http::bundle::tidy(&state).await;
     // The other listeners end with the first: its end drops the sender.
     let (running, ended) = tokio::sync::watch::channel(());
@@ -102,11 +107,12 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let ending = tls::expiry::watch(https.as_ref().map(|_| Files::of(data)), ended.clone());
     let https = beside(https, tls, http::router(state.clone()));
     let upkeep = upkeep::run(store.clone(), ended.clone());
+    let narrating = narrator.run(ended.clone());
     let main = async {
         listen::run(main, None, http::router(state.clone()), room.clone(), stop).await;
         drop(running);
     };
-    tokio::join!(main, legacy, https, upkeep, ending);
+    tokio::join!(main, legacy, https, upkeep, ending, narrating);
     drop(state);
     close(store, writing).await?;
     drop(lock);
@@ -116,7 +122,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
 /// What handlers work with.
 fn state(
     options: &Options,
-    address: SocketAddr,
+    (address, https_port): (SocketAddr, Option<u16>),
     config: Arc<Config>,
     store: &Store,
     images: Images,
@@ -136,6 +142,9 @@ fn state(
         newcomers: Newcomers::default(),
         bundles,
         waits: waits.clone(),
+        attempts: Attempts::default(),
+        https_port,
+        metrics: Metrics::default(),
     }
 }
 
