@@ -114,7 +114,7 @@ fn request_head(bytes: &[u8]) {
         }
     }
     let _ = (message::content_type(&headers), message::signer(&headers, bytes));
-    access::fuzz(&headers);
+    access::rules::fuzz(&headers);
     base::fuzz(&headers);
     let _ = message::query::<std::collections::BTreeMap<String, String>>(&uri);
 }

@@ -166,6 +166,28 @@ pub const MAX_TOKEN_USES: u32 = 1_000_000;
 pub const MAX_TOKEN_VALID_S: u64 = 10 * 366 * 24 * 60 * 60;
 /// Longest note on an enrolment token, in bytes.
 pub const MAX_TOKEN_NOTE: usize = 200;
+/// Most tokens of operators that are kept; of those that are no longer good, the oldest give their place.
+pub const MAX_OPERATOR_TOKENS: i64 = 1000;
+/// Most browsers that are logged in with one token; of more, those that logged in first are logged out.
+pub const MAX_SESSIONS: i64 = 20;
+/// Time, in milliseconds, for which a browser stays logged in: a day's work.
+pub const SESSION_VALID_MS: i64 = 12 * 60 * 60 * 1000;
+/// Wrong tokens that one source may send at once.
+pub const WRONG_TOKENS_AT_ONCE: u32 = 10;
+/// Time after which it may send one more.
+pub const WRONG_TOKEN_PAUSE: Duration = Duration::from_secs(6);
+/// Most sources of wrong tokens that are remembered; of more, the one that has sent fewest lately is forgotten.
+pub const MAX_WRONG_SOURCES: usize = 4096;
+/// Largest form for the log-in, in bytes.
+pub const MAX_LOGIN_BODY: usize = 4096;
+/// Lines of the log about refused requests within [`REFUSALS_PERIOD`]; further ones are counted.
+pub const REFUSALS_LOGGED: u32 = 100;
+/// See [`REFUSALS_LOGGED`].
+pub const REFUSALS_PERIOD: Duration = Duration::from_secs(10);
+/// Pause between two looks for events that the log does not have yet.
+pub const NARRATE_PAUSE: Duration = Duration::from_millis(500);
+/// Most events that are taken at one look.
+pub const NARRATED_AT_ONCE: i64 = 500;
 /// Most nodes that may have a part in common for it to say anything.
 pub const MAX_RELATIVES: i64 = 16;
 

@@ -15,11 +15,14 @@ use tokio::task::JoinHandle;
 
 use crate::bundles::Bundles;
 use crate::config::Config;
+use crate::http::access::attempts::Attempts;
 use crate::http::body::Budget;
 use crate::http::{self, State, listen};
 use crate::image::Images;
 use crate::limits::DRAIN_TIMEOUT;
+use crate::metrics::Metrics;
 use crate::mirror::Hashing;
+use crate::narrate::Narrator;
 use crate::neighbours;
 use crate::newcomers::Newcomers;
 use crate::registry::reindex::Reindex;
@@ -74,6 +77,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     // Only once it can listen: the database counts the starts. Who comes meanwhile waits to be accepted.
     let bundles = Bundles::open(data)?;
     let (store, mut writing) = open(options, &config).await?;
+    let narrator = Narrator::begin(store.clone()).await?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     announce(address, legacy.as_ref(), https.as_ref())?;
@@ -89,7 +93,8 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         // Nobody shall wait for them.
         waits.end();
     };
-    let state = state(options, address, config, &store, images, bundles, &waits);
+    let https_port = https.as_ref().map(|https| anyhow::Ok(https.local_addr()?.port())).transpose()?;
+    let state = state(options, (address, https_port), config, &store, images, bundles, &waits);
     http::bundle::tidy(&state).await;
     // The other listeners end with the first: its end drops the sender.
     let (running, ended) = tokio::sync::watch::channel(());
@@ -106,11 +111,12 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let https = beside(https, tls, http::router(state.clone()));
     let upkeep = upkeep::run(store.clone(), ended.clone());
     let neighbours = neighbours::hear(store.readers.clone(), waits.clone(), ended.clone());
+    let narrating = narrator.run(ended.clone());
     let main = async {
         listen::run(main, None, http::router(state.clone()), room.clone(), stop).await;
         drop(running);
     };
-    tokio::join!(main, legacy, https, upkeep, neighbours, ending);
+    tokio::join!(main, legacy, https, upkeep, neighbours, ending, narrating);
     drop(state);
     close(store, writing).await?;
     drop(lock);
@@ -120,7 +126,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
 /// What handlers work with.
 fn state(
     options: &Options,
-    address: SocketAddr,
+    (address, https_port): (SocketAddr, Option<u16>),
     config: Arc<Config>,
     store: &Store,
     images: Images,
@@ -140,6 +146,9 @@ fn state(
         newcomers: Newcomers::default(),
         bundles,
         waits: waits.clone(),
+        attempts: Attempts::default(),
+        https_port,
+        metrics: Metrics::default(),
     }
 }
 

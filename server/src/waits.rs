@@ -84,6 +84,12 @@ impl Waits {
         Ok(Waiting { table: Arc::clone(&self.table), node, ticket, told, _entered: entered })
     }
 
+    /// How many wait.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).by_node.len()
+    }
+
     /// There is something to tell this node.
     pub fn wake(&self, node: i64) {
         let asker = self.table.lock().unwrap_or_else(PoisonError::into_inner).by_node.remove(&node);

@@ -47,7 +47,7 @@ pub fn sentence(entry: &Value) -> String {
             text(&entry["to"])
         )),
         Some("node-rejoined") => Some(format!("{} came back with other hardware.", text(&entry["node"]))),
-        Some("operator") => Some(join("An operator's command:", &text(entry.get("msg").unwrap_or(&entry["result"])))),
+        Some("operator") => Some(join(&order(&entry["by"]), &text(entry.get("msg").unwrap_or(&entry["result"])))),
         None if entry["action"] == "reboot" => Some(join("Told to reboot:", &text(&entry["msg"]))),
         _ => None,
     };
@@ -105,6 +105,14 @@ fn identity(entry: &Value) -> Option<String> {
         }
         (state, true) => format!("{node} is {state} again: its hardware is no longer disputed."),
     })
+}
+
+/// Whose command it was, if it was not given on the server's own machine.
+fn order(by: &Value) -> String {
+    match by.as_str() {
+        None | Some("local") => "An operator's command:".to_owned(),
+        Some(by) => format!("An operator's command, by {by}:"),
+    }
 }
 
 /// An entry of another kind: its own words if it has any, else everything in it.

@@ -32,7 +32,7 @@ type Other = (&'static str, Option<PathBuf>);
 const CRATES: &str = "unit, property and process tests";
 
 /// Of the server's process tests those that are about what it keeps; the others would be the same on either database.
-const ON_POSTGRES: [&str; 17] = [
+const ON_POSTGRES: [&str; 18] = [
     "card::",
     "checkin::",
     "collect::",
@@ -48,6 +48,7 @@ const ON_POSTGRES: [&str; 17] = [
     "log::",
     "matrix",
     "servers::",
+    "tokens::",
     "undo::",
     "wait::",
 ];

@@ -56,7 +56,8 @@ pub async fn restore<R: Read>(archive: R, data: &Path) -> anyhow::Result<Content
 async fn leave_room(database: &Path) -> anyhow::Result<()> {
     let options = SqliteConnectOptions::new().filename(database).disable_statement_logging();
     let mut connection = options.connect().await?;
-    let counted = "UPDATE sqlite_sequence SET seq = seq + $1 WHERE name IN ('nodes', 'commands', 'enrolment_tokens')";
+    let counted = "UPDATE sqlite_sequence SET seq = seq + $1
+                   WHERE name IN ('nodes', 'commands', 'enrolment_tokens', 'operator_tokens')";
     sqlx::query(counted).bind(RESTORED_GAP).execute(&mut connection).await?;
     Ok(connection.close().await?)
 }

@@ -12,19 +12,20 @@ pub mod identity;
 pub mod images;
 pub mod json;
 pub mod log;
+pub mod manual;
 pub mod nodes;
 mod setting;
 pub mod show;
 pub mod table;
 pub mod tls;
+pub mod token;
 
 use std::io::Write as _;
 
 use anyhow::Context as _;
-use tracing_subscriber::filter::LevelFilter;
 
 use crate::limits::SHUTDOWN_TIMEOUT;
-use crate::{human, serve};
+use crate::{human, logging, serve};
 use args::{Args, Command, How, Serve};
 use client::Client;
 
@@ -37,9 +38,19 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let runtime = runtime.context("cannot start threads; check the limits of this user (ulimit -u)")?;
     let result = runtime.block_on(async {
         match args.command {
-            Command::Serve(Serve { data, database, config, listen, legacy_port, https_port, tce_mirror }) => {
-                let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(LevelFilter::INFO);
-                log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+            Command::Serve(serve) => {
+                let Serve {
+                    data,
+                    database,
+                    config,
+                    listen,
+                    legacy_port,
+                    https_port,
+                    tce_mirror,
+                    log_format,
+                    log_level,
+                } = serve;
+                logging::begin(log_format, log_level);
                 serve::run(&serve::Options { data, database, config, listen, legacy_port, https_port, tce_mirror })
                     .await
             }
@@ -51,7 +62,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Command::Backup(options) => backup::write(&options).await,
             Command::Restore(options) => backup::restore(&options).await,
             Command::Enrolment { command } => enrolment::run(&Client::new(&args.server)?, command).await,
+            Command::Token { command } => token::run(&Client::new(&args.server)?, command).await,
             Command::Tls { command } => tls::run(command),
+            Command::Completions { shell } => manual::completions(shell),
+            Command::Man { folder } => manual::pages(&folder),
             Command::Image { command } => images::run(&Client::new(&args.server)?, command).await,
         }
     });

@@ -16,7 +16,7 @@ use wire::limits::{MAX_BUNDLE, MAX_CHECKIN_BODY};
 
 use crate::http::peer::source;
 use crate::http::problem::Failure;
-use crate::limits::{BODIES_MEMORY, BODY_TIMEOUT, MAX_DISCARDED, PEER_BODIES_MEMORY};
+use crate::limits::{BODIES_MEMORY, BODY_TIMEOUT, MAX_DISCARDED, MAX_LOGIN_BODY, PEER_BODIES_MEMORY};
 
 /// What a body may be.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,9 @@ pub struct Most {
 pub const CHECKIN: Most = Most { bytes: MAX_CHECKIN_BODY, remedy: "Exclude facts with mk_fact_excl_pattern." };
 /// Of a bundle.
 pub const BUNDLE: Most = Most { bytes: MAX_BUNDLE, remedy: "Leave out the oldest, as mk-agent does." };
+
+/// Of the form of the log-in.
+pub const LOGIN: Most = Most { bytes: MAX_LOGIN_BODY, remedy: "Send a token alone." };
 
 /// Memory for all bodies that are being received or worked on.
 #[derive(Debug, Clone)]

@@ -61,5 +61,7 @@ async fn checkin(
     let body = wire::digest::sha256_hex(body);
     let room = state.newcomers.of(peer.ip());
     let work = Checkin { config: state.config.clone(), now: now_ms(), url_id, request, body, key, said, room };
-    Ok(Json(state.store.writer.write(work).await??))
+    let reply = state.store.writer.write(work).await??;
+    state.metrics.checked_in(reply.state);
+    Ok(Json(reply))
 }

@@ -10,6 +10,7 @@ use crate::http::page::{Shown, shown};
 use crate::http::{State, operate};
 use crate::limits::CONFLICTS_ON_PAGE;
 use crate::page;
+use crate::registry::caller::Caller;
 use crate::registry::remedy::Remedy;
 use crate::registry::{Refusal, disputes};
 use crate::store::nodes;
@@ -51,9 +52,9 @@ impl Asked {
 ///
 /// # Errors
 /// For what is no remedy, and what the remedy refuses.
-pub async fn ask(Handle(state): Handle<State>, Query(asked): Query<Asked>) -> Result<Response, Shown> {
+pub async fn ask(Handle(state): Handle<State>, caller: Caller, Query(asked): Query<Asked>) -> Result<Response, Shown> {
     let remedy = asked.remedy()?;
-    let done = operate::carry_out(&state, remedy.clone().operation(), true).await?;
+    let done = operate::carry_out(&state, &caller, remedy.clone().operation(), true).await?;
     Ok(shown(page::trial(&remedy, &done.result, OffsetDateTime::now_utc())))
 }
 
@@ -61,9 +62,13 @@ pub async fn ask(Handle(state): Handle<State>, Query(asked): Query<Asked>) -> Re
 ///
 /// # Errors
 /// For what is no remedy, and what the remedy refuses.
-pub async fn apply(Handle(state): Handle<State>, Query(asked): Query<Asked>) -> Result<Response, Shown> {
+pub async fn apply(
+    Handle(state): Handle<State>,
+    caller: Caller,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Shown> {
     let remedy = asked.remedy().map_err(|refusal| Shown::from(refusal).of_command())?;
-    let done = operate::carry_out(&state, remedy.operation(), false).await;
+    let done = operate::carry_out(&state, &caller, remedy.operation(), false).await;
     let done = done.map_err(|failure| Shown::from(failure).of_command())?;
     let place = done.node.map_or_else(|| "/conflicts".to_owned(), |id| format!("/nodes/{}#log", nodes::name(id)));
     Ok(Redirect::to(&place).into_response())

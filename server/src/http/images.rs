@@ -16,6 +16,9 @@ use crate::http::problem::{self, Failure};
 use crate::http::{State, operate};
 use crate::image::Image;
 use crate::limits::{MAX_IMAGE, UPLOAD_TIMEOUT};
+use crate::registry::caller::Caller;
+use crate::registry::noted::Noted;
+use crate::store::now_ms;
 
 /// `GET /svc/repo/microkernel/NAME/vmlinuz` and `…/initrd`; `GET /svc/repo/tce/PATH`, a file of the mirror of extensions.
 ///
@@ -66,7 +69,7 @@ pub async fn list(Handle(state): Handle<State>) -> Result<Json<Value>, Failure> 
 ///
 /// # Errors
 /// When it is none of ours, damaged or too large.
-pub async fn add(Handle(state): Handle<State>, body: Body) -> Result<Json<Image>, Failure> {
+pub async fn add(Handle(state): Handle<State>, caller: Caller, body: Body) -> Result<Json<Image>, Failure> {
     let incoming = state.images.incoming()?;
     let file = incoming.path().join("upload.iso");
     tokio::time::timeout(UPLOAD_TIMEOUT, receive(body, &file)).await.map_err(|_| {
@@ -79,8 +82,14 @@ pub async fn add(Handle(state): Handle<State>, body: Body) -> Result<Json<Image>
         true => Failure::from(e),
         false => refused(&format!("the image cannot be added: {e:#}")),
     })?;
-    tracing::info!(name = image.name, "image added");
+    note(&state, caller, "add-image", format!("image {} was added", image.name)).await?;
     Ok(Json(image))
+}
+
+/// Writes down what was done, and by whom.
+async fn note(state: &State, by: Caller, command: &str, result: String) -> anyhow::Result<()> {
+    let operation = json!({"command": command});
+    state.store.writer.write(Noted { now: now_ms(), by, operation, result }).await
 }
 
 async fn receive(mut body: Body, file: &std::path::Path) -> Result<(), Failure> {
@@ -117,7 +126,7 @@ struct Choice {
 ///
 /// # Errors
 /// When there is no such image, or more than one.
-pub async fn choose(Handle(state): Handle<State>, body: Bytes) -> Result<Json<Image>, Failure> {
+pub async fn choose(Handle(state): Handle<State>, caller: Caller, body: Bytes) -> Result<Json<Image>, Failure> {
     let choice: Choice = operate::read(&body, "{\"version\": \"NAME\"}")?;
     let images = state.images.clone();
     let chosen =
@@ -125,6 +134,6 @@ pub async fn choose(Handle(state): Handle<State>, body: Bytes) -> Result<Json<Im
     let image = chosen.map_err(|e| {
         Failure::new(StatusCode::NOT_FOUND, "no_such_image", format!("{e:#}"), "List them with `mk-server image list`.")
     })?;
-    tracing::info!(name = image.name, "image in use");
+    note(&state, caller, "use-image", format!("machines boot image {} from now on", image.name)).await?;
     Ok(Json(image))
 }

@@ -17,7 +17,10 @@ pub mod images;
 pub mod ipxe;
 pub mod legacy;
 pub mod listen;
+pub mod login;
+pub mod measure;
 pub mod message;
+pub mod metrics;
 pub mod operate;
 pub mod page;
 pub mod peer;
@@ -30,15 +33,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use wire::routes;
 
 use crate::bundles::Bundles;
 use crate::config::Config;
 use crate::image::Images;
+use crate::metrics::Metrics;
 use crate::mirror::Hashing;
 use crate::newcomers::Newcomers;
-use crate::page::{ICON_PATH, SCRIPT_PATH, STYLE_PATH};
+use crate::page::{ICON_PATH, LOGIN_PATH, LOGOUT_PATH, SCRIPT_PATH, STYLE_PATH};
 use crate::store::Store;
 use crate::waits::Waits;
 
@@ -67,11 +72,19 @@ pub struct State {
     pub bundles: Bundles,
     /// Nodes that wait to be told something.
     pub waits: Waits,
+    /// Who sent wrong tokens lately.
+    pub attempts: access::attempts::Attempts,
+    /// Port for TLS, where there is a certificate.
+    pub https_port: Option<u16>,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// Only what images of the Tiny Core era call, for the port that is built into them.
 pub fn legacy_router(state: State) -> Router {
-    legacy::routes().fallback(svc::no_route).method_not_allowed_fallback(svc::wrong_method).with_state(state)
+    let measured = from_fn_with_state(state.clone(), measure::measure);
+    let routes = legacy::routes().fallback(svc::no_route).method_not_allowed_fallback(svc::wrong_method);
+    routes.layer(measured).with_state(state)
 }
 
 /// All routes.
@@ -104,9 +117,10 @@ pub fn router(state: State) -> Router {
         .route("/api/commands/{name}", post(operate::command))
         .route("/api/collections/conflicts", get(operate::conflicts))
         .route("/api/collections/enrolment-tokens", get(operate::enrolment_tokens))
+        .route("/api/collections/tokens", get(operate::tokens))
         .route("/api/collections/config", get(configs::config))
         .route("/api/explain", get(explain::explain))
-        .layer(axum::middleware::from_fn(access::local_only));
+        .route("/metrics", get(metrics::metrics));
     let pages = Router::new()
         .route("/", get(page::home))
         .route("/nodes", get(page::nodes))
@@ -118,7 +132,8 @@ pub fn router(state: State) -> Router {
         .route("/nodes/{name}", get(page::node))
         .route("/nodes/{name}/log", get(page::log))
         .route("/nodes/{name}/reports", get(page::reports))
-        .layer(axum::middleware::from_fn(access::local_only_page));
+        .route(LOGIN_PATH, get(login::form).post(login::log_in))
+        .route(LOGOUT_PATH, post(login::log_out));
     // They say nothing about machines, and a refusal is to be readable too.
     let assets = Router::new()
         .route(STYLE_PATH, get(page::style))
@@ -129,5 +144,8 @@ pub fn router(state: State) -> Router {
         .merge(assets)
         .fallback(svc::no_route)
         .method_not_allowed_fallback(svc::wrong_method)
+        // Whatever is added above is guarded and counted by these.
+        .layer(from_fn_with_state(state.clone(), access::guard))
+        .layer(from_fn_with_state(state.clone(), measure::measure))
         .with_state(state)
 }

@@ -15,10 +15,11 @@ use crate::http::{State, api, bundle};
 use crate::limits::MAX_CONFLICTS;
 use crate::mirror;
 use crate::neighbours;
+use crate::registry::caller::Caller;
 use crate::registry::operate::{Done, NAMES, Operate, Operation};
 use crate::registry::{Refusal, disputes};
 use crate::store::view::Page;
-use crate::store::{enrolment, nodes, now_ms};
+use crate::store::{enrolment, nodes, now_ms, operators};
 
 /// `GET /api/collections/conflicts`; `limit` and `start` as for nodes.
 ///
@@ -60,6 +61,7 @@ pub fn read<T: DeserializeOwned>(body: &[u8], form: &str) -> Result<T, Failure> 
 /// For an unknown name, a body that is not the command's, or what the command refuses.
 pub async fn command(
     Handle(state): Handle<State>,
+    caller: Caller,
     Path(name): Path<String>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), Failure> {
@@ -75,7 +77,7 @@ pub async fn command(
     };
     fields.insert("command".to_owned(), name.clone().into());
     let operation: Operation = serde_json::from_value(fields.into()).map_err(|e| bad_body(&name, &e.to_string()))?;
-    let done = carry_out(&state, mirror::complete(&state, operation).await?, dry_run).await?;
+    let done = carry_out(&state, &caller, mirror::complete(&state, operation).await?, dry_run).await?;
     let mut answer = json!({"result": done.result, "dry_run": dry_run});
     if let (Some(id), Some(answer)) = (done.node, answer.as_object_mut()) {
         answer.insert("name".into(), nodes::name(id).into());
@@ -89,14 +91,22 @@ pub async fn command(
     Ok((StatusCode::ACCEPTED, Json(answer)))
 }
 
-/// Carries out an operation, or only tries it.
+/// `GET /api/collections/tokens`: operators' tokens, not the secrets themselves.
+///
+/// # Errors
+/// When the database fails.
+pub async fn tokens(Handle(state): Handle<State>) -> Result<Json<Value>, Failure> {
+    Ok(Json(json!({"items": operators::tokens(&state.store.readers, now_ms()).await?})))
+}
+
+/// Carries out an operation for somebody, or only tries it.
 ///
 /// # Errors
 /// For what the operation refuses.
-pub async fn carry_out(state: &State, operation: Operation, dry_run: bool) -> Result<Done, Failure> {
+pub async fn carry_out(state: &State, caller: &Caller, operation: Operation, dry_run: bool) -> Result<Done, Failure> {
     let deletes = matches!(operation, Operation::DeleteNode { .. });
     let is_for_all = matches!(operation, Operation::SetConfig { node: None, .. });
-    let work = Operate { config: state.config.clone(), now: now_ms(), operation, dry_run };
+    let work = Operate { config: state.config.clone(), now: now_ms(), by: caller.clone(), operation, dry_run };
     let done = state.store.writer.write(work).await??;
     if dry_run {
         return Ok(done);

@@ -46,14 +46,21 @@ impl IntoResponse for Shown {
         if !self.of_command {
             return refusal(failure);
         }
-        html(failure.status(), page::refused_command(failure.problem(), now).into_string())
+        told(failure, page::refused_command(failure.problem(), now).into_string())
     }
 }
 
 /// A refusal as a page.
 #[must_use]
 pub fn refusal(failure: &Failure) -> Response {
-    html(failure.status(), page::refusal(failure.problem(), OffsetDateTime::now_utc()).into_string())
+    told(failure, page::refusal(failure.problem(), OffsetDateTime::now_utc()).into_string())
+}
+
+/// A page about a failure, which also says to who counts refusals what it was.
+fn told(failure: &Failure, text: String) -> Response {
+    let mut response = html(failure.status(), text);
+    response.extensions_mut().insert(failure.problem().clone());
+    response
 }
 
 fn html(status: StatusCode, text: String) -> Response {

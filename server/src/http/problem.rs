@@ -65,7 +65,9 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let status = self.status();
         let mut response = (status, axum::Json(self.problem())).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        // For who counts and logs refusals.
+        response.extensions_mut().insert(self.0.problem);
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(RETRY_AFTER.as_secs()));
         }
         // The rest of a body that was not read would be taken for the next request.

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, html};
 use time::OffsetDateTime;
 
 use crate::human;
-use crate::page::{ICON_PATH, SCRIPT_PATH, STYLE_PATH};
+use crate::page::{ICON_PATH, LOGIN_PATH, SCRIPT_PATH, STYLE_PATH};
 
 /// A whole page. `now` is the time that it shows the state of.
 pub(super) fn page(title: &str, now: OffsetDateTime, main: &Markup) -> Markup {
@@ -30,7 +30,7 @@ pub(super) fn page(title: &str, now: OffsetDateTime, main: &Markup) -> Markup {
                 main #main { (main) }
                 footer {
                     p #asof { "As of " (human::moment(now)) }
-                    p { "mk-server " (env!("CARGO_PKG_VERSION")) }
+                    p { "mk-server " (env!("CARGO_PKG_VERSION")) " · " a href=(LOGIN_PATH) { "Log-in" } }
                 }
             }
         }

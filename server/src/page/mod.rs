@@ -8,6 +8,7 @@ mod conflicts;
 mod history;
 mod images;
 mod layout;
+pub mod login;
 pub(crate) mod node;
 mod nodes;
 mod parts;
@@ -34,6 +35,11 @@ pub const STYLE_PATH: &str = "/assets/style.css";
 pub const SCRIPT_PATH: &str = "/assets/update.js";
 /// Where [`ICON`] is served.
 pub const ICON_PATH: &str = "/assets/icon.svg";
+
+/// Where a browser logs in.
+pub const LOGIN_PATH: &str = "/login";
+/// Where it logs out.
+pub const LOGOUT_PATH: &str = "/logout";
 
 /// What a browser may do with a page: load our own style, script and icon, ask us again, and send forms to us.
 pub const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \

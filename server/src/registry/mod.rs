@@ -2,6 +2,7 @@
 //! transaction of the writer, so that two first boots of one machine cannot make two nodes.
 
 pub mod action;
+pub mod caller;
 pub mod checkin;
 pub mod configs;
 pub mod disputes;
@@ -10,6 +11,7 @@ pub mod explain;
 pub mod kind;
 pub mod legacy;
 pub mod lookup;
+pub mod noted;
 pub mod offers;
 pub mod operate;
 pub mod order;

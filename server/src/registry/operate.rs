@@ -5,6 +5,7 @@ mod enrol;
 mod hardware;
 mod sameness;
 mod tell;
+pub mod token;
 mod undo;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::Config;
 use crate::registry::Refusal;
+use crate::registry::caller::Caller;
 use crate::registry::kind::Kind;
 use crate::registry::remedy::Remedy;
 use crate::store::nodes::{self, Node};
@@ -105,6 +107,23 @@ pub enum Operation {
     },
     /// Takes an enrolment token back.
     RevokeEnrolmentToken {
+        /// Its number.
+        id: i64,
+    },
+    /// Makes a token for operators elsewhere.
+    CreateToken {
+        /// What it is for.
+        #[serde(default)]
+        note: String,
+        /// Seconds for which it is good; without it, until it is revoked.
+        #[serde(default)]
+        expires_s: Option<u64>,
+        /// It only sees.
+        #[serde(default)]
+        read_only: bool,
+    },
+    /// Takes such a token back.
+    RevokeToken {
         /// Its number.
         id: i64,
     },
@@ -220,10 +239,11 @@ impl Sameness {
 }
 
 /// Names of all commands.
-pub const NAMES: [&str; 22] = [
+pub const NAMES: [&str; 24] = [
     "approve-node",
     "collect-logs",
     "create-enrolment-token",
+    "create-token",
     "delete-node",
     "doctor-node",
     "forget",
@@ -239,6 +259,7 @@ pub const NAMES: [&str; 22] = [
     "reinstall-node",
     "resolve",
     "revoke-enrolment-token",
+    "revoke-token",
     "set-config",
     "set-node-hw-info",
     "split",
@@ -252,6 +273,8 @@ pub struct Operate {
     pub config: Arc<Config>,
     /// Milliseconds since 1970.
     pub now: i64,
+    /// Who wants it.
+    pub by: Caller,
     /// What is to be done.
     pub operation: Operation,
     /// Only say what would come of it.
@@ -315,7 +338,7 @@ impl Work for Operate {
             trial.rollback().await?;
             return Ok(Ok(Done { token: None, ..done }));
         }
-        let mut detail = json!({"operation": self.operation, "result": done.result});
+        let mut detail = json!({"operation": self.operation, "by": self.by.to_string(), "result": done.result});
         if let Some(undo) = &done.undo {
             detail["undo"] = serde_json::to_value(undo)?;
         }
@@ -325,7 +348,7 @@ impl Work for Operate {
             done.result += &format!("; `mk-server conflicts undo {event}` takes it back");
         }
         let undo = done.undo.as_ref().map(|_| Remedy::Undo { event });
-        let mut entry = json!({"event": "operator", "msg": done.result});
+        let mut entry = json!({"event": "operator", "by": self.by.to_string(), "msg": done.result});
         for (name, remedy) in [("back", done.back.take().or(undo)), ("undoes", self.operation.takes_back())] {
             if let Some(remedy) = remedy {
                 entry[name] = remedy.to_string().into();
@@ -363,6 +386,10 @@ impl Operate {
                 self.create_token(db, *uses, *expires_s, note).await
             }
             Operation::RevokeEnrolmentToken { id } => self.revoke_token(db, *id).await,
+            Operation::CreateToken { note, expires_s, read_only } => {
+                self.create_operator_token(db, note, *expires_s, *read_only).await
+            }
+            Operation::RevokeToken { id } => self.revoke_operator_token(db, *id).await,
             Operation::SetConfig { node, set, unset, renewed } => {
                 let change = config::Change { node: node.as_deref(), set, unset, renewed };
                 self.set_config(db, &change).await

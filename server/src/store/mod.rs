@@ -17,6 +17,7 @@ pub mod list;
 pub mod merge;
 pub mod mirror_index;
 pub mod nodes;
+pub mod operators;
 mod postgres;
 pub mod provisional;
 pub mod sql;
@@ -98,7 +99,7 @@ mod tests {
 
     /// Databases keep a digest of each migration that they have been through, and none is opened that went through another
     /// one: this list is only added to.
-    const MIGRATIONS: [(&str, &str); 17] = [
+    const MIGRATIONS: [(&str, &str); 18] = [
         ("0001_identity_by_claims.sql", "4f70acfd9dd1fae7050f2fad073e1d625bd540a8b60d88bcad35c90032e1bcec"),
         ("0002_identity_by_evidence.sql", "b01f47c2272b6e211c827e3bd260cfeea334e3e892febf8dfcac174e88840a99"),
         ("0003_list_and_log.sql", "f68c12bb5cea2bc1e164fbc68e51ea51d69f19e7b496a95a6afda90a98117e77"),
@@ -116,11 +117,14 @@ mod tests {
         ("0015_commands_and_bundles.sql", "1dafe85f623b2d6ea80c1ea51ea6252d2a313f93a6316e059e2b4f1f217508af"),
         ("0016_boot_cards.sql", "f917dab7aa23bf40b0799030ef78ee295ffd913b6a02cb1e512bf393f4cdcb91"),
         ("0017_enrolment.sql", "8d7d93c26633ced0b43ceab653e5d96a110f8bd0bc962c622dcb0415d9abe5f3"),
+        ("0020_access.sql", "815e8689628e7a3df4890b7df325d6871c54061710270f807025faa6bf587aaf"),
     ];
 
     /// The same for PostgreSQL, which begins with the whole schema of that time.
-    const ON_POSTGRES: [(&str, &str); 1] =
-        [("0017_whole_schema.sql", "3d997b105cef58cce5c02a6732afb1a60d3c97c29e81f01c9e0b769140195825")];
+    const ON_POSTGRES: [(&str, &str); 2] = [
+        ("0017_whole_schema.sql", "3d997b105cef58cce5c02a6732afb1a60d3c97c29e81f01c9e0b769140195825"),
+        ("0020_access.sql", "921fa4b21ddcc2a5449efb2365aa1958100deb8150ddd10647b3d6747be77874"),
+    ];
 
     #[test]
     fn no_migration_is_changed_and_later_ones_come_in_pairs() {

@@ -13,7 +13,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::limits::{COMMIT_GROUP, WRITER_QUEUE};
+use crate::metrics::Histogram;
 use crate::store::sql::{Away, Connection, Pool};
+
+/// Bounds of the sizes of commits that are counted.
+const COMMIT_GROUPS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
 /// A change that happens as a whole or not at all.
 pub trait Work: Send + Sync + 'static {
@@ -62,11 +66,12 @@ impl<W: Work> Job for Pending<W> {
 #[derive(Clone)]
 pub struct Writer {
     jobs: mpsc::Sender<Box<dyn Job>>,
+    groups: Arc<Histogram>,
 }
 
 impl std::fmt::Debug for Writer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Writer").field("queued", &(self.jobs.max_capacity() - self.jobs.capacity())).finish()
+        f.debug_struct("Writer").field("queued", &self.queued()).finish()
     }
 }
 
@@ -75,7 +80,20 @@ impl Writer {
     #[must_use]
     pub fn spawn(pool: Pool) -> (Self, JoinHandle<()>) {
         let (jobs, queue) = mpsc::channel(WRITER_QUEUE);
-        (Self { jobs }, tokio::spawn(run(pool, queue)))
+        let groups = Arc::new(Histogram::new(&COMMIT_GROUPS));
+        (Self { jobs, groups: Arc::clone(&groups) }, tokio::spawn(run(pool, queue, groups)))
+    }
+
+    /// Changes that wait to be carried out.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.jobs.max_capacity() - self.jobs.capacity()
+    }
+
+    /// Changes in each commit until now.
+    #[must_use]
+    pub fn groups(&self) -> &Histogram {
+        &self.groups
     }
 
     /// Carries out `work`; returns once it is on the disk.
@@ -91,7 +109,7 @@ impl Writer {
     }
 }
 
-async fn run(pool: Pool, mut queue: mpsc::Receiver<Box<dyn Job>>) {
+async fn run(pool: Pool, mut queue: mpsc::Receiver<Box<dyn Job>>, groups: Arc<Histogram>) {
     let mut group = Vec::with_capacity(COMMIT_GROUP);
     let mut connection = None;
     while queue.recv_many(&mut group, COMMIT_GROUP).await > 0 {
@@ -103,6 +121,7 @@ async fn run(pool: Pool, mut queue: mpsc::Receiver<Box<dyn Job>>) {
                 (Err(Arc::new(error)), Vec::new())
             }
         };
+        groups.add(group.len() as u64);
         for (index, job) in group.drain(..).enumerate() {
             let own = failures.iter().find(|(failed, _)| *failed == index).map(|(_, error)| Arc::clone(error));
             job.answer(own.map_or_else(|| outcome.clone(), Err));

@@ -4,6 +4,7 @@
 pub mod acceptor;
 pub mod expiry;
 pub mod issue;
+pub mod names;
 
 use std::path::{Path, PathBuf};
 

@@ -6,6 +6,7 @@ use mk_server::config::Config;
 use mk_server::http::query;
 use mk_server::newcomers::Room;
 use mk_server::registry::Refusal;
+use mk_server::registry::caller::Caller;
 use mk_server::registry::checkin::Checkin;
 use mk_server::registry::lookup::{Asked, Lookup};
 use mk_server::registry::operate::{Operate, Operation, Sameness};
@@ -130,7 +131,8 @@ impl Server {
     }
 
     async fn operator(&mut self, operation: Operation) {
-        let work = Operate { config: Arc::clone(&self.config), now: self.now, operation, dry_run: false };
+        let (config, by) = (Arc::clone(&self.config), Caller::Local);
+        let work = Operate { config, now: self.now, by, operation, dry_run: false };
         self.store.writer.write(work).await.unwrap().unwrap();
     }
 }

@@ -3,25 +3,31 @@
 mod config;
 mod identity;
 mod nodes;
+mod remote;
+mod token;
 mod upkeep;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub use config::Config;
 pub use identity::{Conflicts, ExplainArgs, Remedy};
 pub use nodes::Nodes;
+pub use remote::Remote;
+pub use token::Token;
 pub use upkeep::{Backup, Certificate, Enrolment, Image, Restore, Tls};
+
+use crate::logging;
 
 /// The server of the Razor Microkernel, and the command line to it.
 #[derive(Debug, Parser)]
 #[command(name = "mk-server", version, arg_required_else_help = true)]
 pub struct Args {
-    /// Where the server is, for all commands but `serve`.
-    #[arg(long, global = true, env = "MK_SERVER", value_name = "URL", default_value = "http://127.0.0.1:8150")]
-    pub server: String,
+    /// Where the server is, and by what it knows who asks.
+    #[command(flatten)]
+    pub server: Remote,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -60,6 +66,12 @@ pub enum Command {
         #[command(subcommand)]
         command: Enrolment,
     },
+    /// Make and revoke tokens by which operators on other machines are let in.
+    Token {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: Token,
+    },
     /// Make and renew the server's CA and certificate, on the server's own machine.
     Tls {
         /// Which.
@@ -72,6 +84,28 @@ pub enum Command {
         #[command(subcommand)]
         command: Image,
     },
+    /// Print what a shell reads to complete the arguments of mk-server.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write manual pages, one for each command.
+    Man {
+        /// The folder, which is made where there is none.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+}
+
+/// Shells whose completion is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// GNU bash.
+    Bash,
+    /// zsh.
+    Zsh,
+    /// fish.
+    Fish,
 }
 
 /// Run the server.
@@ -101,6 +135,12 @@ pub struct Serve {
     /// the folder tce in the data folder.
     #[arg(long, value_name = "DIR")]
     pub tce_mirror: Option<PathBuf>,
+    /// How lines of the log look, on standard error.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = logging::Format::Text)]
+    pub log_format: logging::Format,
+    /// How much the log says.
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = logging::Level::Info)]
+    pub log_level: logging::Level,
 }
 
 /// How a command is given, and how its answer is shown.
