@@ -72,7 +72,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let config = Arc::new(Config::load(options.config.as_deref().or(beside.as_deref()))?);
     let images = Images::open(data)?;
     let tls = tls::acceptor::acceptor(&Files::of(data))?;
-    let Listeners { main, legacy, https } = listeners(options, tls.is_some()).await?;
+    let Listeners { main, here, legacy, https } = listeners(options, tls.is_some()).await?;
     let address = main.local_addr().context("the listener has no address")?;
     // Only once it can listen: the database counts the starts. Who comes meanwhile waits to be accepted.
     let bundles = Bundles::open(data)?;
@@ -106,6 +106,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
             }
         }
     };
+    let here = beside(here, None, http::router(state.clone()));
     let legacy = beside(legacy, None, http::legacy_router(state.clone()));
     let ending = tls::expiry::watch(https.as_ref().map(|_| Files::of(data)), ended.clone());
     let https = beside(https, tls, http::router(state.clone()));
@@ -116,7 +117,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         listen::run(main, None, http::router(state.clone()), room.clone(), stop).await;
         drop(running);
     };
-    tokio::join!(main, legacy, https, upkeep, neighbours, ending, narrating);
+    tokio::join!(main, here, legacy, https, upkeep, neighbours, ending, narrating);
     drop(state);
     close(store, writing).await?;
     drop(lock);
@@ -169,6 +170,8 @@ async fn close(store: Store, writing: JoinHandle<()>) -> anyhow::Result<()> {
 /// All that the server listens on.
 struct Listeners {
     main: TcpListener,
+    /// The same port for operators on this machine, where the first is for one address that others reach.
+    here: Option<TcpListener>,
     legacy: Option<TcpListener>,
     https: Option<TcpListener>,
 }
@@ -177,10 +180,19 @@ struct Listeners {
 async fn listeners(options: &Options, has_tls: bool) -> anyhow::Result<Listeners> {
     let main = listen::bind(options.listen).await?;
     let address = main.local_addr().context("the listener has no address")?;
+    let here = match address.ip() {
+        ip if ip.is_unspecified() || ip.is_loopback() => None,
+        _ => listen::bind(Some((Ipv4Addr::LOCALHOST, address.port()).into()))
+            .await
+            .inspect_err(|error| {
+                tracing::warn!("operators on this machine cannot use the page and the command line: {error:#}")
+            })
+            .ok(),
+    };
     let legacy = options.legacy_port.map(|port| listen::bind_beside(address, port, "--legacy-port")).transpose()?;
     let https = Some(options.https_port).filter(|_| has_tls);
     let https = https.map(|port| listen::bind_beside(address, port, "--https-port")).transpose()?;
-    Ok(Listeners { main, legacy, https })
+    Ok(Listeners { main, here, legacy, https })
 }
 
 /// Opens the database, in step with the configuration; the task writes it.

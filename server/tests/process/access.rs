@@ -38,6 +38,22 @@ async fn callers_elsewhere_are_told_how_to_get_there() {
 }
 
 #[tokio::test]
+async fn a_server_at_one_address_is_there_for_operators_on_its_machine() {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let Some(own) = socket.connect("192.0.2.1:9").ok().and_then(|()| socket.local_addr().ok()) else {
+        mk_tests::skip_even_there("this machine has no address but loopback");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["serve", "--listen", &format!("{}:0", own.ip()), "--data"]).arg(folder.path());
+    let mut server = Server::spawn(folder.path(), command);
+    assert_eq!(server.text("/nodes").await.0, 403);
+    server.url = format!("http://127.0.0.1:{}", server.url.rsplit(':').next().unwrap());
+    assert_eq!(server.text("/nodes").await.0, 200);
+}
+
+#[tokio::test]
 async fn foreign_names_and_pages_are_refused() {
     let server = Server::start("protect_new_nodes = true\n");
     server.boot("net0=00-11-22-33-44-aa").await.unwrap();

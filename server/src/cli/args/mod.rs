@@ -122,7 +122,7 @@ pub struct Serve {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Address and port to listen on; port 0 takes a free one and prints it. Without this, port 8150 on all addresses, IPv4
-    /// and IPv6.
+    /// and IPv6. At one address that others reach, the same port of 127.0.0.1 is there for operators too.
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
     /// Listen here too, for images of Razor 0.x and Hanlon: the port that is built into them is 8026.
