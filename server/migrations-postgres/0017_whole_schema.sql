@@ -1,7 +1,8 @@
 -- The whole schema as the SQLite migrations up to 0017 leave it; what the tables and columns mean is said there. Texts are
 -- compared byte by byte, integers have 64 bits, flags are 0 or 1.
 
--- What queries use that SQLite has and PostgreSQL lacks, so that each query has one text.
+-- What queries use that SQLite has and PostgreSQL lacks, so that each query has one text. What a function uses is bound when it is
+-- made, so that a dump can be put back, which is done without a search path.
 
 -- The newest number of each table that counts by itself. Unlike a sequence it goes back with a transaction that is taken back, so
 -- that no number is left out, and whoever reads it has all that has a lower number.
@@ -10,36 +11,34 @@ CREATE TABLE sqlite_sequence (
     seq  BIGINT NOT NULL
 ) WITH (fillfactor = 10);
 
-CREATE FUNCTION next_number(counted TEXT) RETURNS BIGINT LANGUAGE sql AS $$
+CREATE FUNCTION next_number(counted TEXT) RETURNS BIGINT LANGUAGE sql
+BEGIN ATOMIC
     INSERT INTO sqlite_sequence AS s (name, seq) VALUES (counted, 1)
-    ON CONFLICT (name) DO UPDATE SET seq = s.seq + 1 RETURNING seq
-$$;
+    ON CONFLICT (name) DO UPDATE SET seq = s.seq + 1 RETURNING seq;
+END;
 
 -- A path is '$.name.name' or a name.
-CREATE FUNCTION json_names(path TEXT) RETURNS TEXT[] LANGUAGE sql IMMUTABLE STRICT AS $$
-    SELECT string_to_array(CASE WHEN starts_with(path, '$.') THEN substr(path, 3) ELSE path END, '.')
-$$;
-CREATE FUNCTION json_text_at(document TEXT, path TEXT) RETURNS TEXT LANGUAGE sql IMMUTABLE STRICT AS $$
-    SELECT CAST(document AS JSON) #>> json_names(path)
-$$;
-CREATE FUNCTION json_at(document TEXT, path TEXT) RETURNS TEXT LANGUAGE sql IMMUTABLE STRICT AS $$
-    SELECT CAST(CAST(document AS JSON) #> json_names(path) AS TEXT)
-$$;
+CREATE FUNCTION json_names(path TEXT) RETURNS TEXT[] LANGUAGE sql IMMUTABLE STRICT
+RETURN string_to_array(CASE WHEN starts_with(path, '$.') THEN substr(path, 3) ELSE path END, '.');
+CREATE FUNCTION json_text_at(document TEXT, path TEXT) RETURNS TEXT LANGUAGE sql IMMUTABLE STRICT
+RETURN CAST(document AS JSON) #>> json_names(path);
+CREATE FUNCTION json_at(document TEXT, path TEXT) RETURNS TEXT LANGUAGE sql IMMUTABLE STRICT
+RETURN CAST(CAST(document AS JSON) #> json_names(path) AS TEXT);
 CREATE OPERATOR ->> (LEFTARG = TEXT, RIGHTARG = TEXT, FUNCTION = json_text_at);
 CREATE OPERATOR -> (LEFTARG = TEXT, RIGHTARG = TEXT, FUNCTION = json_at);
 
 -- The values of a JSON array.
-CREATE FUNCTION json_each(document TEXT) RETURNS TABLE (value TEXT) LANGUAGE sql IMMUTABLE STRICT ROWS 8 AS $$
-    SELECT e #>> '{}' FROM json_array_elements(CAST(document AS JSON)) e
-$$;
+CREATE FUNCTION json_each(document TEXT) RETURNS TABLE (value TEXT) LANGUAGE sql IMMUTABLE STRICT ROWS 8
+BEGIN ATOMIC
+    SELECT e #>> '{}' FROM json_array_elements(CAST(document AS JSON)) e;
+END;
 
-CREATE FUNCTION min(one BIGINT, other BIGINT) RETURNS BIGINT LANGUAGE sql IMMUTABLE STRICT AS 'SELECT least(one, other)';
-CREATE FUNCTION max(one BIGINT, other BIGINT) RETURNS BIGINT LANGUAGE sql IMMUTABLE STRICT AS 'SELECT greatest(one, other)';
+CREATE FUNCTION min(one BIGINT, other BIGINT) RETURNS BIGINT LANGUAGE sql IMMUTABLE STRICT RETURN least(one, other);
+CREATE FUNCTION max(one BIGINT, other BIGINT) RETURNS BIGINT LANGUAGE sql IMMUTABLE STRICT RETURN greatest(one, other);
 
 -- The number that a text begins with, as SQLite casts it.
-CREATE FUNCTION leading_number(text TEXT) RETURNS BIGINT LANGUAGE sql IMMUTABLE STRICT AS $$
-    SELECT coalesce(CAST(substring(text FROM '^\s*([+-]?[0-9]{1,18})') AS BIGINT), 0)
-$$;
+CREATE FUNCTION leading_number(text TEXT) RETURNS BIGINT LANGUAGE sql IMMUTABLE STRICT
+RETURN coalesce(CAST(substring(text FROM '^\s*([+-]?[0-9]{1,18})') AS BIGINT), 0);
 
 CREATE TABLE nodes (
     id BIGINT PRIMARY KEY DEFAULT next_number('nodes'),

@@ -15,7 +15,7 @@ pub async fn run(store: Store, mut ended: Receiver<()>) {
         loop {
             sleep(CLOCK_LOOK).await;
             if let Err(error) = clock::follow(&store).await {
-                tracing::error!("cannot follow the system's clock, which jumped: {error:#}");
+                tracing::error!("cannot follow the clock: {error:#}");
             }
         }
     };
