@@ -28,4 +28,6 @@ pub mod store;
 pub mod tls;
 pub mod upkeep;
 pub mod waits;
+pub mod watchers;
+pub mod webhooks;
 pub mod wording;

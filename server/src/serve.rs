@@ -26,6 +26,8 @@ use crate::store::Store;
 use crate::tls::{self, Files};
 use crate::upkeep;
 use crate::waits::Waits;
+use crate::watchers::Watchers;
+use crate::webhooks::Webhooks;
 
 /// Configuration within the data folder, used unless another file is named.
 const CONFIG_FILE: &str = "config.toml";
@@ -64,6 +66,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let lock = lock(data)?;
     let beside = Some(data.join(CONFIG_FILE)).filter(|f| f.exists());
     let config = Arc::new(Config::load(options.config.as_deref().or(beside.as_deref()))?);
+    let webhooks = Webhooks::open(&config.webhooks)?;
     let images = Images::open(data)?;
     let tls = tls::acceptor::acceptor(&Files::of(data))?;
     let Listeners { main, legacy, https } = listeners(options, tls.is_some()).await?;
@@ -71,11 +74,13 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     // Only once it can listen: the database counts the starts. Who comes meanwhile waits to be accepted.
     let bundles = Bundles::open(data)?;
     let (store, mut writing) = open(data, &config).await?;
+    webhooks.begin(&store).await?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     announce(address, legacy.as_ref(), https.as_ref())?;
     let room = listen::Room::of_process();
     let waits = Waits::beside(room.connections());
+    let watchers = Watchers::new(store.readers.clone());
     let stop = async {
         tokio::select! {
             _ = terminate.recv() => tracing::info!("stopping"),
@@ -85,8 +90,10 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         }
         // Nobody shall wait for them.
         waits.end();
+        watchers.end();
     };
-    let state = state(options, address, config, &store, images, bundles, &waits);
+    let parts = Parts { images, bundles, waits: waits.clone(), watchers: watchers.clone(), webhooks: webhooks.clone() };
+    let state = state(options, address, config, &store, parts);
     http::bundle::tidy(&state).await;
     // The other listeners end with the first: its end drops the sender.
     let (running, ended) = tokio::sync::watch::channel(());
@@ -102,28 +109,32 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let ending = tls::expiry::watch(https.as_ref().map(|_| Files::of(data)), ended.clone());
     let https = beside(https, tls, http::router(state.clone()));
     let upkeep = upkeep::run(store.clone(), ended.clone());
+    let watching = watchers.run(store.writer.commits(), ended.clone());
+    let telling = webhooks.run(store.clone(), ended.clone());
     let main = async {
         listen::run(main, None, http::router(state.clone()), room.clone(), stop).await;
         drop(running);
     };
-    tokio::join!(main, legacy, https, upkeep, ending);
+    tokio::join!(main, legacy, https, upkeep, watching, telling, ending);
     drop(state);
     close(store, writing).await?;
     drop(lock);
     Ok(())
 }
 
-/// What handlers work with.
-fn state(
-    options: &Options,
-    address: SocketAddr,
-    config: Arc<Config>,
-    store: &Store,
+/// What is opened once and handed to all handlers.
+struct Parts {
     images: Images,
     bundles: Bundles,
-    waits: &Waits,
-) -> State {
+    waits: Waits,
+    watchers: Watchers,
+    webhooks: Webhooks,
+}
+
+/// What handlers work with.
+fn state(options: &Options, address: SocketAddr, config: Arc<Config>, store: &Store, parts: Parts) -> State {
     let data = &options.data;
+    let Parts { images, bundles, waits, watchers, webhooks } = parts;
     State {
         config,
         store: store.clone(),
@@ -135,7 +146,9 @@ fn state(
         bodies: Budget::default(),
         newcomers: Newcomers::default(),
         bundles,
-        waits: waits.clone(),
+        waits,
+        watchers,
+        webhooks,
     }
 }
 

@@ -75,7 +75,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "faketime", proof: "faketime", why: "puts the server's clock forward and back", jobs: TESTS },
     Package { name: "ruby", proof: "gem", why: "makes gems and installs them from our mirror", jobs: TESTS },
     Package { name: "binutils", proof: "readelf", why: "proves that the agent is static", jobs: TESTS },
-    Package { name: "python3-pip", proof: "pip3", why: "installs SPDX's own reader", jobs: TESTS },
+    Package { name: "python3-pip", proof: "pip3", why: "installs SPDX's own reader, and schemathesis", jobs: TESTS },
     Package { name: "minisign", proof: "minisign", why: "judges our signatures of mirrors", jobs: TESTS },
     Package { name: "chromium", proof: "chromium", why: "looks at the server's pages", jobs: TESTS },
 ];
@@ -111,6 +111,38 @@ const SPDX_NEEDS: [&str; 11] = [
     "semantic-version==2.10.0",
     "uritools==6.1.4",
     "xmltodict==1.0.4",
+];
+
+/// What holds the running API against its own description.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+/// What that needs.
+const SCHEMATHESIS_NEEDS: [&str; 26] = [
+    "anyio==4.16.0",
+    "certifi==2026.10.18",
+    "charset-normalizer==3.5.2",
+    "click==8.5.1",
+    "graphql-core==3.3.2",
+    "harfile==0.6.0",
+    "hypothesis==6.170.15",
+    "hypothesis-graphql==0.13.5",
+    "idna==3.20",
+    "iniconfig==2.3.1",
+    "jsonschema_rs==0.60.3",
+    "markdown-it-py==4.3.0",
+    "MarkupSafe==3.0.4",
+    "mdurl==0.1.2",
+    "packaging==26.3",
+    "pluggy==1.7.0",
+    "Pygments==2.21.0",
+    "pyrate-limiter==4.5.1",
+    "pytest==9.2.0",
+    "PyYAML==6.0.3",
+    "requests==2.34.2",
+    "rich==15.0.0",
+    "sortedcontainers==2.4.0",
+    "typing_extensions==4.16.0",
+    "urllib3==2.8.0",
+    "Werkzeug==3.1.9",
 ];
 
 /// Makes sure that everything for a job is here; gives the names of what it must do without, having said so of each.
@@ -180,10 +212,19 @@ fn has_candidate(policy: &str) -> bool {
     policy.lines().filter_map(|line| line.trim().strip_prefix("Candidate:")).any(|version| version.trim() != "(none)")
 }
 
-/// SPDX's own reader of bills of materials, which apt does not have, in a folder of ours; nothing, with a word about it, where
-/// it cannot be had.
+/// SPDX's own reader of bills of materials, in a folder of ours; nothing, with a word about it, where it cannot be had.
 pub(crate) fn spdx_tools(install: bool) -> Option<PathBuf> {
-    let folder = place::target().join(SPDX_TOOLS.replace("==", "-"));
+    python(SPDX_TOOLS, &SPDX_NEEDS, install)
+}
+
+/// The same for what holds the API against its description.
+pub(crate) fn schemathesis(install: bool) -> Option<PathBuf> {
+    python(SCHEMATHESIS, &SCHEMATHESIS_NEEDS, install)
+}
+
+/// A program for Python that apt does not have, and what it needs.
+fn python(tool: &str, needs: &[&str], install: bool) -> Option<PathBuf> {
+    let folder = place::target().join(tool.replace("==", "-"));
     if folder.exists() {
         return Some(folder);
     }
@@ -192,13 +233,13 @@ pub(crate) fn spdx_tools(install: bool) -> Option<PathBuf> {
         let (sh, half) = (Shell::new()?, folder.with_extension("half"));
         place::clear(&half)?;
         let how = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"];
-        cmd!(sh, "python3 -m pip install {how...} --target {half} {SPDX_TOOLS} {SPDX_NEEDS...}").quiet().run()?;
+        cmd!(sh, "python3 -m pip install {how...} --target {half} {tool} {needs...}").quiet().run()?;
         Ok(std::fs::rename(&half, &folder)?)
     };
     match fetch() {
         Ok(()) => Some(folder),
         Err(error) => {
-            eprintln!("SKIPPED: {SPDX_TOOLS} of PyPI is not here ({error:#}); the test that needs it is left out");
+            eprintln!("SKIPPED: {tool} of PyPI is not here ({error:#}); the test that needs it is left out");
             None
         }
     }

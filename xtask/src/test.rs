@@ -45,18 +45,25 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
         report.step("lints", lints)?;
     }
     if args.fast {
-        report.step(CRATES, || unit_tests(args, false))?;
+        report.step(CRATES, || unit_tests(args, false, None))?;
     } else {
-        let spdx_tools = report.step("SPDX's reader", || Ok(packages::spdx_tools(install)))?;
-        with_images(args, lacking.is_empty(), spdx_tools.as_deref(), &mut report)?;
+        let tools = || Ok(Tools { spdx: packages::spdx_tools(install), schemathesis: packages::schemathesis(install) });
+        let tools = report.step("SPDX's reader and schemathesis", tools)?;
+        with_images(args, lacking.is_empty(), &tools, &mut report)?;
     }
     report.close();
     eprintln!("all tests passed");
     Ok(())
 }
 
+/// Folders of programs for Python that tests run, where they are.
+struct Tools {
+    spdx: Option<PathBuf>,
+    schemathesis: Option<PathBuf>,
+}
+
 /// Everything but format and lints; `complete` when no package is missing.
-fn with_images(args: &Args, complete: bool, spdx_tools: Option<&Path>, report: &mut Report) -> anyhow::Result<()> {
+fn with_images(args: &Args, complete: bool, tools: &Tools, report: &mut Report) -> anyhow::Result<()> {
     let dist = place::target().join("test");
     place::clear(&dist)?;
     report.step("programs", programs::host)?;
@@ -69,7 +76,7 @@ fn with_images(args: &Args, complete: bool, spdx_tools: Option<&Path>, report: &
             let agent = programs::agent_quietly()?;
             anyhow::Ok((agent, twice.then(elsewhere::agent).transpose()?))
         });
-        let tested = report.step(CRATES, || unit_tests(args, complete));
+        let tested = report.step(CRATES, || unit_tests(args, complete, tools.schemathesis.as_deref()));
         if tested.is_err() && !made.is_finished() {
             eprintln!("    base and agent, begun beside these tests, are still made; Ctrl-C ends that too");
         }
@@ -84,7 +91,8 @@ fn with_images(args: &Args, complete: bool, spdx_tools: Option<&Path>, report: &
         report.step(&format!("{} image", variant.name()), || image(variant, &agent, &dist))?;
     }
     for name in IMAGE_TESTS {
-        report.step(&format!("{name} tests"), || image_tests(name, &dist, &agent, spdx_tools, &args.filter))?;
+        report
+            .step(&format!("{name} tests"), || image_tests(name, &dist, &agent, tools.spdx.as_deref(), &args.filter))?;
     }
     Ok(())
 }
@@ -105,8 +113,11 @@ fn lints() -> anyhow::Result<()> {
     image_tests.context("clippy has complaints")
 }
 
-fn unit_tests(args: &Args, complete: bool) -> anyhow::Result<()> {
+fn unit_tests(args: &Args, complete: bool, schemathesis: Option<&Path>) -> anyhow::Result<()> {
     let sh = programs::shell()?;
+    if let Some(folder) = schemathesis {
+        sh.set_var("MK_SCHEMATHESIS", folder);
+    }
     if complete && may_all_run(&sh) {
         sh.set_var("MK_NO_SKIP", "1");
     }

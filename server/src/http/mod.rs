@@ -2,6 +2,7 @@
 //! [`crate::store`], and write the answer; what they decide by themselves is pure and tested beside them.
 
 pub mod access;
+pub mod adopt;
 pub mod api;
 pub mod base;
 pub mod body;
@@ -17,13 +18,16 @@ pub mod ipxe;
 pub mod legacy;
 pub mod listen;
 pub mod message;
+pub mod openapi;
 pub mod operate;
 pub mod page;
 pub mod peer;
 pub mod problem;
 pub mod query;
+pub mod stream;
 pub mod svc;
 pub mod wait;
+pub mod webhooks;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -40,6 +44,8 @@ use crate::newcomers::Newcomers;
 use crate::page::{ICON_PATH, SCRIPT_PATH, STYLE_PATH};
 use crate::store::Store;
 use crate::waits::Waits;
+use crate::watchers::Watchers;
+use crate::webhooks::Webhooks;
 
 /// What every handler works with.
 #[derive(Debug, Clone)]
@@ -66,6 +72,10 @@ pub struct State {
     pub bundles: Bundles,
     /// Nodes that wait to be told something.
     pub waits: Waits,
+    /// Who watches what happens.
+    pub watchers: Watchers,
+    /// Who is told what happens.
+    pub webhooks: Webhooks,
 }
 
 /// Only what images of the Tiny Core era call, for the port that is built into them.
@@ -75,37 +85,7 @@ pub fn legacy_router(state: State) -> Router {
 
 /// All routes.
 pub fn router(state: State) -> Router {
-    let svc = Router::new()
-        .route(routes::HELLO, get(svc::hello))
-        .route(routes::BOOT, get(boot::boot))
-        .route("/svc/boot/why", get(boot::why))
-        .route(routes::NODE_ID, get(boot::node_id))
-        .route(routes::CHECKIN, post(checkin::without_id))
-        .route("/svc/checkin/{id}", post(checkin::with_id))
-        .route("/svc/bundle/{id}", post(bundle::add))
-        .route("/svc/log/{id}", get(svc::log))
-        .route("/svc/wait/{id}", get(wait::wait))
-        .route("/svc/mk/extension.zip", get(extension::zip))
-        .route("/svc/repo/{*path}", get(images::repo))
-        .route(routes::BOOTSTRAP, get(boot::bootstrap))
-        .route("/healthz", get(svc::health));
-    let api = Router::new()
-        .route("/api/collections/nodes", get(api::nodes))
-        .route("/api/collections/nodes/{name}", get(api::node))
-        .route("/api/collections/nodes/{name}/log", get(api::log))
-        .route("/api/collections/nodes/{name}/reports", get(api::reports))
-        .route("/api/collections/nodes/{name}/reports/{id}", get(api::report))
-        .route("/api/collections/nodes/{name}/bundles", get(bundle::list))
-        .route("/api/collections/nodes/{name}/bundles/{command}", get(bundle::get))
-        .route("/api/collections/events", get(api::events))
-        .route("/api/collections/images", get(images::list).post(images::add))
-        .route("/api/commands/use-image", post(images::choose))
-        .route("/api/commands/{name}", post(operate::command))
-        .route("/api/collections/conflicts", get(operate::conflicts))
-        .route("/api/collections/enrolment-tokens", get(operate::enrolment_tokens))
-        .route("/api/collections/config", get(configs::config))
-        .route("/api/explain", get(explain::explain))
-        .layer(axum::middleware::from_fn(access::local_only));
+    let api = api_routes().layer(axum::middleware::from_fn(access::local_only));
     let pages = Router::new()
         .route("/", get(page::home))
         .route("/nodes", get(page::nodes))
@@ -121,10 +101,54 @@ pub fn router(state: State) -> Router {
         .route(STYLE_PATH, get(page::style))
         .route(SCRIPT_PATH, get(page::script))
         .route(ICON_PATH, get(page::icon));
-    svc.merge(api)
+    svc_routes()
+        .merge(api)
         .merge(pages)
         .merge(assets)
         .fallback(svc::no_route)
         .method_not_allowed_fallback(svc::wrong_method)
+        .layer(axum::middleware::map_response(problem::in_json))
         .with_state(state)
+}
+
+/// What machines call, and whoever watches the server.
+fn svc_routes() -> Router<State> {
+    Router::new()
+        .route(routes::HELLO, get(svc::hello))
+        .route(routes::BOOT, get(boot::boot))
+        .route("/svc/boot/why", get(boot::why))
+        .route(routes::NODE_ID, get(boot::node_id))
+        .route(routes::CHECKIN, post(checkin::without_id))
+        .route("/svc/checkin/{id}", post(checkin::with_id))
+        .route("/svc/bundle/{id}", post(bundle::add))
+        .route("/svc/log/{id}", get(svc::log))
+        .route("/svc/wait/{id}", get(wait::wait))
+        .route("/svc/mk/extension.zip", get(extension::zip))
+        .route("/svc/repo/{*path}", get(images::repo))
+        .route(routes::BOOTSTRAP, get(boot::bootstrap))
+        .route("/healthz", get(svc::health))
+        .route(openapi::PATH, get(openapi::serve))
+}
+
+/// What operators call.
+fn api_routes() -> Router<State> {
+    Router::new()
+        .route("/api", get(api::root))
+        .route("/api/collections/nodes", get(api::nodes))
+        .route("/api/collections/nodes/{name}", get(api::node))
+        .route("/api/collections/nodes/{name}/log", get(api::log))
+        .route("/api/collections/nodes/{name}/reports", get(api::reports))
+        .route("/api/collections/nodes/{name}/reports/{id}", get(api::report))
+        .route("/api/collections/nodes/{name}/bundles", get(bundle::list))
+        .route("/api/collections/nodes/{name}/bundles/{command}", get(bundle::get))
+        .route("/api/collections/events", get(api::events))
+        .route("/api/collections/webhooks", get(webhooks::list))
+        .route("/api/collections/images", get(images::list).post(images::add))
+        .route("/api/commands/use-image", post(images::choose))
+        .route("/api/commands/adopt-nodes", post(adopt::adopt))
+        .route("/api/commands/{name}", post(operate::command))
+        .route("/api/collections/conflicts", get(operate::conflicts))
+        .route("/api/collections/enrolment-tokens", get(operate::enrolment_tokens))
+        .route("/api/collections/config", get(configs::config))
+        .route("/api/explain", get(explain::explain))
 }

@@ -30,6 +30,36 @@ impl Cursor {
     fn is_before(self, other: Self) -> bool {
         self.log < other.log || self.event < other.event
     }
+
+    /// True for an entry that comes before this place.
+    #[must_use]
+    pub fn is_past(self, mark: Mark) -> bool {
+        match mark.source {
+            Source::Log => mark.id <= self.log,
+            Source::Event => mark.id <= self.event,
+        }
+    }
+
+    /// This place, as one of the run of the server that gave `other`.
+    #[must_use]
+    pub fn of_run(self, other: Self) -> Self {
+        Self { start: other.start, ..self }
+    }
+
+    /// This place, once this entry is passed too.
+    #[must_use]
+    pub fn past(mut self, mark: Mark) -> Self {
+        let place = id(&mut self, mark.source);
+        *place = mark.id.max(*place);
+        self
+    }
+}
+
+/// Where one entry stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    source: Source,
+    id: i64,
 }
 
 impl fmt::Display for Cursor {
@@ -84,6 +114,8 @@ pub struct Wanted {
 pub struct Feed {
     /// Objects with `timestamp`, `node`, `severity`, `text` and the stored `entry`.
     pub entries: Vec<Value>,
+    /// Where each of them stands.
+    pub marks: Vec<Mark>,
     /// Before the first entry.
     pub first: Cursor,
     /// After the last entry.
@@ -146,7 +178,20 @@ pub async fn begin(db: &mut SqliteConnection) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn end(db: &mut SqliteConnection) -> anyhow::Result<Cursor> {
+/// The place after the newest entry.
+///
+/// # Errors
+/// When the database fails.
+pub async fn newest(db: &SqlitePool) -> anyhow::Result<Cursor> {
+    let mut connection = db.acquire().await?;
+    end(&mut connection).await
+}
+
+/// The same within a transaction.
+///
+/// # Errors
+/// When the database fails.
+pub async fn end(db: &mut SqliteConnection) -> anyhow::Result<Cursor> {
     // Not the largest id: the newest entries may have been those of a node that was deleted.
     let select = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'node_log'), 0),
                   coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0),
@@ -243,8 +288,9 @@ fn cut(mut rows: Vec<(Source, Row)>, part: Part, end: Cursor, limit: usize) -> a
             }
         }
     }
+    let marks = rows.iter().map(|(source, row)| Mark { source: *source, id: row.id }).collect();
     let entries = rows.into_iter().map(|(_, row)| entry(row)).collect::<anyhow::Result<_>>()?;
-    Ok(Feed { entries, first, last, is_lost: false, more })
+    Ok(Feed { entries, marks, first, last, is_lost: false, more })
 }
 
 fn id(cursor: &mut Cursor, source: Source) -> &mut i64 {

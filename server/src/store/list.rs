@@ -144,7 +144,7 @@ pub struct Silence {
 
 impl Silence {
     /// As [`alive_ms`] has it. Most nodes were told no longer interval, so that the index on the last check-in does most.
-    fn condition(self, sql: &mut QueryBuilder<Sqlite>) {
+    pub(super) fn condition(self, sql: &mut QueryBuilder<Sqlite>) {
         let (now, usual_ms) = (self.now, alive_ms(None, self.usual_s));
         sql.push("(n.last_checkin IS NULL OR (n.last_checkin < ").push_bind(now - usual_ms);
         sql.push(" AND (n.interval IS NULL OR n.last_checkin < ").push_bind(now);
@@ -192,7 +192,12 @@ fn restrict(sql: &mut QueryBuilder<Sqlite>, query: &Query, silence: Silence) {
             silence.condition(sql);
         }
     }
-    for word in query.search.split_whitespace() {
+    containing(sql, &query.search);
+}
+
+/// Only nodes in whose name, hardware values and addresses all these words stand.
+pub(super) fn containing(sql: &mut QueryBuilder<Sqlite>, words: &str) {
+    for word in words.split_whitespace() {
         sql.push(" AND (s.words LIKE ").push_bind(pattern(word)).push(" ESCAPE '\\'");
         if word.contains(':') {
             // MACs are stored with hyphens; people copy them with colons.

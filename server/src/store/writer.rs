@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::limits::{COMMIT_GROUP, WRITER_QUEUE};
@@ -62,6 +62,7 @@ impl<W: Work> Job for Pending<W> {
 #[derive(Clone)]
 pub struct Writer {
     jobs: mpsc::Sender<Box<dyn Job>>,
+    commits: watch::Receiver<u64>,
 }
 
 impl std::fmt::Debug for Writer {
@@ -76,7 +77,14 @@ impl Writer {
     #[must_use]
     pub fn spawn(connection: SqliteConnection, options: SqliteConnectOptions) -> (Self, JoinHandle<()>) {
         let (jobs, queue) = mpsc::channel(WRITER_QUEUE);
-        (Self { jobs }, tokio::spawn(run(connection, options, queue)))
+        let (committed, commits) = watch::channel(0);
+        (Self { jobs, commits }, tokio::spawn(run(connection, options, queue, committed)))
+    }
+
+    /// Tells when something was written: the number of commits so far. It ends with the writer.
+    #[must_use]
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.clone()
     }
 
     /// Carries out `work`; returns once it is on the disk.
@@ -92,11 +100,19 @@ impl Writer {
     }
 }
 
-async fn run(mut connection: SqliteConnection, options: SqliteConnectOptions, mut queue: mpsc::Receiver<Box<dyn Job>>) {
+async fn run(
+    mut connection: SqliteConnection,
+    options: SqliteConnectOptions,
+    mut queue: mpsc::Receiver<Box<dyn Job>>,
+    committed: watch::Sender<u64>,
+) {
     let mut group = Vec::with_capacity(COMMIT_GROUP);
     while queue.recv_many(&mut group, COMMIT_GROUP).await > 0 {
         let (outcome, failures) = match commit(&mut connection, &mut group).await {
-            Ok(failures) => (Ok(()), failures),
+            Ok(failures) => {
+                committed.send_modify(|commits| *commits += 1);
+                (Ok(()), failures)
+            }
             Err(error) => {
                 tracing::error!(changes = group.len(), "nothing of this group was stored: {error:#}");
                 renew(&mut connection, &options).await;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 mod access;
+mod adopt;
 mod agents;
 mod backup;
 mod browser;
@@ -34,9 +35,13 @@ mod matrix_commands;
 mod matrix_gaps;
 mod matrix_items;
 mod mirror;
+mod openapi;
 mod page;
 mod recorded;
+mod search;
+mod stream;
 mod support;
 mod tls;
 mod undo;
 mod wait;
+mod webhooks;
