@@ -108,6 +108,7 @@ fn add_command(paths: &mut Map<String, Value>, command: &Value, mut form: Value)
     item["post"]["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": form}}});
     if let Some(post) = item["post"].as_object_mut() {
         post.remove("parameters");
+        post.remove("description");
     }
     paths.insert(COMMANDS.replace("{name}", &name), item);
 }
@@ -122,6 +123,12 @@ fn complete(path: &str, item: &mut Value) {
         }
         if operation.get("requestBody").is_some() {
             refusals.extend([("408", "too_slow"), ("413", "too_large")]);
+        }
+        // Of what stands at a handler, its answers say when it refuses.
+        let said =
+            operation["description"].as_str().and_then(|said| Some(said.split_once("# Errors")?.0.trim().to_owned()));
+        if let Some(said) = said {
+            operation["description"] = said.into();
         }
         let Some(responses) = operation["responses"].as_object_mut() else { continue };
         for (status, codes) in refusals {
