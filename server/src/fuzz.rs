@@ -73,7 +73,7 @@ fn node_page(bytes: &[u8]) {
     let Ok(node) = Node::read(document) else { return };
     let _ = (node.summary(), node.brief(), node.nothing_yet());
     let (first, last) = (Cursor::default(), Cursor::default());
-    let feed = Feed { entries: Vec::new(), first, last, is_lost: false, more: false };
+    let feed = Feed { entries: Vec::new(), marks: Vec::new(), first, last, is_lost: false, more: false };
     let html = page::node::node(&node, &feed, &(0, Vec::new()), &[], OffsetDateTime::UNIX_EPOCH).into_string();
     assert!(!html.contains("<b onclick"), "{html}");
 }

@@ -2,8 +2,8 @@
 //! what they reported, and shows it to operators.
 //!
 //! Request to answer: [`http`] reads it, [`registry`] carries it out in one transaction by the rules of [`identity`],
-//! [`store`] makes that durable. [`describe`] and [`wording`] put it in words; [`page`] shows them in a browser, and
-//! [`cli`], a client of the API like any other, on a terminal.
+//! [`store`] makes that durable. [`watchers`] and [`webhooks`] tell who wants to know. [`describe`] and [`wording`] put it
+//! in words; [`page`] shows them in a browser, and [`cli`], a client of the API like any other, on a terminal.
 
 pub mod backup;
 pub mod bundles;
@@ -32,4 +32,6 @@ pub mod store;
 pub mod tls;
 pub mod upkeep;
 pub mod waits;
+pub mod watchers;
+pub mod webhooks;
 pub mod wording;

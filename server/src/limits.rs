@@ -229,3 +229,34 @@ pub const MAX_SUMS: u64 = 64 * 1024 * 1024;
 pub const RESTORED_GAP: i64 = 100_000;
 /// Most nodes that one is compared with when its page is made.
 pub const COMPARED: i64 = 100;
+
+/// Most streams of what happens at a time: each is a connection and a few kilobytes.
+pub const MAX_STREAMS: usize = 100;
+/// Entries that are read at once for those who watch what happens.
+pub const WATCHED_BATCH: i64 = 200;
+/// Batches that a slow stream may lie behind; then it ends, and its client goes on from the last entry that it has.
+pub const WATCHED_BEHIND: usize = 32;
+/// Shortest time between two reads for them: what happens meanwhile comes with the next.
+pub const WATCH_PAUSE: Duration = Duration::from_millis(50);
+/// Pause after which a stream without news has a comment, so that nobody on the way takes it for dead.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Most webhooks.
+pub const MAX_WEBHOOKS: usize = 32;
+/// Shortest secret of a webhook, in bytes.
+pub const MIN_SECRET: usize = 16;
+/// Entries in one request to a webhook at most.
+pub const WEBHOOK_BATCH: i64 = 100;
+/// Longest time for a webhook to answer.
+pub const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause after the first failure of a webhook; each further one in a row doubles it.
+pub const WEBHOOK_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause between two attempts.
+pub const WEBHOOK_LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Largest list of nodes that are taken over from a razor-server at once, in bytes.
+pub const MAX_ADOPTED: usize = 256 * 1024 * 1024;
+/// Largest number of such a node, as razor-server's own are: ids go on after it, and are to go on for ever.
+pub const MAX_ADOPTED_ID: i64 = 2_147_483_647;
+/// Conflicts that are named where nodes are not taken over; the others are counted.
+pub const MAX_NAMED_CONFLICTS: usize = 200;
+/// Most of a refusal's text that is put into the form of all others, in bytes.
+pub const MAX_REASON: usize = 4096;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::bundles::Bundles;
@@ -30,6 +30,8 @@ use crate::store::{FILE, Store};
 use crate::tls::{self, Files};
 use crate::upkeep;
 use crate::waits::Waits;
+use crate::watchers::Watchers;
+use crate::webhooks::Webhooks;
 
 /// Configuration within the data folder, used unless another file is named.
 const CONFIG_FILE: &str = "config.toml";
@@ -70,6 +72,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let lock = lock(data)?;
     let beside = Some(data.join(CONFIG_FILE)).filter(|f| f.exists());
     let config = Arc::new(Config::load(options.config.as_deref().or(beside.as_deref()))?);
+    let webhooks = Webhooks::open(&config.webhooks)?;
     let images = Images::open(data)?;
     let tls = tls::acceptor::acceptor(&Files::of(data))?;
     let Listeners { main, here, legacy, https } = listeners(options, tls.is_some()).await?;
@@ -78,23 +81,24 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let bundles = Bundles::open(data)?;
     let (store, mut writing) = open(options, &config).await?;
     let narrator = Narrator::begin(store.clone()).await?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    webhooks.begin(&store).await?;
+    let mut signals = Signals::new()?;
     announce(address, legacy.as_ref(), https.as_ref())?;
     let room = listen::Room::of_process();
     let waits = Waits::beside(room.connections());
+    let watchers = Watchers::new(store.readers.clone());
     let stop = async {
         tokio::select! {
-            _ = terminate.recv() => tracing::info!("stopping"),
-            _ = interrupt.recv() => tracing::info!("stopping"),
+            () = signals.wait() => tracing::info!("stopping"),
             // Without it nothing could be stored: whoever watches over this process shall start it anew.
             _ = &mut writing => tracing::error!("stopping, since the database writer has ended"),
         }
         // Nobody shall wait for them.
         waits.end();
+        watchers.end();
     };
-    let https_port = https.as_ref().map(|https| anyhow::Ok(https.local_addr()?.port())).transpose()?;
-    let state = state(options, (address, https_port), config, &store, images, bundles, &waits);
+    let parts = Parts { images, bundles, waits: waits.clone(), watchers: watchers.clone(), webhooks: webhooks.clone() };
+    let state = state(options, (address, https.as_ref()), config, &store, parts)?;
     http::bundle::tidy(&state).await;
     // The other listeners end with the first: its end drops the sender.
     let (running, ended) = tokio::sync::watch::channel(());
@@ -113,29 +117,61 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let upkeep = upkeep::run(store.clone(), ended.clone());
     let neighbours = neighbours::hear(store.readers.clone(), waits.clone(), ended.clone());
     let narrating = narrator.run(ended.clone());
+    let watching = watchers.run(store.writer.commits(), ended.clone());
+    let telling = webhooks.run(store.clone(), ended.clone());
     let main = async {
         listen::run(main, None, http::router(state.clone()), room.clone(), stop).await;
         drop(running);
     };
-    tokio::join!(main, here, legacy, https, upkeep, neighbours, ending, narrating);
+    tokio::join!(main, here, legacy, https, upkeep, neighbours, watching, telling, ending, narrating);
     drop(state);
-    close(store, writing).await?;
+    let closed = close(store, writing).await;
     drop(lock);
-    Ok(())
+    closed
+}
+
+/// What tells the server to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+        let interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// What is opened once and handed to all handlers.
+struct Parts {
+    images: Images,
+    bundles: Bundles,
+    waits: Waits,
+    watchers: Watchers,
+    webhooks: Webhooks,
 }
 
 /// What handlers work with.
 fn state(
     options: &Options,
-    (address, https_port): (SocketAddr, Option<u16>),
+    (address, https): (SocketAddr, Option<&TcpListener>),
     config: Arc<Config>,
     store: &Store,
-    images: Images,
-    bundles: Bundles,
-    waits: &Waits,
-) -> State {
+    parts: Parts,
+) -> anyhow::Result<State> {
     let data = &options.data;
-    State {
+    let https_port = https.map(|https| anyhow::Ok(https.local_addr()?.port())).transpose()?;
+    let Parts { images, bundles, waits, watchers, webhooks } = parts;
+    Ok(State {
         config,
         store: store.clone(),
         data: data.as_path().into(),
@@ -146,11 +182,13 @@ fn state(
         bodies: Budget::default(),
         newcomers: Newcomers::default(),
         bundles,
-        waits: waits.clone(),
+        waits,
+        watchers,
+        webhooks,
         attempts: Attempts::default(),
         https_port,
         metrics: Metrics::default(),
-    }
+    })
 }
 
 /// Closes the database once nobody uses it any more.
@@ -185,7 +223,7 @@ async fn listeners(options: &Options, has_tls: bool) -> anyhow::Result<Listeners
         _ => listen::bind(Some((Ipv4Addr::LOCALHOST, address.port()).into()))
             .await
             .inspect_err(|error| {
-                tracing::warn!("operators on this machine cannot use the page and the command line: {error:#}")
+                tracing::warn!("operators on this machine cannot use the page and the command line: {error:#}");
             })
             .ok(),
     };

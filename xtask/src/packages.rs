@@ -76,7 +76,12 @@ const PACKAGES: &[Package] = &[
     Package { name: "faketime", proof: "faketime", why: "puts the server's clock forward and back", jobs: TESTS },
     Package { name: "ruby", proof: "gem", why: "makes gems and installs them from our mirror", jobs: TESTS },
     Package { name: "binutils", proof: "readelf", why: "proves that the agent is static", jobs: TESTS },
-    Package { name: "python3-pip", proof: "pip3", why: "installs SPDX's own reader and axe-core", jobs: TESTS },
+    Package {
+        name: "python3-pip",
+        proof: "pip3",
+        why: "installs SPDX's own reader, axe-core and schemathesis",
+        jobs: TESTS,
+    },
     Package { name: "minisign", proof: "minisign", why: "judges our signatures of mirrors", jobs: TESTS },
     Package { name: "chromium", proof: "chromium", why: "looks at the server's pages", jobs: TESTS },
 ];
@@ -118,6 +123,37 @@ const SPDX_NEEDS: [&str; 11] = [
 const AXE: &str = "axe-playwright-python==0.1.8";
 /// What the guide to the first rack installs, and busybox.
 const GUIDE_PACKAGES: [&str; 5] = ["ipxe", "dnsmasq", "isc-dhcp-server", "kea-dhcp4-server", "busybox"];
+/// What holds the running API against its own description.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+/// What that needs.
+const SCHEMATHESIS_NEEDS: [&str; 26] = [
+    "anyio==4.16.0",
+    "certifi==2026.10.18",
+    "charset-normalizer==3.5.2",
+    "click==8.5.1",
+    "graphql-core==3.3.2",
+    "harfile==0.6.0",
+    "hypothesis==6.170.15",
+    "hypothesis-graphql==0.13.5",
+    "idna==3.20",
+    "iniconfig==2.3.1",
+    "jsonschema_rs==0.60.3",
+    "markdown-it-py==4.3.0",
+    "MarkupSafe==3.0.4",
+    "mdurl==0.1.2",
+    "packaging==26.3",
+    "pluggy==1.7.0",
+    "Pygments==2.21.0",
+    "pyrate-limiter==4.5.1",
+    "pytest==9.2.0",
+    "PyYAML==6.0.3",
+    "requests==2.34.2",
+    "rich==15.0.0",
+    "sortedcontainers==2.4.0",
+    "typing_extensions==4.16.0",
+    "urllib3==2.8.0",
+    "Werkzeug==3.1.9",
+];
 
 /// Makes sure that everything for a job is here; gives the names of what it must do without, having said so of each.
 ///
@@ -194,6 +230,11 @@ pub(crate) fn spdx_tools(install: bool) -> Option<PathBuf> {
 /// axe-core, which judges whether everybody can use a page; likewise.
 pub(crate) fn axe(install: bool) -> Option<PathBuf> {
     Some(from_pypi(AXE, &[], install)?.join("axe_playwright_python/axe.min.js"))
+}
+
+/// What holds the API against its description; likewise.
+pub(crate) fn schemathesis(install: bool) -> Option<PathBuf> {
+    from_pypi(SCHEMATHESIS, &SCHEMATHESIS_NEEDS, install)
 }
 
 /// A package of PyPI that apt does not have, with what it needs.

@@ -76,6 +76,7 @@ pub(crate) fn run(args: &Args, install: bool) -> anyhow::Result<()> {
             Ok([
                 ("MK_SPDX_TOOLS", packages::spdx_tools(install)),
                 ("MK_GUIDE_PACKAGES", packages::guide_packages(install)),
+                ("MK_SCHEMATHESIS", packages::schemathesis(install)),
                 ("MK_AXE", packages::axe(install)),
             ])
         })?;

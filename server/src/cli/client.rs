@@ -189,7 +189,7 @@ fn is_here(url: &str) -> bool {
 }
 
 /// The last cause: what the operating system said.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     let mut last = error;
     while let Some(cause) = last.source() {
         last = cause;

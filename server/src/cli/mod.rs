@@ -1,6 +1,7 @@
 //! The command line: `serve`, and a client of the API for everything else. Output goes to standard output, everything
 //! else to standard error.
 
+pub mod adopt;
 pub mod args;
 pub mod backup;
 pub mod bundles;
@@ -19,6 +20,7 @@ pub mod show;
 pub mod table;
 pub mod tls;
 pub mod token;
+pub mod webhooks;
 
 use std::io::Write as _;
 
@@ -59,6 +61,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Command::Conflicts(conflicts) => identity::run(&Client::new(&args.server)?, conflicts).await,
             Command::Config { command } => config::run(&Client::new(&args.server)?, command).await,
             Command::Explain(question) => explain::run(&Client::new(&args.server)?, question).await,
+            Command::Webhooks { json } => webhooks::run(&Client::new(&args.server)?, json).await,
+            Command::Adopt(options) => adopt::run(&Client::new(&args.server)?, &options).await,
             Command::Backup(options) => backup::write(&options).await,
             Command::Restore(options) => backup::restore(&options).await,
             Command::Enrolment { command } => enrolment::run(&Client::new(&args.server)?, command).await,

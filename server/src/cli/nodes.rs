@@ -16,9 +16,13 @@ use crate::human;
 /// When the server cannot be reached or refuses.
 pub async fn run(client: &Client, command: Nodes) -> anyhow::Result<()> {
     match command {
-        Nodes::List { json } => {
-            let document = all(client).await?;
-            if json { print_json(&document) } else { print(&list(&document)?) }
+        Nodes::List { filter, json } => {
+            let query = filter.query();
+            let document = all(client, &query).await?;
+            match json {
+                true => print_json(&document),
+                false => print(&list(&document, if query.is_empty() { NONE_YET } else { NONE_FITS })?),
+            }
         }
         Nodes::Show { name, json } => {
             let document = client.get(&format!("/api/collections/nodes/{name}")).await?;
@@ -71,12 +75,18 @@ fn hw_info(values: &[String]) -> anyhow::Result<Value> {
     Ok(info.into())
 }
 
-/// All nodes, page by page.
-async fn all(client: &Client) -> anyhow::Result<Value> {
-    let mut document = client.get("/api/collections/nodes?depth=1").await?;
+/// What stands in the place of a list without nodes.
+const NONE_YET: &str = "No machine has been seen yet. Boot one from the microkernel's ISO, or by PXE with the script at\n\
+    /api/microkernel/bootstrap.\n";
+/// The same where some were asked for.
+const NONE_FITS: &str = "No node fits.\n";
+
+/// All nodes that the query asks for, page by page.
+async fn all(client: &Client, query: &str) -> anyhow::Result<Value> {
+    let mut document = client.get(&format!("/api/collections/nodes?depth=1&{query}")).await?;
     let total = document["total"].as_u64().unwrap_or(0);
     while let Some(items) = document["items"].as_array_mut().filter(|i| (i.len() as u64) < total) {
-        let next = client.get(&format!("/api/collections/nodes?depth=1&start={}", items.len())).await?;
+        let next = client.get(&format!("/api/collections/nodes?depth=1&start={}&{query}", items.len())).await?;
         let more = next["items"].as_array().filter(|more| !more.is_empty());
         let Some(more) = more else { break };
         items.extend(more.iter().cloned());
@@ -84,15 +94,13 @@ async fn all(client: &Client) -> anyhow::Result<Value> {
     Ok(document)
 }
 
-fn list(document: &Value) -> anyhow::Result<String> {
+fn list(document: &Value, none: &str) -> anyhow::Result<String> {
     let now = OffsetDateTime::now_utc();
     let items = document["items"].as_array().into_iter().flatten();
     let rows: Vec<Vec<String>> =
         items.map(|node| Ok(row(&Node::read(node.clone())?, now))).collect::<anyhow::Result<_>>()?;
     if rows.is_empty() {
-        return Ok("No machine has been seen yet. Boot one from the microkernel's ISO, or by PXE with the script at\n\
-                /api/microkernel/bootstrap.\n"
-            .to_owned());
+        return Ok(none.to_owned());
     }
     Ok(table::table(&["Name", "State", "System", "Serial", "CPUs", "Memory", "MAC", "Check-in"], &rows))
 }

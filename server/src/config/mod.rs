@@ -1,6 +1,7 @@
 //! `config.toml`: the server's settings, under razor-server's names. A wrong one is refused with its key and value.
 
 pub mod patterns;
+pub mod webhook;
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use wire::limits::{DEFAULT_INTERVAL_S, MAX_INTERVAL_S, MIN_INTERVAL_S};
 
 use crate::identity::canonical::KEYS;
 use patterns::Patterns;
+use webhook::Webhook;
 
 /// The settings in force.
 #[derive(Debug, Clone)]
@@ -32,6 +34,8 @@ pub struct Config {
     pub debug_level: String,
     /// What razor-el-mk clients put beside their own programs.
     pub extension_zip: Option<PathBuf>,
+    /// Who is told what happens.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// How a machine that this server has never accepted becomes a node that it works with.
@@ -57,6 +61,7 @@ struct File {
     protect_new_nodes: bool,
     checkin_interval: u32,
     microkernel: MicrokernelFile,
+    webhook: Vec<Webhook>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -84,6 +89,7 @@ impl Default for File {
             protect_new_nodes: false,
             checkin_interval: DEFAULT_INTERVAL_S,
             microkernel: MicrokernelFile::default(),
+            webhook: Vec::new(),
         }
     }
 }
@@ -158,6 +164,7 @@ impl Config {
             matches!(debug_level.as_str(), "" | "quiet" | "debug"),
             "microkernel.debug_level is {debug_level:?}; it must be \"quiet\", \"debug\" or left out"
         );
+        webhook::check(&file.webhook)?;
         let mut match_nodes_on = file.match_nodes_on;
         match_nodes_on.sort();
         match_nodes_on.dedup();
@@ -171,6 +178,7 @@ impl Config {
             kernel_args: kernel_args.trim().to_owned(),
             debug_level,
             extension_zip,
+            webhooks: file.webhook,
         })
     }
 }
@@ -207,6 +215,14 @@ mod tests {
             ("[microkernel]\nkernel_args = \"a\\nb\"", vec!["kernel_args"]),
             ("[facts]\nblacklist = [\"/[/\"]", vec!["facts.blacklist", "/[/"]),
             ("no_such_key = 1", vec!["no_such_key"]),
+            ("[[webhook]]\nurl = \"ftp://h\"\nsecret_file = \"s\"", vec!["webhook.url", "ftp://h", "https://"]),
+            ("[[webhook]]\nurl = \"h\"\nsecret_file = \"s\"", vec!["webhook.url", "\"h\""]),
+            ("[[webhook]]\nurl = \"http://h\"", vec!["secret_file"]),
+            ("[[webhook]]\nurl = \"http://h\"\nsecret_file = \"s\"\nca_file = \"c\"", vec!["ca_file", "http://h"]),
+            (
+                "[[webhook]]\nurl = \"http://h\"\nsecret_file = \"s\"\n[[webhook]]\nurl = \"http://h\"\nsecret_file = \"t\"",
+                vec!["two webhooks", "http://h"],
+            ),
         ] {
             let error = format!("{:#}", Config::parse(text).unwrap_err());
             for word in words {

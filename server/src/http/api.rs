@@ -2,28 +2,70 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State as Handle};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::http::State;
 use crate::http::base::Base;
+use crate::http::openapi::forms;
 use crate::http::problem::Failure;
 use crate::http::query::Pairs;
+use crate::http::{State, operate, stream};
+use crate::identity::canonical::KEYS;
 use crate::limits::{DEFAULT_PAGE, MAX_PAGE, MAX_WHOLE};
-use crate::store::feed::{self, Part, Wanted};
-use crate::store::nodes;
+use crate::store::feed::{self, Cursor, Part, Wanted};
+use crate::store::list::{Listed, Silence};
+use crate::store::search::{self, Filter};
 use crate::store::view::{self, Page};
+use crate::store::{nodes, now_ms};
 
-/// Prefix of razor-server's type names.
+/// Prefix of razor-server's names of relations.
+const RAZOR: &str = "http://api.puppetlabs.com/razor/v1";
+/// Prefix of its type names.
 const SPEC: &str = "http://api.puppetlabs.com/razor/v1/collections";
+/// All collections.
+pub const COLLECTIONS: [&str; 7] = ["config", "conflicts", "enrolment-tokens", "events", "images", "nodes", "webhooks"];
+
+/// `GET /api`: which collections and commands there are, in razor-server's form.
+#[utoipa::path(get, path = "/api", responses((status = 200, description = "As asked", body = forms::Root)))]
+pub async fn root(Base(base): Base) -> Json<Value> {
+    let link = |kind: &str, name: &str| {
+        let (rel, id) = (format!("{RAZOR}/{kind}/{name}"), format!("{base}/api/{kind}/{name}"));
+        json!({"name": name, "rel": rel, "id": id})
+    };
+    let collections: Vec<Value> = COLLECTIONS.iter().map(|name| link("collections", name)).collect();
+    let commands: Vec<Value> = operate::names().map(|name| link("commands", name)).collect();
+    let version = json!({"server": env!("CARGO_PKG_VERSION")});
+    Json(json!({"commands": commands, "collections": collections, "version": version}))
+}
 
 /// `GET /api/collections/nodes`; `limit`, `start`, and `depth=1` for whole nodes. An answer may hold fewer than `limit`; a
-/// caller goes on at `start` plus the items that came until it has `total`.
+/// caller goes on at `start` plus the items that came until it has `total`. Those with one of the values `mac`, `serial`, `asset`
+/// and `uuid`, whose host name fits the regular expression `hostname`, with that `state` and `product`, and with all words of
+/// `search` somewhere; `total` is the number of these.
 ///
 /// # Errors
 /// For a bad parameter.
+#[utoipa::path(
+    get,
+    path = "/api/collections/nodes",
+    params(
+        ("limit" = Option<u32>, Query, description = "Items at most"),
+        ("start" = Option<u32>, Query, description = "Items to skip"),
+        ("depth" = Option<u8>, Query, description = "1: whole nodes"),
+        ("mac" = Option<String>, Query),
+        ("serial" = Option<String>, Query),
+        ("asset" = Option<String>, Query),
+        ("uuid" = Option<String>, Query),
+        ("hostname" = Option<String>, Query, description = "Regular expression"),
+        ("state" = Option<String>, Query, description = "normal, held, pending or silent"),
+        ("product" = Option<String>, Query),
+        ("search" = Option<String>, Query)
+    ),
+    responses((status = 200, description = "As asked", body = forms::Page))
+)]
 pub async fn nodes(
     Handle(state): Handle<State>,
     Base(base): Base,
@@ -34,7 +76,14 @@ pub async fn nodes(
     if whole {
         page.limit = page.limit.min(MAX_WHOLE);
     }
-    let (total, ids) = view::ids(&state.store.readers, page).await?;
+    let filter = filter(&pairs)?;
+    let (total, ids) = if filter.is_empty() {
+        view::ids(&state.store.readers, page).await?
+    } else {
+        let silence = Silence { now: now_ms(), usual_s: state.config.checkin_interval };
+        let Listed { total, ids } = search::find(&state.store.readers, &filter, silence, page).await?;
+        (total, ids)
+    };
     let mut items = Vec::with_capacity(ids.len());
     for id in ids {
         if !whole {
@@ -47,10 +96,39 @@ pub async fn nodes(
     Ok(Json(json!({"spec": format!("{SPEC}/nodes"), "total": total, "items": items})))
 }
 
+/// Which nodes the query asks for. A value that says nothing is left out, as razor-server does.
+fn filter(pairs: &Pairs) -> Result<Filter, Failure> {
+    let given = |name: &str| value(pairs, name).map(str::to_owned).filter(|text| !text.trim().is_empty());
+    let hardware = pairs.iter().filter(|(kind, _)| KEYS.contains(&kind.as_str()));
+    let state = given("state").map(|word| {
+        let known = search::State::ALL.into_iter().find(|state| state.word() == word);
+        known.ok_or_else(|| {
+            let words = search::State::ALL.map(search::State::word).join(", ");
+            bad_parameter(format!("state is {word:?}; it must be one of {words}"))
+        })
+    });
+    Ok(Filter {
+        keys: hardware.filter_map(|(kind, value)| search::key(kind, value)).collect(),
+        hostname: given("hostname"),
+        state: state.transpose()?,
+        product: given("product"),
+        search: given("search").unwrap_or_default(),
+    })
+}
+
 /// `GET /api/collections/nodes/{name}`.
 ///
 /// # Errors
 /// When there is no such node.
+#[utoipa::path(
+    get,
+    path = "/api/collections/nodes/{name}",
+    params(("name" = String, Path, description = "Name of a node, such as node1")),
+    responses(
+        (status = 200, description = "As asked", body = forms::Node),
+        (status = 404, description = "no_such_node")
+    )
+)]
 pub async fn node(
     Handle(state): Handle<State>,
     Base(base): Base,
@@ -65,6 +143,19 @@ pub async fn node(
 ///
 /// # Errors
 /// When there is no such node, or for a bad parameter.
+#[utoipa::path(
+    get,
+    path = "/api/collections/nodes/{name}/log",
+    params(
+        ("name" = String, Path, description = "Name of a node, such as node1"),
+        ("limit" = Option<u32>, Query, description = "Items at most"),
+        ("start" = Option<u32>, Query, description = "Items to skip")
+    ),
+    responses(
+        (status = 200, description = "As asked", body = forms::Page),
+        (status = 404, description = "no_such_node")
+    )
+)]
 pub async fn log(
     Handle(state): Handle<State>,
     Path(name): Path<String>,
@@ -79,6 +170,19 @@ pub async fn log(
 ///
 /// # Errors
 /// When there is no such node, or for a bad parameter.
+#[utoipa::path(
+    get,
+    path = "/api/collections/nodes/{name}/reports",
+    params(
+        ("name" = String, Path, description = "Name of a node, such as node1"),
+        ("limit" = Option<u32>, Query, description = "Items at most"),
+        ("start" = Option<u32>, Query, description = "Items to skip")
+    ),
+    responses(
+        (status = 200, description = "As asked", body = forms::Page),
+        (status = 404, description = "no_such_node")
+    )
+)]
 pub async fn reports(
     Handle(state): Handle<State>,
     Path(name): Path<String>,
@@ -93,6 +197,15 @@ pub async fn reports(
 ///
 /// # Errors
 /// When there is no such node or report.
+#[utoipa::path(
+    get,
+    path = "/api/collections/nodes/{name}/reports/{id}",
+    params(("name" = String, Path, description = "Name of a node, such as node1"), ("id" = i64, Path)),
+    responses(
+        (status = 200, description = "As asked", body = Object),
+        (status = 404, description = "no_such_node, no_such_report")
+    )
+)]
 pub async fn report(
     Handle(state): Handle<State>,
     Path((name, report)): Path<(String, String)>,
@@ -115,34 +228,77 @@ pub async fn report(
 }
 
 /// `GET /api/collections/events`: what happened, oldest first: the newest `limit` entries, or those `after` the
-/// `cursor` of an earlier answer; `node` and `since` (RFC 3339) restrict it. `more` tells that there are further ones.
+/// `cursor` of an earlier answer; `node` and `since` (RFC 3339) restrict it. `more` tells that there are further ones. Who
+/// accepts `text/event-stream` gets a stream that goes on ([`stream`]).
 ///
 /// # Errors
 /// When there is no such node, or for a bad parameter.
-pub async fn events(Handle(state): Handle<State>, Query(pairs): Query<Pairs>) -> Result<Json<Value>, Failure> {
-    let node = match value(&pairs, "node") {
-        Some(name) => Some(find(&state, name).await?),
+#[utoipa::path(
+    get,
+    path = "/api/collections/events",
+    params(
+        ("limit" = Option<u32>, Query),
+        ("after" = Option<String>, Query, description = "`cursor` of an earlier answer"),
+        ("since" = Option<String>, Query, description = "RFC 3339"),
+        ("node" = Option<String>, Query),
+        ("last-event-id" = Option<String>, Header, description = "Of a stream: the `id` of the last event")
+    ),
+    responses(
+        (
+            status = 200,
+            description = "A part of the log; for who accepts `text/event-stream`, a stream that goes on",
+            content((forms::Feed = "application/json"), (String = "text/event-stream"))
+        ),
+        (status = 404, description = "no_such_node"),
+        (status = 410, description = "log_began_anew"),
+        (status = 503, description = "busy")
+    )
+)]
+pub async fn events(
+    Handle(state): Handle<State>,
+    headers: HeaderMap,
+    Query(pairs): Query<Pairs>,
+) -> Result<Response, Failure> {
+    let wanted = wanted(&state, &pairs).await?;
+    if stream::is_asked_for(&headers) {
+        return stream::open(&state, &headers, wanted).await;
+    }
+    let feed = feed::read(&state.store.readers, &wanted).await?;
+    if let Part::After(place) = wanted.part
+        && feed.is_lost
+    {
+        return Err(lost(place));
+    }
+    let spec = format!("{SPEC}/events");
+    let (cursor, more) = (feed.last.to_string(), feed.more);
+    Ok(Json(json!({"spec": spec, "items": feed.entries, "cursor": cursor, "more": more})).into_response())
+}
+
+/// Refuses to go on from a place of another log.
+pub(super) fn lost(place: Cursor) -> Failure {
+    let error = format!("the log does not go on from {place}: it was restored from an older copy, or begun anew");
+    let remedy = "Begin with its newest entries: leave out `after`.";
+    Failure::new(StatusCode::GONE, "log_began_anew", error, remedy)
+}
+
+/// What the query asks of the feed.
+async fn wanted(state: &State, pairs: &Pairs) -> Result<Wanted, Failure> {
+    let node = match value(pairs, "node") {
+        Some(name) => Some(find(state, name).await?),
         None => None,
     };
-    let since = value(&pairs, "since").map(|text| {
+    let since = value(pairs, "since").map(|text| {
         let time = OffsetDateTime::parse(text, &Rfc3339).ok();
         let ms = time.and_then(|t| i64::try_from(t.unix_timestamp_nanos() / 1_000_000).ok());
         ms.ok_or_else(|| bad_parameter(format!("since is {text:?}; it must be a time such as 2026-11-22T01:02:03Z")))
     });
-    let after = value(&pairs, "after")
-        .map(|text| text.parse().map_err(|why| bad_parameter(format!("after is {text:?}; {why}"))));
-    let part = after.transpose()?.map_or(Part::Newest, Part::After);
-    let wanted = Wanted { node, since: since.transpose()?, part, limit: page(&pairs)?.limit };
-    let feed = feed::read(&state.store.readers, &wanted).await?;
-    if let Part::After(place) = part
-        && feed.is_lost
-    {
-        let error = format!("the log does not go on from {place}: it was restored from an older copy, or begun anew");
-        let remedy = "Begin with its newest entries: leave out `after`.";
-        return Err(Failure::new(StatusCode::GONE, "log_began_anew", error, remedy));
-    }
-    let spec = format!("{SPEC}/events");
-    Ok(Json(json!({"spec": spec, "items": feed.entries, "cursor": feed.last.to_string(), "more": feed.more})))
+    let part = value(pairs, "after").map(cursor).transpose()?.map_or(Part::Newest, Part::After);
+    Ok(Wanted { node, since: since.transpose()?, part, limit: page(pairs)?.limit })
+}
+
+/// A place in the feed as an answer gave it.
+pub(super) fn cursor(text: &str) -> Result<Cursor, Failure> {
+    text.parse().map_err(|why| bad_parameter(format!("after is {text:?}; {why}")))
 }
 
 /// The node of that name, or the one that it was merged into.

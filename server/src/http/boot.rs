@@ -13,6 +13,7 @@ use wire::error::Problem;
 use crate::http::State;
 use crate::http::base::Base;
 use crate::http::ipxe::{self, Microkernel};
+use crate::http::openapi::forms;
 use crate::http::problem::Failure;
 use crate::http::query::{self, Pairs};
 use crate::image::Image;
@@ -28,6 +29,22 @@ const DEFAULT_NICS: u32 = 4;
 ///
 /// # Errors
 /// When it cannot be told which machine asks.
+#[utoipa::path(
+    get,
+    path = "/svc/boot",
+    params(
+        ("net0" = Option<String>, Query, description = "MAC of the first port; net1 and so on for others"),
+        ("serial" = Option<String>, Query),
+        ("asset" = Option<String>, Query),
+        ("uuid" = Option<String>, Query),
+        ("dhcp_mac" = Option<String>, Query, description = "MAC that got its address by DHCP")
+    ),
+    responses(
+        (status = 200, description = "A script for iPXE", body = String, content_type = "text/plain; charset=utf-8"),
+        (status = 400, description = "no_match_value, duplicate_node, bad_host, bad_request"),
+        (status = 503, description = "too_many_new, too_many_pending")
+    )
+)]
 pub async fn boot(
     Handle(state): Handle<State>,
     Base(base): Base,
@@ -44,6 +61,20 @@ pub async fn boot(
 ///
 /// # Errors
 /// When the server itself fails.
+#[utoipa::path(
+    get,
+    path = "/svc/boot/why",
+    params(
+        ("net0" = Option<String>, Query, description = "MAC of the first port; net1 and so on for others"),
+        ("serial" = Option<String>, Query),
+        ("asset" = Option<String>, Query),
+        ("uuid" = Option<String>, Query),
+        ("dhcp_mac" = Option<String>, Query, description = "MAC that got its address by DHCP")
+    ),
+    responses(
+        (status = 200, description = "A script for iPXE", body = String, content_type = "text/plain; charset=utf-8")
+    )
+)]
 pub async fn why(
     Handle(state): Handle<State>,
     Base(base): Base,
@@ -67,6 +98,22 @@ pub async fn why(
 ///
 /// # Errors
 /// When it cannot be told which machine it is.
+#[utoipa::path(
+    get,
+    path = "/svc/nodeid",
+    params(
+        ("net0" = Option<String>, Query, description = "MAC of the first port; net1 and so on for others"),
+        ("serial" = Option<String>, Query),
+        ("asset" = Option<String>, Query),
+        ("uuid" = Option<String>, Query),
+        ("dhcp_mac" = Option<String>, Query, description = "MAC that got its address by DHCP")
+    ),
+    responses(
+        (status = 200, description = "As asked", body = forms::NodeId),
+        (status = 400, description = "no_match_value, duplicate_node, bad_request"),
+        (status = 503, description = "too_many_new, too_many_pending")
+    )
+)]
 pub async fn node_id(
     Handle(state): Handle<State>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -80,6 +127,15 @@ pub async fn node_id(
 ///
 /// # Errors
 /// With razor-server's messages for a bad `nic_max` or `http_port`.
+#[utoipa::path(
+    get,
+    path = "/api/microkernel/bootstrap",
+    params(("nic_max" = Option<u32>, Query), ("http_port" = Option<u16>, Query)),
+    responses(
+        (status = 200, description = "A script for iPXE", body = String, content_type = "text/plain; charset=utf-8"),
+        (status = 400, description = "bad_nic_max, bad_http_port, bad_host, bad_request")
+    )
+)]
 pub async fn bootstrap(Base(mut base): Base, Query(pairs): Query<Pairs>) -> Result<Response, Failure> {
     let value = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let nics = match value("nic_max") {

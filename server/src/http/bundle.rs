@@ -16,6 +16,7 @@ use wire::routes::GZIP;
 use wire::sign;
 
 use crate::http::body::{BUNDLE, Received};
+use crate::http::openapi::forms;
 use crate::http::problem::Failure;
 use crate::http::svc::node_id;
 use crate::http::{State, api, message};
@@ -40,6 +41,25 @@ struct Sent {
 ///
 /// # Errors
 /// When it is from somebody else, was not asked for, is too large, or did not come whole.
+#[utoipa::path(
+    post,
+    path = "/svc/bundle/{id}",
+    params(
+        ("id" = i64, Path, description = "Number of a node"),
+        ("boot_id" = String, Query),
+        ("command" = i64, Query)
+    ),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses(
+        (status = 200, description = "As asked", body = Object),
+        (status = 400, description = "bad_node_id, bad_query, bad_signature, body_broke_off"),
+        (status = 401, description = "not_signed"),
+        (status = 404, description = "no_such_node, no_such_boot"),
+        (status = 409, description = "wrong_key, wrong_node, not_newest, not_asked, replay"),
+        (status = 422, description = "bad_bundle"),
+        (status = 503, description = "busy")
+    )
+)]
 pub async fn add(
     Handle(state): Handle<State>,
     Path(id): Path<String>,
@@ -112,6 +132,15 @@ async fn remove_old(state: &State) {
 ///
 /// # Errors
 /// When there is no such node.
+#[utoipa::path(
+    get,
+    path = "/api/collections/nodes/{name}/bundles",
+    params(("name" = String, Path, description = "Name of a node, such as node1")),
+    responses(
+        (status = 200, description = "As asked", body = forms::Page),
+        (status = 404, description = "no_such_node")
+    )
+)]
 pub async fn list(Handle(state): Handle<State>, Path(name): Path<String>) -> Result<Json<Value>, Failure> {
     let id = api::find(&state, &name).await?;
     let items = of_node(&state, id).await?;
@@ -131,6 +160,15 @@ pub async fn of_node(state: &State, node: i64) -> anyhow::Result<Vec<Value>> {
 ///
 /// # Errors
 /// When there is no such node or bundle.
+#[utoipa::path(
+    get,
+    path = "/api/collections/nodes/{name}/bundles/{command}",
+    params(("name" = String, Path, description = "Name of a node, such as node1"), ("command" = i64, Path)),
+    responses(
+        (status = 200, description = "The archive", body = Vec<u8>, content_type = "application/gzip"),
+        (status = 404, description = "no_such_node, no_such_bundle")
+    )
+)]
 pub async fn get(
     Handle(state): Handle<State>,
     Path((name, command)): Path<(String, String)>,

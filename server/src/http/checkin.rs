@@ -11,6 +11,7 @@ use wire::checkin::CheckinReply;
 use crate::http::State;
 use crate::http::body::CHECKIN;
 use crate::http::message;
+use crate::http::openapi::forms;
 use crate::http::problem::Failure;
 use crate::http::svc::node_id;
 use crate::registry::checkin::Checkin;
@@ -21,6 +22,23 @@ use crate::store::now_ms;
 ///
 /// # Errors
 /// When the message is refused.
+#[utoipa::path(
+    post,
+    path = "/svc/checkin/{id}",
+    params(("id" = i64, Path, description = "Number of a node")),
+    request_body(content = forms::Checkin, content_type = "application/json"),
+    responses(
+        (status = 200, description = "As asked", body = forms::CheckinReply),
+        (
+            status = 400,
+            description = "bad_content_type, bad_json, bad_checkin, bad_signature, bad_node_id, no_facts, no_match_value, duplicate_node, body_broke_off"
+        ),
+        (status = 401, description = "wrong_key"),
+        (status = 404, description = "no_such_node"),
+        (status = 409, description = "replay, wrong_key"),
+        (status = 503, description = "busy, too_many_new, too_many_pending")
+    )
+)]
 pub async fn with_id(
     Handle(state): Handle<State>,
     Path(id): Path<String>,
@@ -35,6 +53,22 @@ pub async fn with_id(
 ///
 /// # Errors
 /// When the message is refused.
+#[utoipa::path(
+    post,
+    path = "/svc/checkin",
+    request_body(content = forms::Checkin, content_type = "application/json"),
+    responses(
+        (status = 200, description = "As asked", body = forms::CheckinReply),
+        (
+            status = 400,
+            description = "bad_content_type, bad_json, bad_checkin, bad_signature, bad_node_id, no_facts, no_match_value, duplicate_node, body_broke_off"
+        ),
+        (status = 401, description = "wrong_key"),
+        (status = 404, description = "no_such_node"),
+        (status = 409, description = "replay, wrong_key"),
+        (status = 503, description = "busy, too_many_new, too_many_pending")
+    )
+)]
 pub async fn without_id(
     Handle(state): Handle<State>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,

@@ -17,6 +17,16 @@ use crate::store::view::timestamp;
 ///
 /// # Errors
 /// When there is no such node, or for a bad parameter.
+#[utoipa::path(
+    get,
+    path = "/api/collections/config",
+    params(
+        ("limit" = Option<u32>, Query, description = "Items at most"),
+        ("start" = Option<u32>, Query, description = "Items to skip"),
+        ("node" = Option<String>, Query)
+    ),
+    responses((status = 200, description = "As asked", body = Object), (status = 404, description = "no_such_node"))
+)]
 pub async fn config(Handle(state): Handle<State>, Query(pairs): Query<Pairs>) -> Result<Json<Value>, Failure> {
     let mut db = state.store.readers.acquire().await.map_err(anyhow::Error::from)?;
     if let Some(name) = api::value(&pairs, "node") {

@@ -17,6 +17,26 @@ use crate::store::now_ms;
 ///
 /// # Errors
 /// For a node or a part that is not there, words that are no change, and values that say nothing.
+#[utoipa::path(
+    get,
+    path = "/api/explain",
+    params(
+        ("node" = Option<String>, Query),
+        ("what_if" = Option<Vec<String>>, Query),
+        ("net0" = Option<String>, Query, description = "MAC of the first port; net1 and so on for others"),
+        ("serial" = Option<String>, Query),
+        ("asset" = Option<String>, Query),
+        ("uuid" = Option<String>, Query),
+        ("dhcp_mac" = Option<String>, Query, description = "MAC that got its address by DHCP")
+    ),
+    responses(
+        (status = 200, description = "As asked", body = Object),
+        (status = 400, description = "no_match_value, bad_request"),
+        (status = 404, description = "no_such_node"),
+        (status = 409, description = "not_registered, and others"),
+        (status = 422, description = "bad_change, no_such_part")
+    )
+)]
 pub async fn explain(Handle(state): Handle<State>, Query(pairs): Query<Pairs>) -> Result<Json<Value>, Failure> {
     let changes = pairs.iter().filter(|(key, _)| key == "what_if").map(|(_, value)| value.parse::<Change>());
     let changes: Vec<Change> = changes.collect::<Result<_, _>>().map_err(bad_change)?;

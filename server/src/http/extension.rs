@@ -13,6 +13,14 @@ use crate::http::problem::Failure;
 ///
 /// # Errors
 /// When none is configured, or it is no readable file.
+#[utoipa::path(
+    get,
+    path = "/svc/mk/extension.zip",
+    responses(
+        (status = 200, description = "The file", body = Vec<u8>, content_type = "application/zip"),
+        (status = 404, description = "no_extension")
+    )
+)]
 pub async fn zip(Handle(state): Handle<State>, request: Request) -> Result<Response, Failure> {
     let none = |why: &str| {
         let remedy = "Name a file as extension-zip under [microkernel] in config.toml, if old clients shall have one.";

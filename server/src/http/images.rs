@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tce_mirror::serve;
 use tokio::io::AsyncWriteExt as _;
 
+use crate::http::openapi::forms;
 use crate::http::problem::{self, Failure};
 use crate::http::{State, operate};
 use crate::image::Image;
@@ -24,6 +25,15 @@ use crate::store::now_ms;
 ///
 /// # Errors
 /// When there is no such file.
+#[utoipa::path(
+    get,
+    path = "/svc/repo/{path}",
+    params(("path" = String, Path)),
+    responses(
+        (status = 200, description = "The file", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 404, description = "no_such_file, no_such_path")
+    )
+)]
 pub async fn repo(
     Handle(state): Handle<State>,
     Path(path): Path<String>,
@@ -58,6 +68,11 @@ pub async fn repo(
 ///
 /// # Errors
 /// When the images cannot be read.
+#[utoipa::path(
+    get,
+    path = "/api/collections/images",
+    responses((status = 200, description = "As asked", body = forms::Page))
+)]
 pub async fn list(Handle(state): Handle<State>) -> Result<Json<Value>, Failure> {
     let current = state.images.current().await?.map(|i| i.name);
     let images = state.images.clone();
@@ -69,6 +84,12 @@ pub async fn list(Handle(state): Handle<State>) -> Result<Json<Value>, Failure> 
 ///
 /// # Errors
 /// When it is none of ours, damaged or too large.
+#[utoipa::path(
+    post,
+    path = "/api/collections/images",
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 200, description = "As asked", body = Object), (status = 422, description = "bad_image"))
+)]
 pub async fn add(Handle(state): Handle<State>, caller: Caller, body: Body) -> Result<Json<Image>, Failure> {
     let incoming = state.images.incoming()?;
     let file = incoming.path().join("upload.iso");
@@ -126,6 +147,16 @@ struct Choice {
 ///
 /// # Errors
 /// When there is no such image, or more than one.
+#[utoipa::path(
+    post,
+    path = "/api/commands/use-image",
+    request_body = forms::UseImage,
+    responses(
+        (status = 200, description = "As asked", body = Object),
+        (status = 400, description = "bad_json"),
+        (status = 404, description = "no_such_image")
+    )
+)]
 pub async fn choose(Handle(state): Handle<State>, caller: Caller, body: Bytes) -> Result<Json<Image>, Failure> {
     let choice: Choice = operate::read(&body, "{\"version\": \"NAME\"}")?;
     let images = state.images.clone();

@@ -20,6 +20,11 @@ const SECOND: f64 = 1e6;
 ///
 /// # Errors
 /// When the database fails.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    responses((status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain"))
+)]
 pub async fn metrics(Handle(state): Handle<State>) -> Result<Response, Failure> {
     let mut text = Text::default();
     text.head("mk_build_info", "gauge", "Always 1; the version is a label.");

@@ -2,6 +2,7 @@
 //! [`crate::store`], and write the answer; what they decide by themselves is pure and tested beside them.
 
 pub mod access;
+pub mod adopt;
 pub mod api;
 pub mod base;
 pub mod body;
@@ -21,13 +22,16 @@ pub mod login;
 pub mod measure;
 pub mod message;
 pub mod metrics;
+pub mod openapi;
 pub mod operate;
 pub mod page;
 pub mod peer;
 pub mod problem;
 pub mod query;
+pub mod stream;
 pub mod svc;
 pub mod wait;
+pub mod webhooks;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -46,6 +50,8 @@ use crate::newcomers::Newcomers;
 use crate::page::{ICON_PATH, LOGIN_PATH, LOGOUT_PATH, SCRIPT_PATH, STYLE_PATH};
 use crate::store::Store;
 use crate::waits::Waits;
+use crate::watchers::Watchers;
+use crate::webhooks::Webhooks;
 
 /// What every handler works with.
 #[derive(Debug, Clone)]
@@ -78,6 +84,10 @@ pub struct State {
     pub https_port: Option<u16>,
     /// What is counted.
     pub metrics: Metrics,
+    /// Who watches what happens.
+    pub watchers: Watchers,
+    /// Who is told what happens.
+    pub webhooks: Webhooks,
 }
 
 /// Only what images of the Tiny Core era call, for the port that is built into them.
@@ -89,38 +99,6 @@ pub fn legacy_router(state: State) -> Router {
 
 /// All routes.
 pub fn router(state: State) -> Router {
-    let svc = Router::new()
-        .route(routes::HELLO, get(svc::hello))
-        .route(routes::BOOT, get(boot::boot))
-        .route("/svc/boot/why", get(boot::why))
-        .route(routes::NODE_ID, get(boot::node_id))
-        .route(routes::CHECKIN, post(checkin::without_id))
-        .route("/svc/checkin/{id}", post(checkin::with_id))
-        .route("/svc/bundle/{id}", post(bundle::add))
-        .route("/svc/log/{id}", get(svc::log))
-        .route("/svc/wait/{id}", get(wait::wait))
-        .route("/svc/mk/extension.zip", get(extension::zip))
-        .route("/svc/repo/{*path}", get(images::repo))
-        .route(routes::BOOTSTRAP, get(boot::bootstrap))
-        .route("/healthz", get(svc::health));
-    let api = Router::new()
-        .route("/api/collections/nodes", get(api::nodes))
-        .route("/api/collections/nodes/{name}", get(api::node))
-        .route("/api/collections/nodes/{name}/log", get(api::log))
-        .route("/api/collections/nodes/{name}/reports", get(api::reports))
-        .route("/api/collections/nodes/{name}/reports/{id}", get(api::report))
-        .route("/api/collections/nodes/{name}/bundles", get(bundle::list))
-        .route("/api/collections/nodes/{name}/bundles/{command}", get(bundle::get))
-        .route("/api/collections/events", get(api::events))
-        .route("/api/collections/images", get(images::list).post(images::add))
-        .route("/api/commands/use-image", post(images::choose))
-        .route("/api/commands/{name}", post(operate::command))
-        .route("/api/collections/conflicts", get(operate::conflicts))
-        .route("/api/collections/enrolment-tokens", get(operate::enrolment_tokens))
-        .route("/api/collections/tokens", get(operate::tokens))
-        .route("/api/collections/config", get(configs::config))
-        .route("/api/explain", get(explain::explain))
-        .route("/metrics", get(metrics::metrics));
     let pages = Router::new()
         .route("/", get(page::home))
         .route("/nodes", get(page::nodes))
@@ -139,7 +117,8 @@ pub fn router(state: State) -> Router {
         .route(STYLE_PATH, get(page::style))
         .route(SCRIPT_PATH, get(page::script))
         .route(ICON_PATH, get(page::icon));
-    svc.merge(api)
+    svc_routes()
+        .merge(api_routes())
         .merge(pages)
         .merge(assets)
         .fallback(svc::no_route)
@@ -147,5 +126,50 @@ pub fn router(state: State) -> Router {
         // Whatever is added above is guarded and counted by these.
         .layer(from_fn_with_state(state.clone(), access::guard))
         .layer(from_fn_with_state(state.clone(), measure::measure))
+        .layer(axum::middleware::map_response(problem::in_json))
         .with_state(state)
+}
+
+/// What machines call, and whoever watches the server.
+fn svc_routes() -> Router<State> {
+    Router::new()
+        .route(routes::HELLO, get(svc::hello))
+        .route(routes::BOOT, get(boot::boot))
+        .route("/svc/boot/why", get(boot::why))
+        .route(routes::NODE_ID, get(boot::node_id))
+        .route(routes::CHECKIN, post(checkin::without_id))
+        .route("/svc/checkin/{id}", post(checkin::with_id))
+        .route("/svc/bundle/{id}", post(bundle::add))
+        .route("/svc/log/{id}", get(svc::log))
+        .route("/svc/wait/{id}", get(wait::wait))
+        .route("/svc/mk/extension.zip", get(extension::zip))
+        .route("/svc/repo/{*path}", get(images::repo))
+        .route(routes::BOOTSTRAP, get(boot::bootstrap))
+        .route("/healthz", get(svc::health))
+        .route(openapi::PATH, get(openapi::serve))
+}
+
+/// What operators call.
+fn api_routes() -> Router<State> {
+    Router::new()
+        .route("/api", get(api::root))
+        .route("/api/collections/nodes", get(api::nodes))
+        .route("/api/collections/nodes/{name}", get(api::node))
+        .route("/api/collections/nodes/{name}/log", get(api::log))
+        .route("/api/collections/nodes/{name}/reports", get(api::reports))
+        .route("/api/collections/nodes/{name}/reports/{id}", get(api::report))
+        .route("/api/collections/nodes/{name}/bundles", get(bundle::list))
+        .route("/api/collections/nodes/{name}/bundles/{command}", get(bundle::get))
+        .route("/api/collections/events", get(api::events))
+        .route("/api/collections/webhooks", get(webhooks::list))
+        .route("/api/collections/images", get(images::list).post(images::add))
+        .route("/api/commands/use-image", post(images::choose))
+        .route("/api/commands/adopt-nodes", post(adopt::adopt))
+        .route("/api/commands/{name}", post(operate::command))
+        .route("/api/collections/conflicts", get(operate::conflicts))
+        .route("/api/collections/enrolment-tokens", get(operate::enrolment_tokens))
+        .route("/api/collections/tokens", get(operate::tokens))
+        .route("/api/collections/config", get(configs::config))
+        .route("/api/explain", get(explain::explain))
+        .route("/metrics", get(metrics::metrics))
 }

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use wire::limits::MAX_COMMAND_BODY;
 
+use crate::http::openapi::forms;
 use crate::http::problem::Failure;
 use crate::http::query::Pairs;
 use crate::http::{State, api, bundle};
@@ -25,6 +26,15 @@ use crate::store::{enrolment, nodes, now_ms, operators};
 ///
 /// # Errors
 /// For a bad parameter.
+#[utoipa::path(
+    get,
+    path = "/api/collections/conflicts",
+    params(
+        ("limit" = Option<u32>, Query, description = "Items at most"),
+        ("start" = Option<u32>, Query, description = "Items to skip")
+    ),
+    responses((status = 200, description = "As asked", body = forms::Page))
+)]
 pub async fn conflicts(Handle(state): Handle<State>, Query(pairs): Query<Pairs>) -> Result<Json<Value>, Failure> {
     let page = api::page(&pairs)?;
     let page = Page { limit: page.limit.min(MAX_CONFLICTS), ..page };
@@ -36,6 +46,11 @@ pub async fn conflicts(Handle(state): Handle<State>, Query(pairs): Query<Pairs>)
 ///
 /// # Errors
 /// When the database fails.
+#[utoipa::path(
+    get,
+    path = "/api/collections/enrolment-tokens",
+    responses((status = 200, description = "As asked", body = forms::List))
+)]
 pub async fn enrolment_tokens(Handle(state): Handle<State>) -> Result<Json<Value>, Failure> {
     Ok(Json(json!({"items": enrolment::tokens(&state.store.readers, now_ms()).await?})))
 }
@@ -55,10 +70,29 @@ pub fn read<T: DeserializeOwned>(body: &[u8], form: &str) -> Result<T, Failure> 
     })
 }
 
+/// Names of all commands, in order.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let mut names: Vec<&str> = NAMES.into_iter().chain(["adopt-nodes", "use-image"]).collect();
+    names.sort_unstable();
+    names.into_iter()
+}
+
 /// Carries out the command with this name.
 ///
 /// # Errors
 /// For an unknown name, a body that is not the command's, or what the command refuses.
+#[utoipa::path(
+    post,
+    path = "/api/commands/{name}",
+    request_body = Object,
+    responses(
+        (status = 202, description = "Done, or tried", body = forms::Done),
+        (status = 400, description = "bad_json"),
+        (status = 404, description = "no_such_node, no_such_token, and others by the command"),
+        (status = 409, description = "by the command, such as is_alias"),
+        (status = 422, description = "bad_command, and others by the command")
+    )
+)]
 pub async fn command(
     Handle(state): Handle<State>,
     caller: Caller,
@@ -67,7 +101,13 @@ pub async fn command(
 ) -> Result<(StatusCode, Json<Value>), Failure> {
     if !NAMES.contains(&name.as_str()) {
         let error = format!("there is no command {name:?}");
-        return Err(Refusal::new(404, "no_such_command", error, format!("There are {}.", NAMES.join(", "))).into());
+        return Err(Refusal::new(
+            404,
+            "no_such_command",
+            error,
+            format!("There are {}.", names().collect::<Vec<_>>().join(", ")),
+        )
+        .into());
     }
     let mut fields: Map<String, Value> = read(&body, "a JSON object")?;
     let dry_run = match fields.remove("dry_run").or_else(|| fields.remove("dry-run")) {
@@ -95,6 +135,11 @@ pub async fn command(
 ///
 /// # Errors
 /// When the database fails.
+#[utoipa::path(
+    get,
+    path = "/api/collections/tokens",
+    responses((status = 200, description = "As asked", body = forms::List))
+)]
 pub async fn tokens(Handle(state): Handle<State>) -> Result<Json<Value>, Failure> {
     Ok(Json(json!({"items": operators::tokens(&state.store.readers, now_ms()).await?})))
 }

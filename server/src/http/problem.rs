@@ -2,11 +2,13 @@
 
 use std::io;
 
+use axum::body::to_bytes;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use wire::error::Problem;
 
-use crate::limits::RETRY_AFTER;
+use crate::http::openapi;
+use crate::limits::{MAX_REASON, RETRY_AFTER};
 use crate::registry::Refusal;
 use crate::store::sql::Away;
 
@@ -76,6 +78,21 @@ impl IntoResponse for Failure {
         }
         response
     }
+}
+
+/// Puts a refusal that was made before a handler was asked, such as for a path that is no UTF-8, into the form of all others.
+pub async fn in_json(response: Response) -> Response {
+    let is_text =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !response.status().is_client_error() || !is_text {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let why = to_bytes(body, MAX_REASON).await.unwrap_or_default();
+    let why = String::from_utf8_lossy(&why);
+    let remedy = format!("{} on this server says what requests look like.", openapi::PATH);
+    Failure::new(parts.status, "bad_request", format!("the request is not understood: {}", why.trim()), remedy)
+        .into_response()
 }
 
 #[cfg(test)]

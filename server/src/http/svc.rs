@@ -17,6 +17,7 @@ use crate::store::writer::Work;
 use crate::store::{history, nodes, now_ms};
 
 /// `GET /svc/hello`.
+#[utoipa::path(get, path = "/svc/hello", responses((status = 200, description = "Who this is", body = Object)))]
 pub async fn hello() -> Json<Hello> {
     Json(Hello {
         service: Hello::SERVICE.to_owned(),
@@ -29,6 +30,7 @@ pub async fn hello() -> Json<Hello> {
 ///
 /// # Errors
 /// When that is not so.
+#[utoipa::path(get, path = "/healthz", responses((status = 200, description = "All is well", body = Object)))]
 pub async fn health(Handle(state): Handle<State>) -> Result<Json<Value>, Failure> {
     Ok(Json(health::look(&state.store, &state.data).await?))
 }
@@ -37,6 +39,20 @@ pub async fn health(Handle(state): Handle<State>) -> Result<Json<Value>, Failure
 ///
 /// # Errors
 /// When there is no such node, or the line is too long.
+#[utoipa::path(
+    get,
+    path = "/svc/log/{id}",
+    params(
+        ("id" = i64, Path, description = "Number of a node"),
+        ("msg" = Option<String>, Query),
+        ("severity" = Option<String>, Query)
+    ),
+    responses(
+        (status = 204, description = "Written"),
+        (status = 404, description = "no_such_node"),
+        (status = 413, description = "too_large")
+    )
+)]
 pub async fn log(
     Handle(state): Handle<State>,
     Path(id): Path<String>,

@@ -40,6 +40,25 @@ struct Asked {
 ///
 /// # Errors
 /// When it is from somebody else, or too many wait.
+#[utoipa::path(
+    get,
+    path = "/svc/wait/{id}",
+    params(
+        ("id" = i64, Path, description = "Number of a node"),
+        ("boot_id" = String, Query),
+        ("config" = i64, Query),
+        ("number" = u64, Query),
+        ("wait" = u64, Query)
+    ),
+    responses(
+        (status = 200, description = "As asked", body = Object),
+        (status = 400, description = "bad_node_id, bad_query, bad_signature"),
+        (status = 401, description = "not_signed"),
+        (status = 404, description = "no_such_node, no_such_boot"),
+        (status = 409, description = "wrong_key, wrong_node, not_newest, not_asked, replay"),
+        (status = 503, description = "busy")
+    )
+)]
 pub async fn wait(
     Handle(state): Handle<State>,
     Path(id): Path<String>,

@@ -39,8 +39,14 @@ fn document(text: &str) -> Value {
 
 fn node_page(text: &str) -> String {
     let entry = json!({"timestamp": "2027-01-15T07:59:00Z", "node": "node1", "severity": text, "text": text});
-    let log =
-        Feed { entries: vec![entry], first: Cursor::default(), last: Cursor::default(), is_lost: false, more: true };
+    let log = Feed {
+        entries: vec![entry],
+        marks: Vec::new(),
+        first: Cursor::default(),
+        last: Cursor::default(),
+        is_lost: false,
+        more: true,
+    };
     let report =
         json!({"id": 3, "timestamp": "2027-01-15T07:59:00Z", "kind": "inventory", "digest": text, "bytes": 4700});
     let bundle = json!({"command": 5, "timestamp": "2027-01-15T07:59:00Z", "bytes": 4700, "sha256": text});

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use crate::config::Config;
 use crate::registry::Refusal;
@@ -26,13 +27,14 @@ use crate::store::writer::Work;
 use crate::store::{history, merge};
 
 /// A command, by its name in `/api/commands/NAME`.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Operation {
     /// Makes a node before its machine was ever seen, or says whether a known one is installed.
     RegisterNode {
         /// Hardware values, as iPXE or facts name them.
         #[serde(alias = "hw-info")]
+        #[schema(value_type = Object)]
         hw_info: Map<String, Value>,
         /// It boots from its own disk.
         installed: bool,
@@ -134,6 +136,7 @@ pub enum Operation {
         node: Option<String>,
         /// Keys with their values.
         #[serde(default)]
+        #[schema(value_type = Object)]
         set: Map<String, Value>,
         /// Keys that are taken back.
         #[serde(default)]
@@ -149,6 +152,7 @@ pub enum Operation {
         node: String,
         /// Hardware values, as iPXE or facts name them.
         #[serde(alias = "hw-info")]
+        #[schema(value_type = Object)]
         hw_info: Map<String, Value>,
     },
     /// Deletes a node with its history. The machine becomes a new node when it is seen again.
@@ -212,7 +216,7 @@ impl Operation {
 }
 
 /// An operator's word about two nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Sameness {
     /// One machine.

@@ -33,6 +33,36 @@ impl Cursor {
     fn is_before(self, other: Self) -> bool {
         self.log < other.log || self.event < other.event
     }
+
+    /// True for an entry that comes before this place.
+    #[must_use]
+    pub fn is_past(self, mark: Mark) -> bool {
+        match mark.source {
+            Source::Log => mark.id <= self.log,
+            Source::Event => mark.id <= self.event,
+        }
+    }
+
+    /// This place, as one of the run of the server that gave `other`.
+    #[must_use]
+    pub fn of_run(self, other: Self) -> Self {
+        Self { start: other.start, ..self }
+    }
+
+    /// This place, once this entry is passed too.
+    #[must_use]
+    pub fn past(mut self, mark: Mark) -> Self {
+        let place = id(&mut self, mark.source);
+        *place = mark.id.max(*place);
+        self
+    }
+}
+
+/// Where one entry stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    source: Source,
+    id: i64,
 }
 
 impl fmt::Display for Cursor {
@@ -87,6 +117,8 @@ pub struct Wanted {
 pub struct Feed {
     /// Objects with `timestamp`, `node`, `severity`, `text` and the stored `entry`.
     pub entries: Vec<Value>,
+    /// Where each of them stands.
+    pub marks: Vec<Mark>,
     /// Before the first entry.
     pub first: Cursor,
     /// After the last entry.
@@ -133,7 +165,7 @@ pub async fn read(db: &Pool, wanted: &Wanted) -> anyhow::Result<Feed> {
     };
     let logs = rows(&mut snapshot, LOG, wanted, |cursor| cursor.log).await?;
     let events = rows(&mut snapshot, EVENTS, wanted, |cursor| cursor.event).await?;
-    drop(snapshot);
+    snapshot.commit().await?;
     let limit = usize::try_from(wanted.limit).unwrap_or(0);
     Ok(Feed { is_lost, ..cut(merge(logs, events), wanted.part, end, limit)? })
 }
@@ -152,7 +184,20 @@ pub async fn begin(db: &mut Connection) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn end(db: &mut Connection) -> anyhow::Result<Cursor> {
+/// The place after the newest entry.
+///
+/// # Errors
+/// When the database fails.
+pub async fn newest(db: &Pool) -> anyhow::Result<Cursor> {
+    let mut connection = db.acquire().await?;
+    end(&mut connection).await
+}
+
+/// The same within a transaction.
+///
+/// # Errors
+/// When the database fails.
+pub async fn end(db: &mut Connection) -> anyhow::Result<Cursor> {
     // Not the largest id: the newest entries may have been those of a node that was deleted.
     let select = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'node_log'), 0),
                   coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0),
@@ -249,8 +294,9 @@ fn cut(mut rows: Vec<(Source, Row)>, part: Part, end: Cursor, limit: usize) -> a
             }
         }
     }
+    let marks = rows.iter().map(|(source, row)| Mark { source: *source, id: row.id }).collect();
     let entries = rows.into_iter().map(|(_, row)| entry(row)).collect::<anyhow::Result<_>>()?;
-    Ok(Feed { entries, first, last, is_lost: false, more })
+    Ok(Feed { entries, marks, first, last, is_lost: false, more })
 }
 
 fn id(cursor: &mut Cursor, source: Source) -> &mut i64 {

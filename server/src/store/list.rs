@@ -143,7 +143,7 @@ pub struct Silence {
 
 impl Silence {
     /// As [`alive_ms`] has it. Most nodes were told no longer interval, so that the index on the last check-in does most.
-    fn condition(self, select: &mut sql::Query) {
+    pub(super) fn condition(self, select: &mut sql::Query) {
         let (now, usual_ms) = (self.now, alive_ms(None, self.usual_s));
         select.push("(n.last_checkin IS NULL OR (n.last_checkin < ").push_bind(now - usual_ms);
         select.push(" AND (n.interval IS NULL OR n.last_checkin < ").push_bind(now);
@@ -185,7 +185,12 @@ fn restrict(select: &mut sql::Query, query: &Query, silence: Silence) {
             silence.condition(select);
         }
     }
-    for word in query.search.split_whitespace() {
+    containing(select, &query.search);
+}
+
+/// Only nodes in whose name, hardware values and addresses all these words stand.
+pub(super) fn containing(select: &mut sql::Query, words: &str) {
+    for word in words.split_whitespace() {
         select.push(" AND (s.words LIKE ").push_bind(pattern(word)).push(" ESCAPE '\\'");
         if word.contains(':') {
             // MACs are stored with hyphens; people copy them with colons.

@@ -57,14 +57,15 @@ struct Row {
     accepted_by: Option<String>,
     refused: Option<i64>,
     key: Option<Vec<u8>>,
+    hostname: Option<String>,
 }
 
 const SELECT: &str =
     "SELECT n.id, n.first_seen, n.last_checkin, n.interval, n.hw_info, n.dhcp_mac, n.facts, n.installed,
     n.installed_at, n.state, n.reason, n.decision, n.volatile, n.agent, n.boot_id, n.config, r.kind, c.zstd AS report, b.card,
-    n.accepted, n.accepted_by, n.refused, b.key
+    n.accepted, n.accepted_by, n.refused, b.key, a.hostname
     FROM nodes n LEFT JOIN reports r ON r.id = n.report LEFT JOIN contents c ON c.digest = r.content
-    LEFT JOIN boots b ON b.boot_id = n.boot_id AND b.node = n.id WHERE n.id = $1";
+    LEFT JOIN boots b ON b.boot_id = n.boot_id AND b.node = n.id LEFT JOIN adopted a ON a.node = n.id WHERE n.id = $1";
 
 /// What the extensions of a node are compared with.
 const PEERS: &str = "SELECT agent, config FROM nodes
@@ -192,11 +193,12 @@ fn document(
         Some(at) => json!({"installed": installed, "installed_at": timestamp(at)}),
         None => json!({"installed": installed}),
     };
-    let fields: [(&str, Option<Value>); 16] = [
+    let fields: [(&str, Option<Value>); 17] = [
         ("name", Some(nodes::name(row.id).into())),
         ("node_id", Some(row.id.into())),
         ("hw_info", Some(info.to_json())),
         ("dhcp_mac", row.dhcp_mac.map(Value::from)),
+        ("hostname", row.hostname.map(Value::from)),
         ("facts", parse(row.facts)?),
         ("state", Some(state)),
         ("last_checkin", row.last_checkin.map(|t| timestamp(t).into())),

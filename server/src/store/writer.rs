@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::limits::{COMMIT_GROUP, WRITER_QUEUE};
@@ -67,6 +67,7 @@ impl<W: Work> Job for Pending<W> {
 pub struct Writer {
     jobs: mpsc::Sender<Box<dyn Job>>,
     groups: Arc<Histogram>,
+    commits: watch::Receiver<u64>,
 }
 
 impl std::fmt::Debug for Writer {
@@ -81,7 +82,14 @@ impl Writer {
     pub fn spawn(pool: Pool) -> (Self, JoinHandle<()>) {
         let (jobs, queue) = mpsc::channel(WRITER_QUEUE);
         let groups = Arc::new(Histogram::new(&COMMIT_GROUPS));
-        (Self { jobs, groups: Arc::clone(&groups) }, tokio::spawn(run(pool, queue, groups)))
+        let (committed, commits) = watch::channel(0);
+        (Self { jobs, groups: Arc::clone(&groups), commits }, tokio::spawn(run(pool, queue, groups, committed)))
+    }
+
+    /// Tells when something was written: the number of commits so far. It ends with the writer.
+    #[must_use]
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.clone()
     }
 
     /// Changes that wait to be carried out.
@@ -109,12 +117,20 @@ impl Writer {
     }
 }
 
-async fn run(pool: Pool, mut queue: mpsc::Receiver<Box<dyn Job>>, groups: Arc<Histogram>) {
+async fn run(
+    pool: Pool,
+    mut queue: mpsc::Receiver<Box<dyn Job>>,
+    groups: Arc<Histogram>,
+    committed: watch::Sender<u64>,
+) {
     let mut group = Vec::with_capacity(COMMIT_GROUP);
     let mut connection = None;
     while queue.recv_many(&mut group, COMMIT_GROUP).await > 0 {
         let (outcome, failures) = match commit(&pool, &mut connection, &mut group).await {
-            Ok(failures) => (Ok(()), failures),
+            Ok(failures) => {
+                committed.send_modify(|commits| *commits += 1);
+                (Ok(()), failures)
+            }
             Err(error) => {
                 let error = error.context(pool.trouble());
                 tracing::error!(changes = group.len(), "nothing of this group was stored: {error:#}");

@@ -3,6 +3,7 @@
 
 mod access;
 mod accessible;
+mod adopt;
 mod agents;
 mod backup;
 mod browser;
@@ -40,13 +41,17 @@ mod matrix_gaps;
 mod matrix_items;
 mod metrics;
 mod mirror;
+mod openapi;
 mod outside;
 mod page;
 mod recorded;
+mod search;
 mod servers;
+mod stream;
 mod structured;
 mod support;
 mod tls;
 mod tokens;
 mod undo;
 mod wait;
+mod webhooks;

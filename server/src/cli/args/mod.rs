@@ -1,5 +1,6 @@
 //! The command line, a file for each group of commands.
 
+mod adopt;
 mod config;
 mod identity;
 mod nodes;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+pub use adopt::Adopt;
 pub use config::Config;
 pub use identity::{Conflicts, ExplainArgs, Remedy};
 pub use nodes::Nodes;
@@ -56,6 +58,14 @@ pub enum Command {
     Conflicts(Conflicts),
     /// Say which node a machine is, or would be, by which evidence, and why not another. Changes nothing.
     Explain(ExplainArgs),
+    /// Show who is told what happens, as config.toml has it, and how that goes.
+    Webhooks {
+        /// Print the API's JSON instead.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take over the nodes of a razor-server, with their ids.
+    Adopt(Adopt),
     /// Write everything that the server keeps into one archive, on the server's own machine. The server may be running.
     Backup(Backup),
     /// Make a data folder of a backup.

@@ -2,15 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args as ClapArgs, Subcommand};
 
 use super::{How, LogOptions};
 
 /// Show the machines that were discovered, and tell the server about them.
 #[derive(Debug, Subcommand)]
 pub enum Nodes {
-    /// One line for each node.
+    /// One line for each node that fits all of these.
     List {
+        /// Which nodes.
+        #[command(flatten)]
+        filter: Filter,
         /// Print the API's JSON instead.
         #[arg(long)]
         json: bool,
@@ -168,4 +171,52 @@ pub enum Nodes {
         #[command(flatten)]
         how: How,
     },
+}
+
+/// Which nodes are listed.
+#[derive(Debug, ClapArgs)]
+pub struct Filter {
+    /// Only those whose state is this: normal, held (in dispute), pending (to be approved) or silent.
+    #[arg(long, value_name = "STATE", value_parser = ["normal", "held", "pending", "silent"])]
+    pub state: Option<String>,
+    /// Only those with this product name, in whatever case.
+    #[arg(long, value_name = "NAME")]
+    pub product: Option<String>,
+    /// Only those with all these words somewhere in their names, hardware values and addresses.
+    #[arg(long, value_name = "TEXT")]
+    pub search: Option<String>,
+    /// Only those with this MAC, or one of the other values that are given.
+    #[arg(long)]
+    pub mac: Option<String>,
+    /// The same for a serial number.
+    #[arg(long)]
+    pub serial: Option<String>,
+    /// The same for an asset tag.
+    #[arg(long)]
+    pub asset: Option<String>,
+    /// The same for a UUID.
+    #[arg(long)]
+    pub uuid: Option<String>,
+    /// Only those whose host name of a razor-server fits this regular expression.
+    #[arg(long, value_name = "REGEX")]
+    pub hostname: Option<String>,
+}
+
+impl Filter {
+    /// As the query of a URL.
+    #[must_use]
+    pub fn query(&self) -> String {
+        let pairs = [
+            ("state", &self.state),
+            ("product", &self.product),
+            ("search", &self.search),
+            ("mac", &self.mac),
+            ("serial", &self.serial),
+            ("asset", &self.asset),
+            ("uuid", &self.uuid),
+            ("hostname", &self.hostname),
+        ];
+        let given = pairs.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish()
+    }
 }
