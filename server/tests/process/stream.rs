@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Method, Response};
 use serde_json::Value;
@@ -133,7 +133,7 @@ async fn many_watch_while_much_happens_and_each_hears_all_of_it_in_order() {
     }
     drop(streams);
     // A place is free again once the server has seen that its client is gone.
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while Events::open(&server, "", None).await.is_err() {
         assert!(begun.elapsed() < SOON);
         server.text(&format!("/svc/log/{id}?msg=more")).await;
@@ -163,9 +163,10 @@ async fn who_takes_nothing_of_what_it_asked_for_is_left_behind() {
     server.text(&format!("/svc/log/{id}?msg=last")).await;
     // It ends, before the last line, though its client is still there.
     slow.set_read_timeout(Some(SOON)).unwrap();
-    let mut text = Vec::new();
+    let (mut text, begun) = (Vec::new(), Instant::now());
     let mut chunk = [0; 65536];
     while !text.ends_with(b"0\r\n\r\n") {
+        assert!(begun.elapsed() < SOON, "it goes on, after {} bytes", text.len());
         match slow.read(&mut chunk).unwrap() {
             0 => break,
             n => text.extend_from_slice(&chunk[..n]),
