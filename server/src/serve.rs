@@ -86,6 +86,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         // Nobody shall wait for them.
         waits.end();
     };
+    let history = config.history;
     let state = state(options, address, config, &store, images, bundles, &waits);
     http::bundle::tidy(&state).await;
     // The other listeners end with the first: its end drops the sender.
@@ -101,7 +102,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let legacy = beside(legacy, None, http::legacy_router(state.clone()));
     let ending = tls::expiry::watch(https.as_ref().map(|_| Files::of(data)), ended.clone());
     let https = beside(https, tls, http::router(state.clone()));
-    let upkeep = upkeep::run(store.clone(), ended.clone());
+    let upkeep = upkeep::run(store.clone(), history, ended.clone());
     let main = async {
         listen::run(main, None, http::router(state.clone()), room.clone(), stop).await;
         drop(running);

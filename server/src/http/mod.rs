@@ -10,6 +10,7 @@ pub mod bundle;
 pub mod checkin;
 pub mod configs;
 pub mod conflicts;
+pub mod differ;
 pub mod explain;
 pub mod extension;
 pub mod images;
@@ -95,6 +96,7 @@ pub fn router(state: State) -> Router {
         .route("/api/collections/nodes/{name}/log", get(api::log))
         .route("/api/collections/nodes/{name}/reports", get(api::reports))
         .route("/api/collections/nodes/{name}/reports/{id}", get(api::report))
+        .route("/api/collections/nodes/{name}/diff", get(differ::diff))
         .route("/api/collections/nodes/{name}/bundles", get(bundle::list))
         .route("/api/collections/nodes/{name}/bundles/{command}", get(bundle::get))
         .route("/api/collections/events", get(api::events))
@@ -114,7 +116,8 @@ pub fn router(state: State) -> Router {
         .route("/conflicts/remedy", get(conflicts::ask).post(conflicts::apply))
         .route("/nodes/{name}", get(page::node))
         .route("/nodes/{name}/log", get(page::log))
-        .route("/nodes/{name}/reports", get(page::reports))
+        .route("/nodes/{name}/reports", get(differ::reports_page))
+        .route("/nodes/{name}/diff", get(differ::diff_page))
         .layer(axum::middleware::from_fn(access::local_only_page));
     // They say nothing about machines, and a refusal is to be readable too.
     let assets = Router::new()

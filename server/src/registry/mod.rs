@@ -2,6 +2,7 @@
 //! transaction of the writer, so that two first boots of one machine cannot make two nodes.
 
 pub mod action;
+mod changes;
 pub mod checkin;
 pub mod configs;
 pub mod disputes;
