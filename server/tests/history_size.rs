@@ -18,11 +18,16 @@ use wire::checkin::CheckinRequest;
 use wire::inventory::{Inventory, Stable};
 
 /// Nodes of each machine.
-const NODES: u64 = 100;
+const NODES: u64 = 50;
 /// Changed reports of each node, beside its first.
-const REPORTS: u64 = 20;
+const REPORTS: u64 = 10;
 /// Comparisons of which the middle one counts.
 const COMPARISONS: usize = 101;
+
+/// The components in a list of an inventory.
+fn entries<'a>(machine: &'a mut Value, list: &str) -> impl Iterator<Item = &'a mut Value> {
+    machine.pointer_mut(list).and_then(Value::as_array_mut).into_iter().flatten()
+}
 
 /// The machine as node number `node` has it: with numbers of its own.
 fn machine(inventory: &Value, node: u64) -> Value {
@@ -32,19 +37,19 @@ fn machine(inventory: &Value, node: u64) -> Value {
             *number = json!(format!("{}-{node}", number.as_str().unwrap_or_default()));
         }
     };
-    for part in ["system", "board", "chassis"] {
-        own(&mut machine[part], "serial");
+    for part in ["board", "chassis"] {
+        machine.get_mut(part).into_iter().for_each(|part| own(part, "serial"));
     }
     machine["system"]["serial"] = json!(format!("S{node}"));
     machine["system"]["uuid"] = json!(format!("4c4c4544-0042-4310-8031-{node:012x}"));
-    for dimm in machine["memory"]["dimms"].as_array_mut().into_iter().flatten() {
+    for dimm in entries(&mut machine, "/memory/dimms") {
         own(dimm, "serial");
     }
-    for disk in machine["disks"].as_array_mut().into_iter().flatten() {
+    for disk in entries(&mut machine, "/disks") {
         ["key", "serial", "wwn"].into_iter().for_each(|name| own(disk, name));
     }
     let [.., a, b, c] = node.to_be_bytes();
-    for (port, nic) in machine["nics"].as_array_mut().into_iter().flatten().enumerate() {
+    for (port, nic) in entries(&mut machine, "/nics").enumerate() {
         nic["mac"] = json!(format!("3c:{port:02x}:01:{a:02x}:{b:02x}:{c:02x}"));
     }
     machine
@@ -55,11 +60,11 @@ fn changed(machine: &Value, changes: u64) -> Value {
     let mut machine = machine.clone();
     machine["bios"]["version"] = json!(format!("1.{}", changes.div_ceil(3)));
     let port = format!("Ethernet1/{}", (changes + 1) / 3);
-    if let Some(nic) = machine["nics"].get_mut(0) {
+    if let Some(nic) = entries(&mut machine, "/nics").next() {
         let neighbour = json!({"chassis": "44:38:39:00:00:17", "port": port, "raw": "0207".repeat(60)});
         nic["lldp"] = json!({"neighbours": [neighbour]});
     }
-    if let Some(dimm) = machine["memory"]["dimms"].get_mut(0) {
+    if let Some(dimm) = entries(&mut machine, "/memory/dimms").next() {
         dimm["serial"] = json!(format!("D{}", changes / 3));
     }
     machine

@@ -90,6 +90,9 @@ fn a_change_is_a_sentence() {
     let mut raw = machine();
     raw["nics"][0]["lldp"]["neighbours"][0]["raw"] = json!("0208");
     assert_eq!(texts(&machine(), &raw), Vec::<String>::new(), "counters of a switch are no change");
+    let mut order = machine();
+    order["cpu"]["flags"] = json!(["avx", "aes"]);
+    assert_eq!(texts(&machine(), &order), Vec::<String>::new(), "the order of words says nothing");
 }
 
 #[test]

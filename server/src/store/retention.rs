@@ -11,13 +11,12 @@ use crate::store::writer::Work;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// Reports of some nodes that are over. A node that may be put back to one of them is left alone until that is settled.
+/// Reports of some nodes that are over.
 const OVER: &str = "SELECT id FROM (
         SELECT r.id, r.node, r.at, row_number() OVER (PARTITION BY r.node ORDER BY r.id DESC) AS newest,
                row_number() OVER (PARTITION BY r.node ORDER BY r.id) AS oldest
         FROM reports r WHERE r.node > ?1 AND r.node <= ?2
-    ) n WHERE newest > 1 AND oldest > 1 AND (newest > ?3 OR at < ?4)
-    AND NOT EXISTS (SELECT 1 FROM provisional p WHERE p.node = n.node) ORDER BY id";
+    ) n WHERE newest > 1 AND oldest > 1 AND (newest > ?3 OR at < ?4) ORDER BY id";
 
 /// Contents after a place, and whether somebody refers to each.
 const CONTENTS: &str = "SELECT c.digest, EXISTS (SELECT 1 FROM reports r WHERE r.content = c.digest)
@@ -73,7 +72,7 @@ impl Work for Reports {
     type Output = u64;
 
     async fn run(&self, db: &mut SqliteConnection) -> anyhow::Result<u64> {
-        // Since they were looked up, a node may have been put back to one of them.
+        // A node that was taken for another machine may be put back to one of them, or has been since they were looked up.
         let delete = "DELETE FROM reports WHERE id = ?1
                       AND id <> coalesce((SELECT n.report FROM nodes n WHERE n.id = reports.node), 0)
                       AND NOT EXISTS (SELECT 1 FROM provisional p WHERE p.node = reports.node)";
