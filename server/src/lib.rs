@@ -2,14 +2,15 @@
 //! what they reported, and shows it to operators.
 //!
 //! Request to answer: [`http`] reads it, [`registry`] carries it out in one transaction by the rules of [`identity`],
-//! [`store`] makes that durable. [`watchers`] and [`webhooks`] tell who wants to know. [`describe`] and [`wording`] put it
-//! in words; [`page`] shows them in a browser, and [`cli`], a client of the API like any other, on a terminal.
+//! [`store`] makes that durable. [`watchers`] and [`webhooks`] tell who wants to know. [`describe`], [`difference`] and [`wording`] put
+//! it in words; [`page`] shows them in a browser, and [`cli`], a client of the API like any other, on a terminal.
 
 pub mod backup;
 pub mod bundles;
 pub mod cli;
 pub mod config;
 pub mod describe;
+pub mod difference;
 pub mod drift;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -66,6 +66,13 @@ pub const MAX_REPORT: usize = 2 * wire::limits::MAX_CHECKIN_BODY;
 /// Most entries that are kept in each ring of one node's log, of what was decided and of what was said; each further one
 /// takes the place of the oldest.
 pub const MAX_NODE_LOG: i64 = 1000;
+/// Most changes of a machine's parts that one report adds to the log; of further ones it says how many there are.
+pub const MAX_TOLD: usize = 20;
+/// Largest report, in bytes, of which the log tells what changed: check-ins wait for the comparison, and the inventory of the largest
+/// server is a third of it.
+pub const MAX_TOLD_REPORT: i64 = 512 * 1024;
+/// Most switch ports of one node that are remembered while its own ports hear no switch.
+pub const MAX_REMEMBERED: usize = 64;
 /// Time, in milliseconds, within which an entry that comes again is counted and not added.
 pub const REPEATS_WITHIN_MS: i64 = 60 * 60 * 1000;
 /// Newest entries of a ring among which a repeated one is looked for: a boot loop says a few things in turn.
@@ -103,6 +110,14 @@ pub const MAX_CONFLICTS: i64 = 100;
 pub const CONFLICTS_ON_PAGE: i64 = 20;
 /// Entries on one page of a whole log.
 pub const ROWS_ON_PAGE: i64 = 100;
+/// Reports on one page of a node's history: each is compared with the one before.
+pub const REPORTS_ON_PAGE: i64 = 20;
+/// Most changes of a report that a page of reports names; all are a link away.
+pub const CHANGES_OF_REPORT: usize = 20;
+/// Most changes on the page of one comparison.
+pub const CHANGES_ON_PAGE: usize = 1000;
+/// Reports in one answer that says what changed by each, whatever `limit` says.
+pub const MAX_COMPARED_REPORTS: i64 = 100;
 /// Most network ports that a bootstrap script asks for: its query must fit [`wire::limits::MAX_URI`].
 pub const MAX_NICS: u32 = 256;
 /// Reboots that an installed node is told in a row before it is left alone.
@@ -117,6 +132,12 @@ pub const COMMAND_VALID_MS: i64 = 15 * 60 * 1000;
 pub const EXPIRED_AT_ONCE: usize = 500;
 /// Pause between two looks for commands whose time is over, and for nodes that are forgotten.
 pub const EXPIRY_PAUSE: Duration = Duration::from_secs(30);
+/// Pause between two looks for reports that are not kept any more.
+pub const SWEEP_PAUSE: Duration = Duration::from_secs(60 * 60);
+/// Nodes, and contents of reports, that are looked through at a time.
+pub const SWEPT_AT_ONCE: i64 = 500;
+/// Most reports that are deleted in one transaction: check-ins come between two of them.
+pub const PRUNED_AT_ONCE: usize = 200;
 /// Nodes that one source may make at once: more than a hall of machines behind one address.
 pub const NEW_NODES_AT_ONCE: u32 = 2000;
 /// Time after which it may make one more: ten thousand machines behind one address are nodes within half an hour.

@@ -114,7 +114,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let legacy = beside(legacy, None, http::legacy_router(state.clone()));
     let ending = tls::expiry::watch(https.as_ref().map(|_| Files::of(data)), ended.clone());
     let https = beside(https, tls, http::router(state.clone()));
-    let upkeep = upkeep::run(store.clone(), ended.clone());
+    let upkeep = upkeep::run(store.clone(), state.config.history, ended.clone());
     let neighbours = neighbours::hear(store.readers.clone(), waits.clone(), ended.clone());
     let narrating = narrator.run(ended.clone());
     let watching = watchers.run(store.writer.commits(), ended.clone());

@@ -1,16 +1,17 @@
-//! What the server does by itself: it follows the system's clock, ends commands whose time is over, and forgets nodes of which there
-//! are too many. Each part of it is a transaction of its own, so that check-ins come between.
+//! What the server does by itself: it follows the system's clock, ends commands whose time is over, forgets nodes of which there
+//! are too many, and deletes reports that are not kept any more. Each part of it is a transaction of its own, so that check-ins come between.
 
 use tokio::sync::watch::Receiver;
 use tokio::time::sleep;
 
-use crate::limits::{CLOCK_LOOK, EXPIRY_PAUSE};
+use crate::config::History;
+use crate::limits::{CLOCK_LOOK, EXPIRY_PAUSE, SWEEP_PAUSE};
 use crate::registry::queue::Expire;
 use crate::registry::unheard::Forget;
-use crate::store::{Store, clock, now_ms};
+use crate::store::{Store, clock, now_ms, retention};
 
 /// Does so until the sender is dropped. What fails is said in the log, and tried again.
-pub async fn run(store: Store, mut ended: Receiver<()>) {
+pub async fn run(store: Store, history: History, mut ended: Receiver<()>) {
     let clock = async {
         loop {
             sleep(CLOCK_LOOK).await;
@@ -30,9 +31,24 @@ pub async fn run(store: Store, mut ended: Receiver<()>) {
             }
         }
     };
+    let sweeping = async {
+        // Not while all machines come back at once.
+        sleep(EXPIRY_PAUSE).await;
+        loop {
+            match retention::sweep(&store, history, now_ms()).await {
+                Ok((0, 0)) => {}
+                Ok((reports, contents)) => {
+                    tracing::info!("deleted {reports} reports that are not kept any more, and {contents} contents");
+                }
+                Err(error) => tracing::error!("cannot delete reports that are not kept any more: {error:#}"),
+            }
+            sleep(SWEEP_PAUSE).await;
+        }
+    };
     tokio::select! {
         () = clock => {}
         () = tidying => {}
+        () = sweeping => {}
         () = async { while ended.changed().await.is_ok() {} } => {}
     }
 }

@@ -48,6 +48,7 @@ pub fn sentence(entry: &Value) -> String {
         )),
         Some("node-rejoined") => Some(format!("{} came back with other hardware.", text(&entry["node"]))),
         Some("operator") => Some(join(&order(&entry["by"]), &text(entry.get("msg").unwrap_or(&entry["result"])))),
+        Some(_) if entry["component"].is_string() => Some(part(&text(&entry["msg"]))),
         None if entry["action"] == "reboot" => Some(join("Told to reboot:", &text(&entry["msg"]))),
         _ => None,
     };
@@ -58,6 +59,12 @@ pub fn sentence(entry: &Value) -> String {
 #[must_use]
 pub fn repeated(sentence: &str, times: i64, since: &str) -> String {
     format!("{sentence} ({times} times since {})", human::stamp(since))
+}
+
+/// What changed of a machine's parts, as a sentence.
+fn part(change: &str) -> String {
+    let mut letters = change.chars();
+    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
 fn boot(entry: &Value) -> String {
@@ -212,6 +219,10 @@ mod tests {
             (json!({"action": "reboot", "task": "noop", "msg": "why"}), "Told to reboot: why"),
             (json!({"event": "reboot-loop", "msg": "left alone"}), "left alone"),
             (json!({"event": "new-kind", "a": 1, "timestamp": "t"}), "new-kind a=1"),
+            (
+                json!({"event": "disk-gone", "component": "disk", "key": "naa.1", "msg": "disk S3X (480.1 GB, PM883) is gone"}),
+                "Disk S3X (480.1 GB, PM883) is gone.",
+            ),
             (json!({"event": "boot"}), "boot"),
             (json!({}), ""),
             (json!(7), ""),

@@ -32,7 +32,7 @@ type Other = (&'static str, Option<PathBuf>);
 const CRATES: &str = "unit, property and process tests";
 
 /// Of the server's process tests those that are about what it keeps; the others would be the same on either database.
-const ON_POSTGRES: [&str; 18] = [
+const ON_POSTGRES: [&str; 19] = [
     "card::",
     "checkin::",
     "collect::",
@@ -43,6 +43,7 @@ const ON_POSTGRES: [&str; 18] = [
     "enrolment::",
     "explain::",
     "extensions::",
+    "history::",
     "identity::",
     "installed::",
     "log::",

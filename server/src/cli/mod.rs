@@ -9,6 +9,7 @@ pub mod client;
 pub mod config;
 pub mod enrolment;
 pub mod explain;
+mod history;
 pub mod identity;
 pub mod images;
 pub mod json;

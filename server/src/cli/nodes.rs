@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use crate::cli::args::Nodes;
 use crate::cli::client::Client;
-use crate::cli::{bundles, give, log, print, print_json, show, table};
+use crate::cli::{bundles, give, history, log, print, print_json, show, table};
 use crate::describe::Node;
 use crate::human;
 
@@ -29,6 +29,8 @@ pub async fn run(client: &Client, command: Nodes) -> anyhow::Result<()> {
             if json { print_json(&document) } else { print(&show::node(document)?) }
         }
         Nodes::Log { name, options } => log::run(client, Some(&name), &options).await,
+        Nodes::History { name, json } => history::history(client, &name, json).await,
+        Nodes::Diff { one, other, json } => history::diff(client, &one, other.as_deref(), json).await,
         Nodes::Register { values, installed, how } => {
             let body = json!({"hw_info": hw_info(&values)?, "installed": installed});
             give(client, "register-node", body, how).await

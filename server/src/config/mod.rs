@@ -36,6 +36,24 @@ pub struct Config {
     pub extension_zip: Option<PathBuf>,
     /// Who is told what happens.
     pub webhooks: Vec<Webhook>,
+    /// Which reports are kept.
+    pub history: History,
+}
+
+/// Which reports of a node are kept, beside its first and its newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct History {
+    /// So many of the newest.
+    pub keep_reports: u32,
+    /// Those of so many days; 0: however old.
+    pub keep_days: u32,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { keep_reports: 200, keep_days: 0 }
+    }
 }
 
 /// How a machine that this server has never accepted becomes a node that it works with.
@@ -62,6 +80,7 @@ struct File {
     checkin_interval: u32,
     microkernel: MicrokernelFile,
     webhook: Vec<Webhook>,
+    history: History,
 }
 
 #[derive(Debug, Deserialize)]
@@ -90,6 +109,7 @@ impl Default for File {
             checkin_interval: DEFAULT_INTERVAL_S,
             microkernel: MicrokernelFile::default(),
             webhook: Vec::new(),
+            history: History::default(),
         }
     }
 }
@@ -155,6 +175,7 @@ impl Config {
             (MIN_INTERVAL_S..=MAX_INTERVAL_S).contains(&interval),
             "checkin_interval is {interval}; it must be from {MIN_INTERVAL_S} to {MAX_INTERVAL_S} seconds"
         );
+        ensure!(file.history.keep_reports > 0, "history.keep_reports is 0; it must be at least 1");
         let MicrokernelFile { kernel_args, debug_level, extension_zip } = file.microkernel;
         // It becomes part of a script that machines carry out line by line.
         if let Some(odd) = kernel_args.chars().find(|c| !matches!(c, ' '..='~') || *c == '$') {
@@ -179,6 +200,7 @@ impl Config {
             debug_level,
             extension_zip,
             webhooks: file.webhook,
+            history: file.history,
         })
     }
 }
@@ -214,6 +236,9 @@ mod tests {
             ("[microkernel]\ndebug_level = \"loud\"", vec!["debug_level", "loud"]),
             ("[microkernel]\nkernel_args = \"a\\nb\"", vec!["kernel_args"]),
             ("[facts]\nblacklist = [\"/[/\"]", vec!["facts.blacklist", "/[/"]),
+            ("[history]\nkeep_reports = 0", vec!["history.keep_reports", "1"]),
+            ("[history]\nkeep_days = -1", vec!["keep_days", "-1"]),
+            ("[history]\nkeep = 5", vec!["keep", "keep_days"]),
             ("no_such_key = 1", vec!["no_such_key"]),
             ("[[webhook]]\nurl = \"ftp://h\"\nsecret_file = \"s\"", vec!["webhook.url", "ftp://h", "https://"]),
             ("[[webhook]]\nurl = \"h\"\nsecret_file = \"s\"", vec!["webhook.url", "\"h\""]),

@@ -16,6 +16,7 @@ use wire::checkin::Agent;
 use wire::inventory::{Inventory, Stable, Volatile};
 
 use crate::human;
+pub(crate) use pci::device;
 
 /// A node's document with its typed parts.
 #[derive(Debug)]

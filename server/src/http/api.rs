@@ -12,7 +12,7 @@ use crate::http::base::Base;
 use crate::http::openapi::forms;
 use crate::http::problem::Failure;
 use crate::http::query::Pairs;
-use crate::http::{State, operate, stream};
+use crate::http::{State, differ, operate, stream};
 use crate::identity::canonical::KEYS;
 use crate::limits::{DEFAULT_PAGE, MAX_PAGE, MAX_WHOLE};
 use crate::store::feed::{self, Cursor, Part, Wanted};
@@ -166,7 +166,8 @@ pub async fn log(
     Ok(Json(json!({"spec": format!("{SPEC}/nodes/log"), "total": total, "items": items})))
 }
 
-/// `GET /api/collections/nodes/{name}/reports`, newest first.
+/// `GET /api/collections/nodes/{name}/reports`, newest first; with `changes=1` each with what changed by it against the one before,
+/// of which an answer holds fewer.
 ///
 /// # Errors
 /// When there is no such node, or for a bad parameter.
@@ -176,7 +177,8 @@ pub async fn log(
     params(
         ("name" = String, Path, description = "Name of a node, such as node1"),
         ("limit" = Option<u32>, Query, description = "Items at most"),
-        ("start" = Option<u32>, Query, description = "Items to skip")
+        ("start" = Option<u32>, Query, description = "Items to skip"),
+        ("changes" = Option<u32>, Query, description = "1: what changed by each")
     ),
     responses(
         (status = 200, description = "As asked", body = forms::Page),
@@ -189,7 +191,11 @@ pub async fn reports(
     Query(pairs): Query<Pairs>,
 ) -> Result<Json<Value>, Failure> {
     let id = find(&state, &name).await?;
-    let (total, items) = view::reports(&state.store.readers, id, page(&pairs)?).await?;
+    let (total, items) = if number(&pairs, "changes")?.unwrap_or(0) > 0 {
+        differ::with_changes(&state, id, page(&pairs)?).await?
+    } else {
+        view::reports(&state.store.readers, id, page(&pairs)?).await?
+    };
     Ok(Json(json!({"spec": format!("{SPEC}/nodes/reports"), "total": total, "items": items})))
 }
 
@@ -215,16 +221,13 @@ pub async fn report(
         Ok(number) => view::report(&state.store.readers, id, number).await?,
         Err(_) => None,
     };
-    let content = found.ok_or_else(|| {
-        let error = format!("{name} has no report {report:?}");
-        Failure::new(
-            StatusCode::NOT_FOUND,
-            "no_such_report",
-            error,
-            format!("List them at /api/collections/nodes/{name}/reports."),
-        )
-    })?;
-    Ok(Json(content))
+    Ok(Json(found.ok_or_else(|| no_report(&name, &report))?))
+}
+
+pub(super) fn no_report(name: &str, report: &str) -> Failure {
+    let error = format!("{name} has no report {report:?}");
+    let remedy = format!("List them at /api/collections/nodes/{name}/reports.");
+    Failure::new(StatusCode::NOT_FOUND, "no_such_report", error, remedy)
 }
 
 /// `GET /api/collections/events`: what happened, oldest first: the newest `limit` entries, or those `after` the
@@ -315,6 +318,11 @@ pub(super) fn unknown(name: &str) -> Failure {
     Failure::new(StatusCode::NOT_FOUND, "no_such_node", error, "List the nodes with `mk-server nodes list`.")
 }
 
+/// A type's name as razor-server gives it.
+pub(super) fn spec(of: &str) -> String {
+    format!("{SPEC}/{of}")
+}
+
 fn url(base: &str, name: &str) -> String {
     format!("{base}/api/collections/nodes/{name}")
 }
@@ -340,12 +348,12 @@ pub(super) fn value<'a>(pairs: &'a Pairs, name: &str) -> Option<&'a str> {
 }
 
 /// A parameter that is a number from 0.
-fn number(pairs: &Pairs, name: &str) -> Result<Option<i64>, Failure> {
+pub(super) fn number(pairs: &Pairs, name: &str) -> Result<Option<i64>, Failure> {
     let Some(text) = value(pairs, name) else { return Ok(None) };
     let number = text.parse().ok().filter(|n: &i64| *n >= 0);
     number.map(Some).ok_or_else(|| bad_parameter(format!("{name} is {text:?}; it must be a number from 0")))
 }
 
-fn bad_parameter(error: String) -> Failure {
+pub(super) fn bad_parameter(error: String) -> Failure {
     Failure::new(StatusCode::BAD_REQUEST, "bad_parameter", error, "Leave it out for its default.")
 }

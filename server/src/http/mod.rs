@@ -11,6 +11,7 @@ pub mod bundle;
 pub mod checkin;
 pub mod configs;
 pub mod conflicts;
+pub mod differ;
 pub mod explain;
 pub mod extension;
 pub mod image_page;
@@ -109,7 +110,8 @@ pub fn router(state: State) -> Router {
         .route("/conflicts/remedy", get(conflicts::ask).post(conflicts::apply))
         .route("/nodes/{name}", get(page::node))
         .route("/nodes/{name}/log", get(page::log))
-        .route("/nodes/{name}/reports", get(page::reports))
+        .route("/nodes/{name}/reports", get(differ::reports_page))
+        .route("/nodes/{name}/diff", get(differ::diff_page))
         .route(LOGIN_PATH, get(login::form).post(login::log_in))
         .route(LOGOUT_PATH, post(login::log_out));
     // They say nothing about machines, and a refusal is to be readable too.
@@ -158,6 +160,7 @@ fn api_routes() -> Router<State> {
         .route("/api/collections/nodes/{name}/log", get(api::log))
         .route("/api/collections/nodes/{name}/reports", get(api::reports))
         .route("/api/collections/nodes/{name}/reports/{id}", get(api::report))
+        .route("/api/collections/nodes/{name}/diff", get(differ::diff))
         .route("/api/collections/nodes/{name}/bundles", get(bundle::list))
         .route("/api/collections/nodes/{name}/bundles/{command}", get(bundle::get))
         .route("/api/collections/events", get(api::events))

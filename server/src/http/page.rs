@@ -4,7 +4,6 @@ use axum::extract::{Path, Query as Pairs, RawQuery, State as Handle};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use serde::Deserialize;
-use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::describe::Node;
@@ -193,27 +192,13 @@ async fn log_of(state: &State, node: Option<i64>, part: Part, limit: i64) -> any
     Ok(feed)
 }
 
-/// `GET /nodes/{name}/reports`.
-///
-/// # Errors
-/// When there is no such node.
-pub async fn reports(
-    Handle(state): Handle<State>,
-    Path(name): Path<String>,
-    query: RawQuery,
-    Pairs(asked): Pairs<Asked>,
-) -> Result<Response, Shown> {
-    let id = match current(&state, &name, "/reports", query).await? {
-        Ok(id) => id,
-        Err(elsewhere) => return Ok(elsewhere.into_response()),
-    };
-    let page = Page { start: asked.start(), limit: ROWS_ON_PAGE };
-    let reports: (i64, Vec<Value>) = view::reports(&state.store.readers, id, page).await?;
-    Ok(shown(page::reports(&name, page, &reports, OffsetDateTime::now_utc())))
-}
-
 /// The node of that name; for an alias, the way to the same page of the node that it was merged into.
-async fn current(state: &State, name: &str, below: &str, asked: RawQuery) -> Result<Result<i64, Redirect>, Failure> {
+pub(super) async fn current(
+    state: &State,
+    name: &str,
+    below: &str,
+    asked: RawQuery,
+) -> Result<Result<i64, Redirect>, Failure> {
     let id = api::find(state, name).await?;
     let proper = names::name(id);
     if proper == name {

@@ -1,14 +1,14 @@
-//! What happened to a node, and what it reported: newest first, in pages.
+//! What happened to a node, newest first, in pages; and tables of its newest reports and bundles.
 
 use maud::{Markup, html};
 use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::human;
+use crate::page::diff::crumbs;
 use crate::page::layout;
-use crate::page::parts::{moment, pager, said};
+use crate::page::parts::{moment, said};
 use crate::store::feed::{Feed, Part};
-use crate::store::view::Page;
 
 /// The log of one node, or of all.
 #[must_use]
@@ -27,27 +27,6 @@ pub fn log(name: Option<&str>, part: Part, feed: &Feed, now: OffsetDateTime) -> 
         }
     };
     layout::page(&title, now, &main)
-}
-
-/// All of a node's reports. `reports` are the page and the number of all.
-#[must_use]
-pub fn reports(name: &str, page: Page, (total, reports): &(i64, Vec<Value>), now: OffsetDateTime) -> Markup {
-    let main = html! {
-        (crumbs(name, "Reports"))
-        h1 #title { "Reports of " (name) }
-        (report_table(name, reports, "title"))
-        (pager("reports", page, *total, |start| format!("/nodes/{name}/reports?start={start}")))
-    };
-    layout::page(&format!("Reports of {name}"), now, &main)
-}
-
-fn crumbs(name: &str, here: &str) -> Markup {
-    html! {
-        nav.crumbs aria-label="Where you are" {
-            a href="/nodes" { "Nodes" } " / " a href=(format!("/nodes/{name}")) { (name) } " / "
-            span aria-current="page" { (here) }
-        }
-    }
 }
 
 /// Entries of the feed, newest first, with the heading that names the table; `nodes` tells which nodes they are about.

@@ -5,6 +5,7 @@
 //! from another server, and no script or style stands in the page itself, so that the policy in [`POLICY`] can forbid both.
 
 mod conflicts;
+mod diff;
 mod history;
 mod images;
 mod layout;
@@ -16,7 +17,8 @@ mod refusal;
 mod setup;
 
 pub use conflicts::{conflicts, trial};
-pub use history::{log, reports};
+pub use diff::{diff, reports};
+pub use history::log;
 pub use images::{Stock, images, trial as image_trial};
 pub use node::node;
 pub use nodes::{List, nodes};

@@ -48,8 +48,8 @@ pub fn node(node: &Node, log: &Feed, reports: &(i64, Vec<Value>), bundles: &[Val
         section #reports aria-labelledby="reports-title" {
             h2 #reports-title { "Reports" }
             (report_table(name, &reports.1, "reports-title"))
-            @if usize::try_from(reports.0).is_ok_and(|all| all > reports.1.len()) {
-                p { a href=(format!("/nodes/{name}/reports")) { "All " (reports.0) " reports" } }
+            @if reports.0 > 1 {
+                p { a href=(format!("/nodes/{name}/reports")) { "All " (reports.0) " reports, and what changed by each" } }
             }
         }
         @if !bundles.is_empty() {

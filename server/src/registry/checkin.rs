@@ -14,7 +14,7 @@ use crate::registry::configs::Wanted;
 use crate::registry::enrolment::Gate;
 use crate::registry::said::Said;
 use crate::registry::settle::{Settled, Speaker, Voice, alive_ms, settle};
-use crate::registry::{Refusal, action, configs, queue, rival};
+use crate::registry::{Refusal, action, changes, configs, queue, rival};
 use crate::store::boots::{self, Boot};
 use crate::store::nodes::{self, Contact, Node};
 use crate::store::sql::Connection;
@@ -257,6 +257,17 @@ impl Checkin {
         Ok(())
     }
 
+    /// What changed of the node's parts; while the machine may be another one, only that this is so.
+    async fn tell_parts(&self, db: &mut Connection, node: &Node, awaits_parts: bool) -> anyhow::Result<()> {
+        if awaits_parts {
+            return history::log_said(db, self.now, node.id, "info", &awaited(node.id)).await;
+        }
+        if node.unsettled {
+            changes::tell(db, self.now, node.id, self.uptime_s()).await?;
+        }
+        Ok(())
+    }
+
     fn awaits_parts(&self, node: &Node) -> bool {
         self.request.boot_id.is_some() && node.awaits_parts(self.now, self.uptime_s())
     }
@@ -291,8 +302,8 @@ impl Checkin {
         if let Some(node) = node.as_ref().filter(|n| !held && !awaits_parts && (first || n.is_provisional(self.now))) {
             self.assure(&mut *db, node).await?;
         }
-        if let Some(node) = node.as_ref().filter(|_| awaits_parts) {
-            history::log_said(&mut *db, self.now, node.id, "info", &awaited(node.id)).await?;
+        if let Some(node) = &node {
+            self.tell_parts(&mut *db, node, awaits_parts).await?;
         }
         let (action, commands) = match &node {
             Some(node) => self.told(&mut *db, node, held || pending || awaits_parts).await?,

@@ -4,6 +4,7 @@
 pub mod action;
 pub mod adopt;
 pub mod caller;
+mod changes;
 pub mod checkin;
 pub mod configs;
 pub mod disputes;

@@ -48,11 +48,15 @@ pub struct Node {
     pub refused: Option<i64>,
     /// When a report came that showed other hardware, and not yet the memory or disks that the node had.
     pub provisional: Option<i64>,
+    /// It is not told yet what changed by its newest report.
+    pub unsettled: bool,
 }
 
 const SELECT: &str = "SELECT n.id, n.hw_info, n.dhcp_mac, n.facts_digest, n.installed, n.reboots, n.state, n.reason, n.decision, \
-     n.boot_id, n.last_checkin, n.config, r.digest AS report_digest, n.doubt, n.accepted, n.refused, p.at AS provisional FROM nodes n \
-     LEFT JOIN reports r ON r.id = n.report LEFT JOIN provisional p ON p.node = n.id WHERE n.id = $1";
+     n.boot_id, n.last_checkin, n.config, r.digest AS report_digest, n.doubt, n.accepted, n.refused, p.at AS provisional, \
+     CASE WHEN r.kind = 'inventory' AND (s.node IS NULL OR s.awaited = 1 OR s.content <> r.content) THEN 1 ELSE 0 END = 1 AS unsettled \
+     FROM nodes n LEFT JOIN reports r ON r.id = n.report LEFT JOIN provisional p ON p.node = n.id \
+     LEFT JOIN settled s ON s.node = n.id WHERE n.id = $1";
 
 impl Node {
     /// The node with this id.

@@ -11,7 +11,7 @@ use crate::identity::evidence::{Evidence, Group};
 use crate::identity::keys::{Claim, Key};
 use crate::limits::PROVISIONAL_MS;
 use crate::store::sql::{self, Connection};
-use crate::store::{bundles, candidates, claims, nodes};
+use crate::store::{bundles, candidates, claims, nodes, settled};
 
 /// The node then.
 #[derive(Debug, Serialize, Deserialize)]
@@ -138,6 +138,7 @@ pub async fn put_back(db: &mut Connection, now: i64, node: i64) -> anyhow::Resul
     let update = "UPDATE nodes SET hw_info = $2, facts = $3, facts_digest = $4, report = $5 WHERE id = $1";
     let update = sql::query(update).bind(node).bind(hw_info).bind(facts).bind(facts_digest).bind(report);
     update.execute(&mut *db).await?;
+    settled::forget(&mut *db, node).await?;
     nodes::forget_boots(db, node).await?;
     Ok(Some(since))
 }
@@ -165,6 +166,20 @@ mod tests {
             evidence.add(*group, [(*value).to_owned()]);
         }
         evidence
+    }
+
+    #[tokio::test]
+    async fn what_was_held_against_the_reports_of_another_machine_is_forgotten() {
+        let mut db = in_memory().await;
+        let fill = "INSERT INTO nodes (id, first_seen, hw_info, decision) VALUES (1, 0, '[]', '{}');
+                    INSERT INTO contents (digest, bytes, zstd) VALUES ('c', 1, x'00');
+                    INSERT INTO settled (node, content, missing, young, awaited) VALUES (1, 'c', '[]', 0, 0)";
+        sql::raw(fill, &mut db).await.unwrap();
+        candidates::learn(&mut db, 1, &evidence(&[(Group::Dimm, "d1"), (Group::Disk, "k1")]), false).await.unwrap();
+        keep(&mut db, 0, 1, &evidence(&[(Group::Dimm, "d2")])).await.unwrap();
+        assert!(settled::of_node(&mut db, 1).await.unwrap().is_some());
+        assert_eq!(put_back(&mut db, 1, 1).await.unwrap(), Some(0));
+        assert!(settled::of_node(&mut db, 1).await.unwrap().is_none());
     }
 
     #[tokio::test]

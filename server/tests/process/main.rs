@@ -26,6 +26,7 @@ mod extensions;
 mod fleet;
 mod flood;
 mod hashing;
+mod history;
 mod identity;
 mod images;
 mod installed;

@@ -2,7 +2,7 @@
 //! meant, `MK_UPDATE_SUMMARY=1 cargo test -p mk-agent summary` writes that file anew; its diff shows what the change does.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use wire::inventory::{Disk, Inventory, Nic};
@@ -12,11 +12,29 @@ use super::inventory;
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/facts/recorded");
 const UPDATE: &str = "MK_UPDATE_SUMMARY";
 
-#[test]
-fn summary_of_every_recorded_machine() {
+/// The recordings, by name.
+fn recordings() -> Vec<PathBuf> {
     let folder = fs::read_dir(FOLDER).unwrap().map(|entry| entry.unwrap().path());
     let mut machines: Vec<_> = folder.filter(|path| path.extension().is_some_and(|end| end == "machine")).collect();
     machines.sort();
+    machines
+}
+
+/// For other programs' measurements: the stable inventory of each recorded machine, written to the folder that this names.
+#[test]
+#[ignore = "writes files to the folder that MK_INVENTORIES names"]
+fn inventories_as_json() {
+    let folder = PathBuf::from(env::var_os("MK_INVENTORIES").unwrap());
+    for path in recordings() {
+        let stable = inventory(&fs::read_to_string(&path).unwrap()).stable;
+        let file = folder.join(path.file_stem().unwrap()).with_extension("json");
+        fs::write(file, serde_json::to_vec(&stable).unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn summary_of_every_recorded_machine() {
+    let machines = recordings();
     assert!(machines.len() >= 12, "{}", machines.len());
     let found: String = machines.iter().map(|path| summary(path)).collect();
     let expected = Path::new(FOLDER).join("summary.txt");

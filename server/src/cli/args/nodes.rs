@@ -34,6 +34,26 @@ pub enum Nodes {
         #[command(flatten)]
         options: LogOptions,
     },
+    /// The reports of one node, newest first, each with what changed by it.
+    History {
+        /// Its name, such as node1.
+        name: String,
+        /// Print the API's JSON instead.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What changed of a node last, or what differs between two reports or two nodes.
+    Diff {
+        /// A node, or one of its reports: node1, node1@17. By itself, it is compared with the report before.
+        #[arg(value_name = "NAME[@REPORT]")]
+        one: String,
+        /// Another report of the node, or another node.
+        #[arg(value_name = "NAME[@REPORT]")]
+        other: Option<String>,
+        /// Print the API's JSON instead.
+        #[arg(long)]
+        json: bool,
+    },
     /// Make a node before its machine was ever seen, or say whether a known one is installed.
     Register {
         /// Hardware values, such as mac=00:11:22:33:44:55 serial=S1.

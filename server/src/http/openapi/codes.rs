@@ -1,7 +1,7 @@
 //! All codes with which a request is refused. Programs tell refusals apart by them, so that none is changed.
 
 /// In order.
-pub const CODES: [&str; 80] = [
+pub const CODES: [&str; 82] = [
     "bad_bundle",
     "bad_change",
     "bad_checkin",
@@ -42,7 +42,9 @@ pub const CODES: [&str; 80] = [
     "no_caller",
     "no_extension",
     "no_facts",
+    "no_former_report",
     "no_match_value",
+    "no_report_yet",
     "no_such_alias",
     "no_such_boot",
     "no_such_bundle",

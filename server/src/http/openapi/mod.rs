@@ -12,7 +12,8 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use crate::http::{
-    adopt, api, boot, bundle, checkin, configs, explain, extension, images, metrics, operate, svc, wait, webhooks,
+    adopt, api, boot, bundle, checkin, configs, differ, explain, extension, images, metrics, operate, svc, wait,
+    webhooks,
 };
 use crate::registry::operate::Operation;
 use forms::Problem;
@@ -55,6 +56,7 @@ pub const COMMANDS: &str = "/api/commands/{name}";
         api::reports,
         api::report,
         api::events,
+        differ::diff,
         webhooks::list,
         operate::command,
         operate::conflicts,
