@@ -93,7 +93,7 @@ async fn report(store: &Store, config: &Arc<Config>, node: u64, seq: u64, stable
 async fn bytes(store: &Store) -> u64 {
     let select = "SELECT (p.page_count - f.freelist_count) * s.page_size
                   FROM pragma_page_count p, pragma_freelist_count f, pragma_page_size s";
-    let bytes: i64 = sqlx::query_scalar(select).fetch_one(&store.readers).await.unwrap();
+    let bytes: i64 = mk_server::store::sql::query_scalar(select).fetch_one(&store.readers).await.unwrap();
     bytes.try_into().unwrap()
 }
 
@@ -122,7 +122,7 @@ async fn row(name: &str, inventory: &Value) -> String {
     }
     let reports = bytes(&store).await;
     let select = "SELECT count(*) FROM node_log WHERE entry LIKE '%firmware-updated%' OR entry LIKE '%link-moved%'";
-    let told: i64 = sqlx::query_scalar(select).fetch_one(&store.readers).await.unwrap();
+    let told: i64 = mk_server::store::sql::query_scalar(select).fetch_one(&store.readers).await.unwrap();
     assert!(told >= i64::try_from(NODES).unwrap(), "the changes are told: {told}");
 
     let (old, new) = (changed(&machine(inventory, 1), 0), changed(&machine(inventory, 1), 1));

@@ -26,7 +26,8 @@ const RAZOR: &str = "http://api.puppetlabs.com/razor/v1";
 /// Prefix of its type names.
 const SPEC: &str = "http://api.puppetlabs.com/razor/v1/collections";
 /// All collections.
-pub const COLLECTIONS: [&str; 7] = ["config", "conflicts", "enrolment-tokens", "events", "images", "nodes", "webhooks"];
+pub const COLLECTIONS: [&str; 8] =
+    ["config", "conflicts", "enrolment-tokens", "events", "images", "nodes", "tokens", "webhooks"];
 
 /// `GET /api`: which collections and commands there are, in razor-server's form.
 #[utoipa::path(get, path = "/api", responses((status = 200, description = "As asked", body = forms::Root)))]

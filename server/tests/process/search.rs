@@ -72,7 +72,10 @@ async fn every_collection_and_command_that_the_root_names_is_there_and_others_ar
     }
     let post = async |path: &str| {
         let response = server.request(reqwest::Method::POST, path).body("{}").send().await.unwrap();
-        (response.status().as_u16(), response.json::<Value>().await.unwrap()["code"].as_str().unwrap().to_owned())
+        (
+            response.status().as_u16(),
+            response.json::<Value>().await.unwrap()["code"].as_str().unwrap_or_default().to_owned(),
+        )
     };
     let names: Vec<Value> = links("commands").iter().map(|command| command["name"].clone()).collect();
     for name in ["register-node", "set-node-hw-info", "reinstall-node", "delete-node", "adopt-nodes"] {
