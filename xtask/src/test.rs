@@ -32,7 +32,8 @@ type Other = (&'static str, Option<PathBuf>);
 const CRATES: &str = "unit, property and process tests";
 
 /// Of the server's process tests those that are about what it keeps; the others would be the same on either database.
-const ON_POSTGRES: [&str; 19] = [
+const ON_POSTGRES: [&str; 20] = [
+    "adopt::",
     "card::",
     "checkin::",
     "collect::",

@@ -68,6 +68,9 @@ pub async fn add(db: &mut Connection, at: i64, row: &Row<'_>) -> anyhow::Result<
     let insert = sql::query("INSERT INTO adopted (node, at, hw_info, hostname) VALUES ($1, $2, $3, $4)");
     insert.bind(row.id).bind(at).bind(&info).bind(row.hostname).execute(&mut *db).await?;
     // SQLite has done so by itself.
+    let begun = "INSERT INTO sqlite_sequence (name, seq) SELECT 'nodes', 0
+                 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'nodes')";
+    sql::query(begun).execute(&mut *db).await?;
     let counted = sql::query("UPDATE sqlite_sequence SET seq = $1 WHERE name = 'nodes' AND seq < $1");
     counted.bind(row.id).execute(db).await?;
     Ok(())
