@@ -24,6 +24,7 @@ pub mod newcomers;
 pub mod page;
 pub mod registry;
 pub mod serve;
+pub mod simulate;
 pub mod store;
 pub mod tls;
 pub mod upkeep;

@@ -15,6 +15,7 @@ pub mod log;
 pub mod nodes;
 mod setting;
 pub mod show;
+pub mod simulate;
 pub mod table;
 pub mod tls;
 
@@ -52,6 +53,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Command::Enrolment { command } => enrolment::run(&Client::new(&args.server)?, command).await,
             Command::Tls { command } => tls::run(command),
             Command::Image { command } => images::run(&Client::new(&args.server)?, command).await,
+            Command::Simulate(options) => simulate::run(&args.server, &options).await,
         }
     });
     // A mirror that is being hashed may answer slowly or never.

@@ -3,6 +3,7 @@
 mod config;
 mod identity;
 mod nodes;
+mod simulate;
 mod upkeep;
 
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 pub use config::Config;
 pub use identity::{Conflicts, ExplainArgs, Remedy};
 pub use nodes::Nodes;
+pub use simulate::Simulate;
 pub use upkeep::{Backup, Certificate, Enrolment, Image, Restore, Tls};
 
 /// The server of the Razor Microkernel, and the command line to it.
@@ -72,6 +74,9 @@ pub enum Command {
         #[command(subcommand)]
         command: Image,
     },
+    /// Let made-up machines boot and check in, as agents do, and say how fast the server answers and what it gets wrong. Fills
+    /// its database.
+    Simulate(Simulate),
 }
 
 /// Run the server.
