@@ -41,6 +41,8 @@ pub const MAX_WAIT_NUMBERS: usize = 2 * MAX_CONNECTIONS;
 pub const WRITER_QUEUE: usize = 4096;
 /// Most requests in one commit.
 pub const COMMIT_GROUP: usize = 256;
+/// Most check-ins that say nothing new which one statement is about; a power of two.
+pub const UNCHANGED_AT_ONCE: usize = 64;
 /// Connections that only read.
 pub const READERS: u32 = 4;
 /// Longest wait for another process's lock on the database.

@@ -22,6 +22,7 @@ use crate::limits::DRAIN_TIMEOUT;
 use crate::mirror::Hashing;
 use crate::newcomers::Newcomers;
 use crate::registry::reindex::Reindex;
+use crate::registry::unchanged::Unchanged;
 use crate::store::Store;
 use crate::tls::{self, Files};
 use crate::upkeep;
@@ -135,6 +136,7 @@ fn state(
         bodies: Budget::default(),
         newcomers: Newcomers::default(),
         bundles,
+        unchanged: Unchanged::default(),
         waits: waits.clone(),
     }
 }

@@ -61,5 +61,8 @@ async fn checkin(
     let body = wire::digest::sha256_hex(body);
     let room = state.newcomers.of(peer.ip());
     let work = Checkin { config: state.config.clone(), now: now_ms(), url_id, request, body, key, said, room };
-    Ok(Json(state.store.writer.write(work).await??))
+    match state.unchanged.answer(&state.store.writer, work).await? {
+        Ok(reply) => Ok(Json(reply)),
+        Err(work) => Ok(Json(state.store.writer.write(*work).await??)),
+    }
 }

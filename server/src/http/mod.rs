@@ -38,6 +38,7 @@ use crate::image::Images;
 use crate::mirror::Hashing;
 use crate::newcomers::Newcomers;
 use crate::page::{ICON_PATH, SCRIPT_PATH, STYLE_PATH};
+use crate::registry::unchanged::Unchanged;
 use crate::store::Store;
 use crate::waits::Waits;
 
@@ -64,6 +65,8 @@ pub struct State {
     pub newcomers: Newcomers,
     /// Files of bundles.
     pub bundles: Bundles,
+    /// Check-ins that say nothing new.
+    pub unchanged: Unchanged,
     /// Nodes that wait to be told something.
     pub waits: Waits,
 }

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::limits::{NEW_NODES_AT_ONCE, SIMULATED_MOST};
 use line::Line;
@@ -28,6 +30,9 @@ pub use report::Report;
 use report::Spent;
 use tally::Tally;
 use worker::{Phase, Worker};
+
+/// Exit status of a program that Ctrl-C has ended, as shells give it.
+const INTERRUPTED: i32 = 130;
 
 /// What to simulate.
 #[derive(Debug, Clone)]
@@ -65,7 +70,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     );
     let server = resolve(&options.server).await?;
     let models: Arc<[Model]> = machine::models(options.report_bytes)?.into();
-    let mut workers = workers(options, server, &models)?;
+    let mut workers = workers(options, server, &models, &stopped()?)?;
     let mut report = Report {
         nodes: options.nodes,
         report_bytes: models.iter().map(Model::bytes).min().unwrap_or(0),
@@ -88,6 +93,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
             workers.push(worker);
             all.add(&tally);
         }
+        eprintln!("{} took {:.1} s", phase.name(), start.elapsed().as_secs_f64());
         report.phases.push(report::Done {
             name: phase.name(),
             took: start.elapsed(),
@@ -102,7 +108,12 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
 
 /// Machines are dealt to connections in turn. A connection from this machine to itself comes from an address of its own, so that each
 /// stands for a hall with no more machines than one source may show at once.
-fn workers(options: &Options, server: (SocketAddr, String), models: &Arc<[Model]>) -> anyhow::Result<Vec<Worker>> {
+fn workers(
+    options: &Options,
+    server: (SocketAddr, String),
+    models: &Arc<[Model]>,
+    stop: &watch::Receiver<bool>,
+) -> anyhow::Result<Vec<Worker>> {
     let (address, host) = server;
     let count = options.connections.max(options.nodes.div_ceil(NEW_NODES_AT_ONCE)).min(options.nodes);
     let nonce = random()?;
@@ -112,9 +123,22 @@ fn workers(options: &Options, server: (SocketAddr, String), models: &Arc<[Model]
         let line = Line::new(address, host.clone(), source);
         let numbers = (options.first..options.first + options.nodes).skip(number as usize).step_by(count as usize);
         let nodes: anyhow::Result<Vec<Node>> = numbers.map(|n| Node::new(n, nonce)).collect();
-        workers.push(Worker::new(line, nodes?, Arc::clone(models), nonce ^ u64::from(number)));
+        workers.push(Worker::new(line, nodes?, Arc::clone(models), nonce ^ u64::from(number), stop.clone()));
     }
     Ok(workers)
+}
+
+/// Becomes true with the first Ctrl-C; the second one ends the program.
+fn stopped() -> anyhow::Result<watch::Receiver<bool>> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        interrupt.recv().await;
+        stop.send_replace(true);
+        interrupt.recv().await;
+        std::process::exit(INTERRUPTED);
+    });
+    Ok(stopped)
 }
 
 /// An address of this machine alone for each connection, where the server is at 127.0.0.1; elsewhere the usual one.

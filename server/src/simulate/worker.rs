@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
+use tokio::sync::watch;
 use wire::checkin::CheckinReply;
 use wire::error::Problem;
 use wire::routes::{BOOT, JSON, KEY_HEADER, SIGNATURE_HEADER};
@@ -59,12 +60,20 @@ pub(super) struct Worker {
     /// State of a generator of random numbers.
     dice: u64,
     tally: Tally,
+    /// True from when somebody has had enough: machines get in no more and check in no more, and are asked at once.
+    stop: watch::Receiver<bool>,
 }
 
 impl Worker {
     /// These machines on this connection.
-    pub(super) fn new(line: Line, nodes: Vec<Node>, models: Arc<[Model]>, seed: u64) -> Self {
-        Self { line, nodes, models, dice: seed, tally: Tally::default() }
+    pub(super) fn new(
+        line: Line,
+        nodes: Vec<Node>,
+        models: Arc<[Model]>,
+        seed: u64,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        Self { line, nodes, models, dice: seed, tally: Tally::default(), stop }
     }
 
     /// The ids that its machines were given.
@@ -98,7 +107,7 @@ impl Worker {
     /// Tries again until all are in, or none got in for a while.
     async fn arrive(&mut self) {
         let mut progress = Instant::now();
-        while progress.elapsed() < SIMULATED_PATIENCE {
+        while progress.elapsed() < SIMULATED_PATIENCE && !*self.stop.borrow() {
             let mut all_in = true;
             for at in 0..self.nodes.len() {
                 if self.nodes.get(at).is_none_or(Node::is_in) {
@@ -123,8 +132,8 @@ impl Worker {
         let mut due: BinaryHeap<Reverse<(Instant, usize)>> =
             (0..self.nodes.len()).map(|at| Reverse((start + interval.mul_f64(self.chance()), at))).collect();
         while let Some(Reverse((when, at))) = due.pop().filter(|Reverse((when, _))| *when < end) {
-            tokio::time::sleep_until(when.into()).await;
-            if Instant::now() >= end {
+            let stopped = tokio::time::timeout_at(when.into(), self.stop.wait_for(|stop| *stop)).await.is_ok();
+            if stopped || Instant::now() >= end {
                 break;
             }
             let change = self.chance() * 100.0 < f64::from(changed);

@@ -18,6 +18,7 @@ pub mod merge;
 pub mod mirror_index;
 pub mod nodes;
 pub mod provisional;
+pub mod unchanged;
 pub mod undo;
 pub mod view;
 pub mod writer;
