@@ -3,7 +3,7 @@
 //!
 //! Request to answer: [`http`] reads it, [`registry`] carries it out in one transaction by the rules of [`identity`],
 //! [`store`] makes that durable. [`describe`] and [`wording`] put it in words; [`page`] shows them in a browser, and
-//! [`cli`], a client of the API like any other, on a terminal.
+//! [`cli`], a client of the API like any other, on a terminal. [`simulate`] plays the machines.
 
 pub mod backup;
 pub mod bundles;

@@ -27,10 +27,7 @@ pub async fn run(server: &str, given: &Simulate) -> anyhow::Result<()> {
         healthz: given.healthz,
     };
     let report = simulate::run(&options).await?;
-    if given.json {
-        print_json(&report.json())?
-    } else {
-        print(&report.text())?
-    }
+    let shown = if given.json { print_json(&report.json()) } else { print(&report.text()) };
+    shown?;
     report.verdict()
 }

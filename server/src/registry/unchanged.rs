@@ -63,8 +63,8 @@ async fn answer_all(waiting: Arc<Mutex<Vec<Asked>>>, writer: Writer, usual_s: u3
     let taken = Arc::new(Mutex::new(Vec::new()));
     let outcome = writer.write(Together { usual_s, waiting: Arc::clone(&waiting), taken: Arc::clone(&taken) }).await;
     let mut asked = std::mem::take(&mut *locked(&taken));
-    if outcome.is_err() {
-        // The writer may never have come to them.
+    if outcome.is_err() && asked.is_empty() {
+        // The writer never came to them.
         asked.append(&mut locked(&waiting));
     }
     let mut replies = outcome.as_ref().map(|replies| replies.iter().cloned()).into_iter().flatten();

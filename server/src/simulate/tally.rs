@@ -21,7 +21,7 @@ impl Times {
     fn add(&mut self, time: Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
         let power = micros.ilog2();
-        let within = (u128::from(micros) * u128::from(STEPS) >> power) - u128::from(STEPS);
+        let within = ((u128::from(micros) * u128::from(STEPS)) >> power) - u128::from(STEPS);
         let within = u32::try_from(within).unwrap_or(STEPS - 1);
         *self.counts.entry(power * STEPS + within).or_default() += 1;
         self.longest = self.longest.max(time);

@@ -24,7 +24,7 @@ impl Fleet {
         Self(command.spawn().unwrap())
     }
 
-    /// Waits until the server has all reports of so many machines as `--nodes` says, which is a while after they are nodes.
+    /// Waits until all machines are in: only then do they bring further reports.
     pub(crate) async fn is_in(&self, server: &Server) {
         while server.get("/api/collections/nodes/node1/reports").await.1["total"].as_i64() < Some(3) {
             tokio::time::sleep(Duration::from_millis(50)).await;
