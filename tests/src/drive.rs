@@ -13,6 +13,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::limits::DRIVE_LOOK;
 
 /// Bytes that are written whole or not at all.
 const SECTOR: usize = 512;
@@ -56,6 +59,10 @@ struct Disk {
     bytes: u64,
     unflushed: Mutex<Unflushed>,
     lies: AtomicBool,
+    /// The next flush that has something to flush never ends.
+    fails: AtomicBool,
+    /// One does not end.
+    failed: AtomicBool,
 }
 
 /// What a cut did.
@@ -75,7 +82,14 @@ impl Drive {
     pub fn serve(image: &Path, socket: &Path) -> io::Result<Self> {
         let file = File::options().read(true).write(true).open(image)?;
         let bytes = file.metadata()?.len();
-        let disk = Arc::new(Disk { file, bytes, unflushed: Mutex::default(), lies: AtomicBool::new(false) });
+        let disk = Arc::new(Disk {
+            file,
+            bytes,
+            unflushed: Mutex::default(),
+            lies: AtomicBool::new(false),
+            fails: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+        });
         let (listener, served) = (UnixListener::bind(socket)?, Arc::clone(&disk));
         thread::spawn(move || {
             for guest in listener.incoming().flatten() {
@@ -91,6 +105,17 @@ impl Drive {
         self.disk.lies.store(true, Ordering::SeqCst);
     }
 
+    /// Has the power fail as the guest next flushes something; tells whether that came in time. Nothing is written from then on.
+    #[must_use]
+    pub fn fails_at_a_flush(&self, within: Duration) -> bool {
+        self.disk.fails.store(true, Ordering::SeqCst);
+        let end = Instant::now() + within;
+        while !self.disk.failed.load(Ordering::SeqCst) && Instant::now() < end {
+            thread::sleep(DRIVE_LOOK);
+        }
+        self.disk.failed.load(Ordering::SeqCst)
+    }
+
     /// The power is gone; call it once the guest is. `keeps` tells of each sector whether it has got as far as the medium. A drive that
     /// lies has kept nothing.
     ///
@@ -98,6 +123,7 @@ impl Drive {
     /// When the image cannot be written.
     pub fn cut(&self, mut keeps: impl FnMut() -> bool) -> io::Result<Cut> {
         let unflushed = std::mem::take(&mut *self.disk.unflushed());
+        self.disk.fails.store(false, Ordering::SeqCst);
         let (mut lost, mut kept) = (0, 0);
         for (sector, bytes) in unflushed {
             if !self.disk.lies.load(Ordering::SeqCst) && keeps() {
@@ -204,6 +230,14 @@ impl Disk {
         if self.lies.load(Ordering::SeqCst) {
             return Ok(());
         }
+        if self.fails.load(Ordering::SeqCst) && !self.unflushed().is_empty() {
+            self.failed.store(true, Ordering::SeqCst);
+            while self.fails.load(Ordering::SeqCst) {
+                thread::sleep(DRIVE_LOOK);
+            }
+            self.failed.store(false, Ordering::SeqCst);
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
         for (sector, bytes) in std::mem::take(&mut *self.unflushed()) {
             self.file.write_all_at(&bytes, sector * SECTOR as u64)?;
         }
@@ -219,8 +253,6 @@ fn take<const N: usize>(guest: &mut impl Read) -> io::Result<[u8; N]> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
-
     use super::*;
 
     fn drive(sectors: usize) -> (tempfile::TempDir, Drive) {
