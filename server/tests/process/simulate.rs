@@ -46,7 +46,8 @@ fn simulate(server: &Server, more: &[&str]) -> Output {
     server.cli(&[&fixed, more].concat())
 }
 
-#[tokio::test]
+// The client sees that the server has closed an idle connection while a fleet runs.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_checks_in_and_finds_nothing_wrong() {
     let server = Server::start("");
     let output = simulate(&server, &["--json"]);
@@ -75,7 +76,8 @@ async fn a_fleet_checks_in_and_finds_nothing_wrong() {
     assert_eq!(server.count().await, 60, "of its own machines some boot anew");
 }
 
-#[tokio::test]
+// The client sees that the server has closed an idle connection while a fleet runs.
+#[tokio::test(flavor = "multi_thread")]
 async fn it_does_not_begin_beside_real_machines() {
     let server = Server::start("");
     server.boot("net0=00-11-22-33-44-55").await.unwrap();
