@@ -24,6 +24,7 @@ pub mod provisional;
 pub mod search;
 pub mod sql;
 mod sqlite;
+pub mod unchanged;
 pub mod undo;
 pub mod view;
 pub mod webhooks;
