@@ -4,6 +4,7 @@
 //! Request to answer: [`http`] reads it, [`registry`] carries it out in one transaction by the rules of [`identity`],
 //! [`store`] makes that durable. [`watchers`] and [`webhooks`] tell who wants to know. [`describe`], [`difference`] and [`wording`] put
 //! it in words; [`page`] shows them in a browser, and [`cli`], a client of the API like any other, on a terminal.
+//! [`simulate`] plays the machines.
 
 pub mod backup;
 pub mod bundles;
@@ -29,6 +30,7 @@ pub mod newcomers;
 pub mod page;
 pub mod registry;
 pub mod serve;
+pub mod simulate;
 pub mod store;
 pub mod tls;
 pub mod upkeep;

@@ -41,6 +41,8 @@ pub const MAX_WAIT_NUMBERS: usize = 2 * MAX_CONNECTIONS;
 pub const WRITER_QUEUE: usize = 4096;
 /// Most requests in one commit.
 pub const COMMIT_GROUP: usize = 256;
+/// Most check-ins that say nothing new which one statement is about; a power of two.
+pub const UNCHANGED_AT_ONCE: usize = 64;
 /// Connections that only read.
 pub const READERS: u32 = 4;
 /// How long a request waits for a connection to PostgreSQL.
@@ -248,6 +250,16 @@ pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 pub const MAX_SUMS: u64 = 64 * 1024 * 1024;
 /// Numbers of nodes, commands and tokens that a restored server leaves out: more than were given since the backup.
 pub const RESTORED_GAP: i64 = 100_000;
+/// Different machines that a simulation knows: their numbers have six hex digits.
+pub const SIMULATED_MOST: u32 = 1 << 24;
+/// Nodes at either end of a server's list that are looked at before a simulation fills it.
+pub const SIMULATED_LOOK: i64 = 20;
+/// Pause of a made-up machine after a request that was refused or not answered: shorter than an agent's, since it is load.
+pub const SIMULATED_RETRY: Duration = Duration::from_millis(100);
+/// Time after which made-up machines that are not served are given up.
+pub const SIMULATED_PATIENCE: Duration = Duration::from_secs(120);
+/// Things that a server got wrong which a simulation tells in words.
+pub const SIMULATED_EXAMPLES: usize = 8;
 /// Most nodes that one is compared with when its page is made.
 pub const COMPARED: i64 = 100;
 

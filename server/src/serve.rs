@@ -26,6 +26,7 @@ use crate::narrate::Narrator;
 use crate::neighbours;
 use crate::newcomers::Newcomers;
 use crate::registry::reindex::Reindex;
+use crate::registry::unchanged::Unchanged;
 use crate::store::{FILE, Store};
 use crate::tls::{self, Files};
 use crate::upkeep;
@@ -182,6 +183,7 @@ fn state(
         bodies: Budget::default(),
         newcomers: Newcomers::default(),
         bundles,
+        unchanged: Unchanged::default(),
         waits,
         watchers,
         webhooks,

@@ -14,6 +14,8 @@ pub const PROBE: Duration = Duration::from_secs(5);
 pub const TPM_START: Duration = Duration::from_secs(30);
 /// Between two looks at a guest that is being waited for.
 pub const POLL: Duration = Duration::from_millis(50);
+/// Between two looks at whether a drive has lost its power.
+pub const DRIVE_LOOK: Duration = Duration::from_millis(1);
 /// Longest message that QMP may send, in bytes.
 pub const QMP_MESSAGE: u64 = 4 * 1024 * 1024;
 /// Console output that is kept for searching, in bytes. What is older is in the log file only.

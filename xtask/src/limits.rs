@@ -28,6 +28,12 @@ pub(crate) const BENCH_START: Duration = Duration::from_secs(600);
 pub(crate) const BENCH_BUILDS: usize = 3;
 /// `bench`: inventories of each kind, by turns.
 pub(crate) const BENCH_INVENTORIES: usize = 9;
+/// `bench`: for how long a fleet checks in as fast as it is answered.
+pub(crate) const BENCH_LOAD: Duration = Duration::from_secs(15);
+/// `bench`: kills of the server under load.
+pub(crate) const BENCH_KILLS: usize = 200;
+/// `bench`: power cuts of the server's machine under load.
+pub(crate) const BENCH_POWER_CUTS: usize = 20;
 /// `fuzz`: how long each target is run, unless `--seconds` says otherwise.
 pub(crate) const FUZZ_SECONDS: u64 = 20;
 /// `fuzz`: longest input in bytes.

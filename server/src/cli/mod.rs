@@ -18,6 +18,7 @@ pub mod manual;
 pub mod nodes;
 mod setting;
 pub mod show;
+pub mod simulate;
 pub mod table;
 pub mod tls;
 pub mod token;
@@ -72,6 +73,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Command::Completions { shell } => manual::completions(shell),
             Command::Man { folder } => manual::pages(&folder),
             Command::Image { command } => images::run(&Client::new(&args.server)?, command).await,
+            Command::Simulate(options) => simulate::run(&args.server, &options).await,
         }
     });
     // A mirror that is being hashed may answer slowly or never.

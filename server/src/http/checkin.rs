@@ -95,7 +95,10 @@ async fn checkin(
     let body = wire::digest::sha256_hex(body);
     let room = state.newcomers.of(peer.ip());
     let work = Checkin { config: state.config.clone(), now: now_ms(), url_id, request, body, key, said, room };
-    let reply = state.store.writer.write(work).await??;
+    let reply = match state.unchanged.answer(&state.store.writer, work).await? {
+        Ok(reply) => reply,
+        Err(work) => state.store.writer.write(*work).await??,
+    };
     state.metrics.checked_in(reply.state);
     Ok(Json(reply))
 }

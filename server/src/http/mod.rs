@@ -49,6 +49,7 @@ use crate::metrics::Metrics;
 use crate::mirror::Hashing;
 use crate::newcomers::Newcomers;
 use crate::page::{ICON_PATH, LOGIN_PATH, LOGOUT_PATH, SCRIPT_PATH, STYLE_PATH};
+use crate::registry::unchanged::Unchanged;
 use crate::store::Store;
 use crate::waits::Waits;
 use crate::watchers::Watchers;
@@ -77,6 +78,8 @@ pub struct State {
     pub newcomers: Newcomers,
     /// Files of bundles.
     pub bundles: Bundles,
+    /// Check-ins that say nothing new.
+    pub unchanged: Unchanged,
     /// Nodes that wait to be told something.
     pub waits: Waits,
     /// Who sent wrong tokens lately.

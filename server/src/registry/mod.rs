@@ -25,6 +25,7 @@ pub mod rival;
 pub mod said;
 pub mod settle;
 pub mod signed;
+pub mod unchanged;
 pub mod unheard;
 
 use wire::error::Problem;

@@ -27,6 +27,7 @@ pub mod search;
 pub mod settled;
 pub mod sql;
 mod sqlite;
+pub mod unchanged;
 pub mod undo;
 pub mod view;
 pub mod webhooks;

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -10,64 +9,36 @@ use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 
 use crate::agents::{Boot, inventory};
 use crate::database;
+use crate::simulate::Fleet;
 use crate::support::{PROGRAM, SERVE, Server, refused_start};
 
-/// Machines that check in while the server is killed.
-const MACHINES: u8 = 8;
-/// Kills in a row.
-const ROUNDS: u8 = 10;
+/// Kills in a row, unless `MK_KILLS` says otherwise.
+const KILLS: u32 = 20;
 
 fn mac(n: u8) -> String {
     format!("00-11-22-33-44-{n:02x}")
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn nothing_acknowledged_is_lost_by_a_kill() {
-    let mut server = Arc::new(Server::start(""));
-    for round in 0..ROUNDS {
-        let mut tasks = tokio::task::JoinSet::new();
-        for n in 0..MACHINES {
-            let server = Arc::clone(&server);
-            tasks.spawn(async move { check_in_until_killed(&server, n, round).await });
-        }
-        tokio::time::sleep(Duration::from_millis(100 * u64::from(round + 1))).await;
-        nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(i32::try_from(server.pid()).unwrap()),
-            nix::sys::signal::SIGKILL,
-        )
-        .unwrap();
-        let acknowledged = tasks.join_all().await;
-        let mut next = Arc::into_inner(server).unwrap();
-        next.restart("");
-        for (n, last) in acknowledged {
-            let Some((id, serial)) = last else { continue };
-            let node = next.node(id).await;
-            let kept = node["facts"]["serialnumber"].as_str().unwrap().parse::<u64>().unwrap();
-            assert!(kept == serial || kept == serial + 1, "machine {n}: {serial} was answered, {kept} is kept");
-        }
-        assert!(next.count().await <= i64::from(MACHINES), "no machine became two nodes");
-        server = Arc::new(next);
+    let kills = std::env::var("MK_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    let mut server = Server::start("");
+    let address = server.url.strip_prefix("http://").unwrap().to_owned();
+    let fleet = Fleet::start(&server, &["--nodes", "32", "--changed", "60"]);
+    fleet.is_in(&server).await;
+    for number in 0..kills {
+        // At any moment of a commit.
+        tokio::time::sleep(Duration::from_millis(200 + u64::from(number) * 37 % 300)).await;
+        server.stop();
+        server.start_again(&address);
     }
-    assert_eq!(server.count().await, i64::from(MACHINES), "every machine got through at least once");
-}
-
-/// Sends reports with rising serial numbers; gives the node and the last number that was answered.
-async fn check_in_until_killed(server: &Server, n: u8, round: u8) -> (u8, Option<(i64, u64)>) {
-    let mut boot = Boot::new(1 + n + round * MACHINES);
-    let mut last = None;
-    for serial in (u64::from(round) * 1_000_000).. {
-        let body = boot.next(&inventory(&[&mac(n)], &serial.to_string()));
-        let mut request =
-            server.request(reqwest::Method::POST, "/svc/checkin").header("content-type", "application/json");
-        for (name, value) in boot.sign(&body) {
-            request = request.header(name, value);
-        }
-        let Ok(response) = request.body(body).send().await else { break };
-        assert_eq!(response.status().as_u16(), 200);
-        let Ok(reply) = response.json::<serde_json::Value>().await else { break };
-        last = Some((reply["id"].as_i64().unwrap(), serial));
-    }
-    (n, last)
+    let report = fleet.end();
+    assert_eq!(report["sound"], true, "{report:#}");
+    let steady = report["phases"].as_array().unwrap().iter().find(|phase| phase["phase"] == "check-ins").unwrap();
+    let (reports, unanswered) = (steady["reports"].as_u64().unwrap(), steady["errors"]["no_answer"].as_u64());
+    assert!(reports > u64::from(kills) / 2 && unanswered >= Some(u64::from(kills)), "there was no load: {steady:#}");
+    assert_eq!(server.count().await, 32, "no machine became two nodes");
+    eprintln!("{kills} kills, {reports} reports acknowledged while the server was killed, none of them lost");
 }
 
 #[tokio::test]
@@ -77,19 +48,12 @@ async fn a_full_disk_is_said_and_survived_and_all_is_well_once_there_is_room() {
         return mk_tests::skip("only root can make a small disk");
     }
     let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    // A mount namespace of its own, so that the disk goes away with the server.
-    let mut command = Command::new("unshare");
-    let script = "mount -t tmpfs -o size=40m none \"$1\" && exec \"$0\" serve --listen 127.0.0.1:0 --data \"$1\"";
-    command.args(["-m", "sh", "-c", script, PROGRAM]).arg(&data);
-    let server = Server::spawn(&data, command);
+    let (data, server) = on_a_small_disk(&folder);
     let mut boot = Boot::new(1);
     assert_eq!(boot.send(&server, &inventory(&[&mac(1)], "S")).await.0, 200);
     assert_eq!(server.get("/healthz").await.1["status"], "ok");
     // Somebody else fills the disk but for some room, which the node takes.
-    let ballast = Path::new("/proc").join(server.pid().to_string()).join("root").join(data.strip_prefix("/").unwrap());
-    let ballast = ballast.join("ballast");
+    let ballast = inside(&server, &data).join("ballast");
     std::fs::write(&ballast, vec![b'x'; 38 << 20]).unwrap();
     let report = |number: u32| {
         let noise: String =
@@ -120,6 +84,51 @@ async fn a_full_disk_is_said_and_survived_and_all_is_well_once_there_is_room() {
     }
     assert_eq!(server.node(1).await["facts"]["number"], (answered + since).to_string());
     assert_eq!(server.get("/healthz").await.1["status"], "ok", "nobody had to help");
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_under_load_costs_no_acknowledged_report() {
+    let false = database::is_postgres() else { return };
+    if !nix::unistd::geteuid().is_root() {
+        return mk_tests::skip("only root can make a small disk");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (data, server) = on_a_small_disk(&folder);
+    let fleet = Fleet::start(&server, &["--nodes", "16", "--changed", "100"]);
+    fleet.is_in(&server).await;
+    let ballast = inside(&server, &data).join("ballast");
+    for _ in 0..3 {
+        std::fs::write(&ballast, vec![b'x'; 40 << 20]).unwrap_err();
+        while server.get("/healthz").await.0 != 507 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        std::fs::remove_file(&ballast).unwrap();
+        while server.get("/healthz").await.0 != 200 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    let report = fleet.end();
+    assert_eq!(report["sound"], true, "{report:#}");
+    let errors = &report["phases"][1]["errors"];
+    assert!(errors["disk_full"].as_u64() > Some(0), "nobody was refused: {report:#}");
+    assert_eq!(errors.as_object().unwrap().len(), 1, "each refusal says why: {report:#}");
+}
+
+/// A server with 40 MiB of disk, in a mount namespace of its own, so that the disk goes away with it.
+fn on_a_small_disk(folder: &tempfile::TempDir) -> (std::path::PathBuf, Server) {
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let mut command = Command::new("unshare");
+    let script = "mount -t tmpfs -o size=40m none \"$1\" && exec \"$0\" serve --listen 127.0.0.1:0 --data \"$1\"";
+    command.args(["-m", "sh", "-c", script, PROGRAM]).arg(&data);
+    let server = Server::spawn(&data, command);
+    (data, server)
+}
+
+/// The data folder as the server sees it.
+fn inside(server: &Server, data: &Path) -> std::path::PathBuf {
+    Path::new("/proc").join(server.pid().to_string()).join("root").join(data.strip_prefix("/").unwrap())
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod lab;
 mod lure;
 mod media;
 mod pauses;
+mod power;
 mod rubbish;
 mod ruby;
 mod shell;

@@ -73,7 +73,7 @@ impl Lab {
     pub(crate) fn new(dir: PathBuf) -> anyhow::Result<Self> {
         place::clear(&dir)?;
         let (sender, events) = channel();
-        let (server, url) = serve(&dir, &sender, &events)?;
+        let (server, url) = serve(&place::program("mk-server"), &dir, &sender, &events)?;
         Ok(Self { dir, url: guests_url(&url)?, server, sender, events, count: 0 })
     }
 

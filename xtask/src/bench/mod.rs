@@ -7,10 +7,12 @@
 mod ancestor;
 mod boot;
 mod build;
+mod durability;
 mod environment;
 mod guest;
 mod inventory;
 mod memory;
+mod server;
 mod size;
 mod stock;
 mod table;
@@ -60,10 +62,15 @@ enum Row {
     Memory,
     /// Inventory against facter plus lshw.
     Inventory,
+    /// Check-ins of fleets, against `/healthz`.
+    Server,
+    /// Kills and power cuts under load.
+    Durability,
 }
 
 impl Row {
-    const ALL: [Self; 5] = [Self::Build, Self::Size, Self::Boot, Self::Memory, Self::Inventory];
+    const ALL: [Self; 7] =
+        [Self::Build, Self::Size, Self::Boot, Self::Memory, Self::Inventory, Self::Server, Self::Durability];
 
     /// Those that are named, each once; all where none is.
     fn chosen(named: &[Self]) -> Vec<Self> {
@@ -83,6 +90,8 @@ impl Row {
             Self::Boot => "Boot",
             Self::Memory => "Memory",
             Self::Inventory => "Inventory",
+            Self::Server => "Server",
+            Self::Durability => "Durability",
         }
     }
 
@@ -98,6 +107,8 @@ impl Row {
             Self::Boot => boot::run(inputs),
             Self::Memory => memory::run(inputs),
             Self::Inventory => inventory::run(inputs),
+            Self::Server => server::run(inputs),
+            Self::Durability => durability::run(),
         }
     }
 }

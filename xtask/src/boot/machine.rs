@@ -41,7 +41,7 @@ struct Seen {
 pub(crate) fn run(start: &Start, report: &mut Report) -> anyhow::Result<()> {
     let (sender, events) = channel();
     process::catch_signals(sender.clone())?;
-    let (server, url) = report.step("server", || serve(start.dir, &sender, &events))?;
+    let (server, url) = report.step("server", || serve(&place::program("mk-server"), start.dir, &sender, &events))?;
     let client = Client::new(url.clone());
     let source = report.step("medium", || prepare(start, &client, &guests_url(&url)?))?;
     let (arguments, program) = (start.guest.arguments(&source), place::program("mk-vm"));
@@ -79,11 +79,16 @@ pub(crate) fn run(start: &Start, report: &mut Report) -> anyhow::Result<()> {
 }
 
 /// Starts the server; gives the URL on which it listens.
-pub(crate) fn serve(dir: &Path, sender: &Sender<Event>, events: &Receiver<Event>) -> anyhow::Result<(Program, String)> {
-    let (program, log, data) = (place::program("mk-server"), dir.join("server.log"), dir.join("data"));
+pub(crate) fn serve(
+    program: &Path,
+    dir: &Path,
+    sender: &Sender<Event>,
+    events: &Receiver<Event>,
+) -> anyhow::Result<(Program, String)> {
+    let (log, data) = (dir.join("server.log"), dir.join("data"));
     let arguments: Vec<OsString> =
         vec!["serve".into(), "--data".into(), data.into(), "--listen".into(), "127.0.0.1:0".into()];
-    let server = Program::start("mk-server", &program, arguments, Errors::File(&log), Source::Server, sender.clone())?;
+    let server = Program::start("mk-server", program, arguments, Errors::File(&log), Source::Server, sender.clone())?;
     let logged = || format!("its log is {}", place::shown(&log));
     match events.recv_timeout(limits::SERVER_START) {
         Ok(Event::Line(Source::Server, line)) => match line.strip_prefix(LISTENING) {

@@ -5,6 +5,7 @@ mod config;
 mod identity;
 mod nodes;
 mod remote;
+mod simulate;
 mod token;
 mod upkeep;
 
@@ -18,6 +19,7 @@ pub use config::Config;
 pub use identity::{Conflicts, ExplainArgs, Remedy};
 pub use nodes::Nodes;
 pub use remote::Remote;
+pub use simulate::Simulate;
 pub use token::Token;
 pub use upkeep::{Backup, Certificate, Enrolment, Image, Restore, Tls};
 
@@ -94,6 +96,9 @@ pub enum Command {
         #[command(subcommand)]
         command: Image,
     },
+    /// Let made-up machines boot and check in, as agents do, and say how fast the server answers and what it gets wrong. Fills
+    /// its database.
+    Simulate(Simulate),
     /// Print what a shell reads to complete the arguments of mk-server.
     Completions {
         /// The shell.

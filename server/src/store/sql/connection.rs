@@ -157,7 +157,12 @@ impl Transaction<'_> {
         if self.connection.unfinished {
             return Err(sqlx::Error::Protocol("a part of the transaction was left without an end".to_owned()));
         }
-        let end = self.end("RELEASE SAVEPOINT", "COMMIT");
+        let whole = match self.connection.held {
+            Held::Sqlite(_) => "COMMIT",
+            // A bare COMMIT after a failed statement takes all back, and says nothing of it.
+            Held::Postgres(_) => "SELECT 1; COMMIT",
+        };
+        let end = self.end("RELEASE SAVEPOINT", whole);
         self.connection.raw(&end).await?;
         self.is_open = false;
         Ok(())
