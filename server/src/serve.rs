@@ -21,6 +21,7 @@ use crate::image::Images;
 use crate::limits::DRAIN_TIMEOUT;
 use crate::mirror::Hashing;
 use crate::newcomers::Newcomers;
+use crate::registry::racks::Racks;
 use crate::registry::reindex::Reindex;
 use crate::store::Store;
 use crate::tls::{self, Files};
@@ -136,6 +137,7 @@ fn state(
         newcomers: Newcomers::default(),
         bundles,
         waits: waits.clone(),
+        racks: Racks::default(),
     }
 }
 

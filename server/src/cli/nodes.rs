@@ -17,7 +17,7 @@ use crate::human;
 pub async fn run(client: &Client, command: Nodes) -> anyhow::Result<()> {
     match command {
         Nodes::List { json } => {
-            let document = all(client).await?;
+            let document = client.all("/api/collections/nodes?depth=1").await?;
             if json { print_json(&document) } else { print(&list(&document)?) }
         }
         Nodes::Show { name, json } => {
@@ -71,19 +71,6 @@ fn hw_info(values: &[String]) -> anyhow::Result<Value> {
     Ok(info.into())
 }
 
-/// All nodes, page by page.
-async fn all(client: &Client) -> anyhow::Result<Value> {
-    let mut document = client.get("/api/collections/nodes?depth=1").await?;
-    let total = document["total"].as_u64().unwrap_or(0);
-    while let Some(items) = document["items"].as_array_mut().filter(|i| (i.len() as u64) < total) {
-        let next = client.get(&format!("/api/collections/nodes?depth=1&start={}", items.len())).await?;
-        let more = next["items"].as_array().filter(|more| !more.is_empty());
-        let Some(more) = more else { break };
-        items.extend(more.iter().cloned());
-    }
-    Ok(document)
-}
-
 fn list(document: &Value) -> anyhow::Result<String> {
     let now = OffsetDateTime::now_utc();
     let items = document["items"].as_array().into_iter().flatten();
@@ -94,7 +81,7 @@ fn list(document: &Value) -> anyhow::Result<String> {
                 /api/microkernel/bootstrap.\n"
             .to_owned());
     }
-    Ok(table::table(&["Name", "State", "System", "Serial", "CPUs", "Memory", "MAC", "Check-in"], &rows))
+    Ok(table::table(&["Name", "Expected", "State", "System", "Serial", "CPUs", "Memory", "MAC", "Check-in"], &rows))
 }
 
 fn row(node: &Node, now: OffsetDateTime) -> Vec<String> {
@@ -103,6 +90,7 @@ fn row(node: &Node, now: OffsetDateTime) -> Vec<String> {
     let mac = brief.macs.into_iter().next().unwrap_or_default();
     vec![
         node.name().to_owned(),
+        node.expected().unwrap_or_default().to_owned(),
         node.state().to_owned(),
         brief.machine,
         brief.serial,

@@ -18,10 +18,12 @@ pub mod legacy;
 pub mod listen;
 pub mod message;
 pub mod operate;
+pub mod outliers;
 pub mod page;
 pub mod peer;
 pub mod problem;
 pub mod query;
+pub mod rack;
 pub mod svc;
 pub mod wait;
 
@@ -29,15 +31,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use wire::routes;
 
 use crate::bundles::Bundles;
 use crate::config::Config;
 use crate::image::Images;
+use crate::limits::MAX_RACK_BODY;
 use crate::mirror::Hashing;
 use crate::newcomers::Newcomers;
 use crate::page::{ICON_PATH, SCRIPT_PATH, STYLE_PATH};
+use crate::registry::racks::Racks;
 use crate::store::Store;
 use crate::waits::Waits;
 
@@ -66,6 +71,8 @@ pub struct State {
     pub bundles: Bundles,
     /// Nodes that wait to be told something.
     pub waits: Waits,
+    /// Which machines are expected.
+    pub racks: Racks,
 }
 
 /// Only what images of the Tiny Core era call, for the port that is built into them.
@@ -100,8 +107,12 @@ pub fn router(state: State) -> Router {
         .route("/api/collections/events", get(api::events))
         .route("/api/collections/images", get(images::list).post(images::add))
         .route("/api/commands/use-image", post(images::choose))
+        .route("/api/commands/set-rack", post(rack::set).layer(DefaultBodyLimit::max(MAX_RACK_BODY)))
+        .route("/api/commands/unset-rack", post(rack::unset))
+        .route("/api/collections/rack", get(rack::collection))
         .route("/api/commands/{name}", post(operate::command))
         .route("/api/collections/conflicts", get(operate::conflicts))
+        .route("/api/collections/outliers", get(outliers::collection))
         .route("/api/collections/enrolment-tokens", get(operate::enrolment_tokens))
         .route("/api/collections/config", get(configs::config))
         .route("/api/explain", get(explain::explain))
@@ -111,6 +122,8 @@ pub fn router(state: State) -> Router {
         .route("/nodes", get(page::nodes))
         .route("/log", get(page::all_logs))
         .route("/conflicts", get(conflicts::list))
+        .route("/outliers", get(outliers::list))
+        .route("/rack", get(rack::list))
         .route("/conflicts/remedy", get(conflicts::ask).post(conflicts::apply))
         .route("/nodes/{name}", get(page::node))
         .route("/nodes/{name}/log", get(page::log))

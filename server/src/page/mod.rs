@@ -9,7 +9,9 @@ mod history;
 mod layout;
 pub(crate) mod node;
 mod nodes;
+mod outliers;
 mod parts;
+mod rack;
 mod refusal;
 mod setup;
 
@@ -17,6 +19,8 @@ pub use conflicts::{conflicts, trial};
 pub use history::{log, reports};
 pub use node::node;
 pub use nodes::{List, nodes};
+pub use outliers::outliers;
+pub use rack::rack;
 pub use refusal::{refusal, refused_command};
 
 /// Style sheet.

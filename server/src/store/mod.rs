@@ -14,10 +14,12 @@ pub mod feed;
 pub mod foreign;
 pub mod history;
 pub mod list;
+pub mod makeups;
 pub mod merge;
 pub mod mirror_index;
 pub mod nodes;
 pub mod provisional;
+pub mod racks;
 pub mod undo;
 pub mod view;
 pub mod writer;
@@ -114,7 +116,7 @@ mod tests {
 
     /// Databases keep a digest of each migration that they have been through, and none is opened that went through another
     /// one: this list is only added to.
-    const MIGRATIONS: [(&str, &str); 17] = [
+    const MIGRATIONS: [(&str, &str); 18] = [
         ("0001_identity_by_claims.sql", "4f70acfd9dd1fae7050f2fad073e1d625bd540a8b60d88bcad35c90032e1bcec"),
         ("0002_identity_by_evidence.sql", "b01f47c2272b6e211c827e3bd260cfeea334e3e892febf8dfcac174e88840a99"),
         ("0003_list_and_log.sql", "f68c12bb5cea2bc1e164fbc68e51ea51d69f19e7b496a95a6afda90a98117e77"),
@@ -132,6 +134,7 @@ mod tests {
         ("0015_commands_and_bundles.sql", "1dafe85f623b2d6ea80c1ea51ea6252d2a313f93a6316e059e2b4f1f217508af"),
         ("0016_boot_cards.sql", "f917dab7aa23bf40b0799030ef78ee295ffd913b6a02cb1e512bf393f4cdcb91"),
         ("0017_enrolment.sql", "8d7d93c26633ced0b43ceab653e5d96a110f8bd0bc962c622dcb0415d9abe5f3"),
+        ("0019_fleet.sql", "3969260c2822948e1b33808ca0015aacf81b665ba7ca382e456f8f8dcbe6e23c"),
     ];
 
     #[test]

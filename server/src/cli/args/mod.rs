@@ -1,6 +1,7 @@
 //! The command line, a file for each group of commands.
 
 mod config;
+mod fleet;
 mod identity;
 mod nodes;
 mod upkeep;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub use config::Config;
+pub use fleet::{Outliers, Rack};
 pub use identity::{Conflicts, ExplainArgs, Remedy};
 pub use nodes::Nodes;
 pub use upkeep::{Backup, Certificate, Enrolment, Image, Restore, Tls};
@@ -48,6 +50,14 @@ pub enum Command {
     Log(LogOptions),
     /// Show whose identity is disputed, and end a dispute.
     Conflicts(Conflicts),
+    /// Name the machines that differ from the others of their product, and what the others have.
+    Outliers(Outliers),
+    /// Say which machines are expected in the racks, and which of them were found.
+    Rack {
+        /// What to do.
+        #[command(subcommand)]
+        command: Rack,
+    },
     /// Say which node a machine is, or would be, by which evidence, and why not another. Changes nothing.
     Explain(ExplainArgs),
     /// Write everything that the server keeps into one archive, on the server's own machine. The server may be running.
