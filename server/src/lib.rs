@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod describe;
 pub mod drift;
+pub mod fleet;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod health;
@@ -26,6 +27,7 @@ pub mod narrate;
 pub mod neighbours;
 pub mod newcomers;
 pub mod page;
+pub mod rack;
 pub mod registry;
 pub mod serve;
 pub mod store;

@@ -25,6 +25,7 @@ use crate::mirror::Hashing;
 use crate::narrate::Narrator;
 use crate::neighbours;
 use crate::newcomers::Newcomers;
+use crate::registry::racks::Racks;
 use crate::registry::reindex::Reindex;
 use crate::store::{FILE, Store};
 use crate::tls::{self, Files};
@@ -188,6 +189,7 @@ fn state(
         attempts: Attempts::default(),
         https_port,
         metrics: Metrics::default(),
+        racks: Racks::default(),
     })
 }
 

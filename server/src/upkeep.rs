@@ -1,10 +1,11 @@
-//! What the server does by itself: it follows the system's clock, ends commands whose time is over, and forgets nodes of which there
-//! are too many. Each part of it is a transaction of its own, so that check-ins come between.
+//! What the server does by itself: it follows the system's clock, ends commands whose time is over, forgets nodes of which there
+//! are too many, and after an upgrade works out what nodes are made of. Each part of it is a transaction of its own, so that check-ins come between.
 
 use tokio::sync::watch::Receiver;
 use tokio::time::sleep;
 
 use crate::limits::{CLOCK_LOOK, EXPIRY_PAUSE};
+use crate::registry::makeups;
 use crate::registry::queue::Expire;
 use crate::registry::unheard::Forget;
 use crate::store::{Store, clock, now_ms};
@@ -21,6 +22,9 @@ pub async fn run(store: Store, mut ended: Receiver<()>) {
     };
     let tidying = async {
         loop {
+            if let Err(error) = fill_all(&store).await {
+                tracing::error!("cannot work out what nodes are made of: {error:#}");
+            }
             sleep(EXPIRY_PAUSE).await;
             if let Err(error) = expire_all(&store).await {
                 tracing::error!("cannot end commands whose time is over: {error:#}");
@@ -35,6 +39,11 @@ pub async fn run(store: Store, mut ended: Receiver<()>) {
         () = tidying => {}
         () = async { while ended.changed().await.is_ok() {} } => {}
     }
+}
+
+async fn fill_all(store: &Store) -> anyhow::Result<()> {
+    while makeups::fill(store).await? {}
+    Ok(())
 }
 
 async fn expire_all(store: &Store) -> anyhow::Result<()> {

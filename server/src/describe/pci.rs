@@ -57,7 +57,7 @@ fn gpu(gpu: &Gpu) -> String {
 }
 
 /// Name of `8086:1572`; where only the maker is known, its name.
-fn device(id: &str) -> Option<String> {
+pub(crate) fn device(id: &str) -> Option<String> {
     let (vendor, device) = id.split_once(':')?;
     let (vendor, device) = (u16::from_str_radix(vendor, 16).ok()?, u16::from_str_radix(device, 16).ok()?);
     if let Some(known) = Device::from_vid_pid(vendor, device) {

@@ -11,7 +11,7 @@ use crate::identity::evidence::{Evidence, Group};
 use crate::identity::keys::{Claim, Key};
 use crate::limits::PROVISIONAL_MS;
 use crate::store::sql::{self, Connection};
-use crate::store::{bundles, candidates, claims, nodes};
+use crate::store::{bundles, candidates, claims, makeups, nodes};
 
 /// The node then.
 #[derive(Debug, Serialize, Deserialize)]
@@ -138,6 +138,7 @@ pub async fn put_back(db: &mut Connection, now: i64, node: i64) -> anyhow::Resul
     let update = "UPDATE nodes SET hw_info = $2, facts = $3, facts_digest = $4, report = $5 WHERE id = $1";
     let update = sql::query(update).bind(node).bind(hw_info).bind(facts).bind(facts_digest).bind(report);
     update.execute(&mut *db).await?;
+    makeups::renew(&mut *db, node).await?;
     nodes::forget_boots(db, node).await?;
     Ok(Some(since))
 }
