@@ -13,11 +13,14 @@ use time::OffsetDateTime;
 
 use crate::config::{Config, patterns::Patterns};
 use crate::describe::Node;
+use crate::fleet::{makeup::Area, outliers};
 use crate::http::{access, base, boot, legacy, message, query};
 use crate::identity::{canonical::HwInfo, change::Change, mac, report};
 use crate::image::{iso::Iso, metadata};
+use crate::rack::file::{self, Format};
 use crate::registry::{configs, remedy::Remedy};
 use crate::store::feed::{Cursor, Feed};
+use crate::store::makeups::Kept;
 use crate::{human, page, store, tls};
 
 /// Name, what is checked of any bytes, and where examples are.
@@ -61,6 +64,13 @@ fn checkin_body(bytes: &[u8]) {
     let stable = request.inventory.as_ref().map(|inventory| &inventory.stable);
     let report = report::read(&facts, stable, &none);
     assert_eq!(report, report::read(&facts, stable, &none));
+    let makeup = stable.and_then(|stable| Kept::of(stable).ok()?.makeup);
+    for packed in makeup.iter().flat_map(|makeup| &makeup.areas) {
+        let area: Area =
+            serde_json::from_str(&packed.json).unwrap_or_else(|why| unreachable!("{why}: {}", packed.json));
+        let judged = outliers::judge(&[(&area, 3)]);
+        assert!(judged.odd.iter().all(Vec::is_empty) && judged.split.is_empty(), "machines that are alike: {judged:?}");
+    }
 }
 
 /// What a machine says, shown by the page: none of it becomes markup.
@@ -99,6 +109,9 @@ fn operators_words(bytes: &[u8]) {
     let _ = (human::time(&text), human::seconds_since(&text, OffsetDateTime::UNIX_EPOCH), human::stamp(&text));
     assert!(!human::plain(&text).chars().any(human::is_harmful));
     let (key, value) = text.split_once('=').unwrap_or((&text, ""));
+    for format in [Format::Csv, Format::Toml] {
+        let _ = file::parse(&text, format);
+    }
     let _ = configs::read(key, &serde_json::from_str(value).unwrap_or_else(|_| value.into()));
 }
 

@@ -13,6 +13,7 @@ pub mod config;
 pub mod describe;
 pub mod difference;
 pub mod drift;
+pub mod fleet;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod health;
@@ -28,6 +29,7 @@ pub mod narrate;
 pub mod neighbours;
 pub mod newcomers;
 pub mod page;
+pub mod rack;
 pub mod registry;
 pub mod serve;
 pub mod simulate;

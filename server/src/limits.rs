@@ -293,3 +293,41 @@ pub const MAX_ADOPTED_ID: i64 = 2_147_483_647;
 pub const MAX_NAMED_CONFLICTS: usize = 200;
 /// Most of a refusal's text that is put into the form of all others, in bytes.
 pub const MAX_REASON: usize = 4096;
+/// Most parts of one area of a machine that are compared with other machines.
+pub const MAX_AREA_PARTS: usize = 1000;
+/// Longest name or value of a part that is compared, in characters; more is cut off.
+pub const MAX_PART_TEXT: usize = 100;
+/// Machines of a product from which on one can be odd.
+pub const LEAST_ALIKE: i64 = 3;
+/// Values that are shown where none is common.
+pub const MAX_SPLIT_VALUES: usize = 6;
+/// Things that are shown to be odd at one machine in a list, or split at one product; the others are counted.
+pub const MAX_ODD_SHOWN: usize = 8;
+/// Products that one answer about outliers names, those with most machines first.
+pub const MAX_PRODUCTS: usize = 200;
+/// Groups of machines alike that are named for each product, the largest first.
+pub const MAX_GROUPS: usize = 10;
+/// Machines that are named of such a group.
+pub const MAX_GROUP_NAMES: i64 = 8;
+/// Odd machines on one page, and machines expected in racks.
+pub const MACHINES_ON_PAGE: i64 = 50;
+/// Nodes whose makeup is worked out between two looks at other work, after an upgrade.
+pub const MAKEUPS_AT_ONCE: i64 = 100;
+/// Most switch ports that a node is known by.
+pub const MAX_NODE_PORTS: usize = 64;
+/// Longest switch port that is compared, in characters.
+pub const MAX_PORT_TEXT: usize = 200;
+/// Largest file of expected machines, in bytes: a hundred thousand of them.
+pub const MAX_RACK_FILE: usize = 32 * 1024 * 1024;
+/// Largest body of the command that sets it: JSON writes a line's end as two bytes.
+pub const MAX_RACK_BODY: usize = 2 * MAX_RACK_FILE;
+/// Most machines in it.
+pub const MAX_RACK_ROWS: usize = 200_000;
+/// Longest value in it, in bytes.
+pub const MAX_RACK_VALUE: usize = 200;
+/// Mistakes of such a file that are named.
+pub const MAX_RACK_MISTAKES: usize = 20;
+/// Time within which the racks are compared for each who asks.
+pub const COMPARED_FAST: Duration = Duration::from_millis(100);
+/// Where it takes longer, they are compared anew after so many times the time that it took: at most a tenth of a processor is spent on it.
+pub const COMPARED_AGAIN: u32 = 10;

@@ -25,6 +25,7 @@ use crate::mirror::Hashing;
 use crate::narrate::Narrator;
 use crate::neighbours;
 use crate::newcomers::Newcomers;
+use crate::registry::racks::Racks;
 use crate::registry::reindex::Reindex;
 use crate::registry::unchanged::Unchanged;
 use crate::store::{FILE, Store};
@@ -190,6 +191,7 @@ fn state(
         attempts: Attempts::default(),
         https_port,
         metrics: Metrics::default(),
+        racks: Racks::default(),
     })
 }
 

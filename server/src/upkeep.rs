@@ -1,11 +1,13 @@
 //! What the server does by itself: it follows the system's clock, ends commands whose time is over, forgets nodes of which there
-//! are too many, and deletes reports that are not kept any more. Each part of it is a transaction of its own, so that check-ins come between.
+//! are too many, deletes reports that are not kept any more, and after an upgrade works out what nodes are made of. Each part of it is a
+//! transaction of its own, so that check-ins come between.
 
 use tokio::sync::watch::Receiver;
 use tokio::time::sleep;
 
 use crate::config::History;
 use crate::limits::{CLOCK_LOOK, EXPIRY_PAUSE, SWEEP_PAUSE};
+use crate::registry::makeups;
 use crate::registry::queue::Expire;
 use crate::registry::unheard::Forget;
 use crate::store::{Store, clock, now_ms, retention};
@@ -22,6 +24,9 @@ pub async fn run(store: Store, history: History, mut ended: Receiver<()>) {
     };
     let tidying = async {
         loop {
+            if let Err(error) = fill_all(&store).await {
+                tracing::error!("cannot work out what nodes are made of: {error:#}");
+            }
             sleep(EXPIRY_PAUSE).await;
             if let Err(error) = expire_all(&store).await {
                 tracing::error!("cannot end commands whose time is over: {error:#}");
@@ -51,6 +56,11 @@ pub async fn run(store: Store, history: History, mut ended: Receiver<()>) {
         () = sweeping => {}
         () = async { while ended.changed().await.is_ok() {} } => {}
     }
+}
+
+async fn fill_all(store: &Store) -> anyhow::Result<()> {
+    while makeups::fill(store).await? {}
+    Ok(())
 }
 
 async fn expire_all(store: &Store) -> anyhow::Result<()> {

@@ -32,7 +32,7 @@ type Other = (&'static str, Option<PathBuf>);
 const CRATES: &str = "unit, property and process tests";
 
 /// Of the server's process tests those that are about what it keeps; the others would be the same on either database.
-const ON_POSTGRES: [&str; 20] = [
+const ON_POSTGRES: [&str; 22] = [
     "adopt::",
     "card::",
     "checkin::",
@@ -49,6 +49,8 @@ const ON_POSTGRES: [&str; 20] = [
     "installed::",
     "log::",
     "matrix",
+    "outliers::",
+    "rack::",
     "servers::",
     "tokens::",
     "undo::",

@@ -87,6 +87,22 @@ impl Client {
         self.document(request.send().await).await
     }
 
+    /// A list at `path`, which has a query already, with the items of all its pages.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses.
+    pub async fn all(&self, path: &str) -> anyhow::Result<Value> {
+        let mut document = self.get(path).await?;
+        let total = document["total"].as_u64().unwrap_or(0);
+        while let Some(items) = document["items"].as_array_mut().filter(|i| (i.len() as u64) < total) {
+            let next = self.get(&format!("{path}&start={}", items.len())).await?;
+            let more = next["items"].as_array().filter(|more| !more.is_empty());
+            let Some(more) = more else { break };
+            items.extend(more.iter().cloned());
+        }
+        Ok(document)
+    }
+
     /// Gives a command. One that names a mirror has the server fetch what is in it, which may take long.
     ///
     /// # Errors

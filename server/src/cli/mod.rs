@@ -16,6 +16,8 @@ pub mod json;
 pub mod log;
 pub mod manual;
 pub mod nodes;
+pub mod outliers;
+pub mod rack;
 mod setting;
 pub mod show;
 pub mod simulate;
@@ -61,6 +63,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Command::Nodes { command } => nodes::run(&Client::new(&args.server)?, command).await,
             Command::Log(options) => log::run(&Client::new(&args.server)?, None, &options).await,
             Command::Conflicts(conflicts) => identity::run(&Client::new(&args.server)?, conflicts).await,
+            Command::Outliers(options) => outliers::run(&Client::new(&args.server)?, options).await,
+            Command::Rack { command } => rack::run(&Client::new(&args.server)?, command).await,
             Command::Config { command } => config::run(&Client::new(&args.server)?, command).await,
             Command::Explain(question) => explain::run(&Client::new(&args.server)?, question).await,
             Command::Webhooks { json } => webhooks::run(&Client::new(&args.server)?, json).await,

@@ -18,7 +18,7 @@ pub async fn run(client: &Client, command: Nodes) -> anyhow::Result<()> {
     match command {
         Nodes::List { filter, json } => {
             let query = filter.query();
-            let document = all(client, &query).await?;
+            let document = client.all(&format!("/api/collections/nodes?depth=1&{query}")).await?;
             match json {
                 true => print_json(&document),
                 false => print(&list(&document, if query.is_empty() { NONE_YET } else { NONE_FITS })?),
@@ -83,19 +83,6 @@ const NONE_YET: &str = "No machine has been seen yet. Boot one from the microker
 /// The same where some were asked for.
 const NONE_FITS: &str = "No node fits.\n";
 
-/// All nodes that the query asks for, page by page.
-async fn all(client: &Client, query: &str) -> anyhow::Result<Value> {
-    let mut document = client.get(&format!("/api/collections/nodes?depth=1&{query}")).await?;
-    let total = document["total"].as_u64().unwrap_or(0);
-    while let Some(items) = document["items"].as_array_mut().filter(|i| (i.len() as u64) < total) {
-        let next = client.get(&format!("/api/collections/nodes?depth=1&start={}&{query}", items.len())).await?;
-        let more = next["items"].as_array().filter(|more| !more.is_empty());
-        let Some(more) = more else { break };
-        items.extend(more.iter().cloned());
-    }
-    Ok(document)
-}
-
 fn list(document: &Value, none: &str) -> anyhow::Result<String> {
     let now = OffsetDateTime::now_utc();
     let items = document["items"].as_array().into_iter().flatten();
@@ -104,7 +91,7 @@ fn list(document: &Value, none: &str) -> anyhow::Result<String> {
     if rows.is_empty() {
         return Ok(none.to_owned());
     }
-    Ok(table::table(&["Name", "State", "System", "Serial", "CPUs", "Memory", "MAC", "Check-in"], &rows))
+    Ok(table::table(&["Name", "Expected", "State", "System", "Serial", "CPUs", "Memory", "MAC", "Check-in"], &rows))
 }
 
 fn row(node: &Node, now: OffsetDateTime) -> Vec<String> {
@@ -113,6 +100,7 @@ fn row(node: &Node, now: OffsetDateTime) -> Vec<String> {
     let mac = brief.macs.into_iter().next().unwrap_or_default();
     vec![
         node.name().to_owned(),
+        node.expected().unwrap_or_default().to_owned(),
         node.state().to_owned(),
         brief.machine,
         brief.serial,

@@ -16,6 +16,7 @@ pub fn node(document: Value) -> anyhow::Result<String> {
     if let Some((error, remedy)) = node.reason() {
         lines.push(("Why", format!("{} {}", human::plain(error), human::plain(remedy))));
     }
+    lines.extend(node.odd().iter().map(|odd| ("Odd", human::plain(odd).into_owned())));
     lines.push(("Aliases", node.aliases().join(", ")));
     lines.extend(node.summary().into_iter().map(|(name, value)| (name, human::plain(&value).into_owned())));
     for (label, time) in [("First seen", "first_seen"), ("Last check-in", "last_checkin")] {

@@ -17,6 +17,7 @@ use wire::inventory::{Inventory, Stable, Volatile};
 
 use crate::human;
 pub(crate) use pci::device;
+pub(crate) use pci::device as device_name;
 
 /// A node's document with its typed parts.
 #[derive(Debug)]
@@ -128,6 +129,21 @@ impl Node {
         Some((reason["error"].as_str().unwrap_or_default(), reason["remedy"].as_str().unwrap_or_default()))
     }
 
+    /// What the operator's list of expected machines calls it.
+    #[must_use]
+    pub fn expected(&self) -> Option<&str> {
+        self.document["expected"]["name"].as_str()
+    }
+
+    /// What is odd at it among the machines of its product, a sentence each.
+    #[must_use]
+    pub fn odd(&self) -> Vec<String> {
+        let outlier = &self.document["outlier"];
+        let told = outlier["odd"].as_array().into_iter().flatten().filter_map(|odd| odd["text"].as_str());
+        let more = outlier["more"].as_u64().filter(|more| *more > 0).map(|more| format!("and {more} more"));
+        told.map(str::to_owned).chain(more).collect()
+    }
+
     /// A time of the document, RFC 3339.
     #[must_use]
     pub fn time(&self, name: &str) -> Option<&str> {
@@ -154,6 +170,8 @@ impl Node {
             Some(inventory) => machine::of_inventory(&inventory.stable),
             None => machine::of_facts(&self.document["facts"]),
         };
+        let slot = labelled("slot", self.document["expected"]["slot"].as_str().map(str::to_owned).as_ref());
+        lines.push(("Expected as", join(&[self.expected().map(str::to_owned).as_ref(), slot.as_ref()])));
         lines.push(("Boot time", self.card.as_ref().and_then(Card::summary).unwrap_or_default()));
         lines.push(("Agent", self.agent.as_ref().map(machine::agent).unwrap_or_default()));
         lines.push(("Key", self.key().unwrap_or_default().to_owned()));

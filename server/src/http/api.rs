@@ -12,7 +12,7 @@ use crate::http::base::Base;
 use crate::http::openapi::forms;
 use crate::http::problem::Failure;
 use crate::http::query::Pairs;
-use crate::http::{State, differ, operate, stream};
+use crate::http::{State, differ, operate, outliers, rack, stream};
 use crate::identity::canonical::KEYS;
 use crate::limits::{DEFAULT_PAGE, MAX_PAGE, MAX_WHOLE};
 use crate::store::feed::{self, Cursor, Part, Wanted};
@@ -26,8 +26,8 @@ const RAZOR: &str = "http://api.puppetlabs.com/razor/v1";
 /// Prefix of its type names.
 const SPEC: &str = "http://api.puppetlabs.com/razor/v1/collections";
 /// All collections.
-pub const COLLECTIONS: [&str; 8] =
-    ["config", "conflicts", "enrolment-tokens", "events", "images", "nodes", "tokens", "webhooks"];
+pub const COLLECTIONS: [&str; 10] =
+    ["config", "conflicts", "enrolment-tokens", "events", "images", "nodes", "outliers", "rack", "tokens", "webhooks"];
 
 /// `GET /api`: which collections and commands there are, in razor-server's form.
 #[utoipa::path(get, path = "/api", responses((status = 200, description = "As asked", body = forms::Root)))]
@@ -86,11 +86,13 @@ pub async fn nodes(
         (total, ids)
     };
     let mut items = Vec::with_capacity(ids.len());
+    let mut expected = rack::expected(&state, if whole { &ids } else { &[] }).await?;
     for id in ids {
         if !whole {
             let name = nodes::name(id);
             items.push(json!({"id": url(&base, &name), "name": name, "spec": format!("{SPEC}/nodes/member")}));
-        } else if let Some(node) = view::node(&state.store.readers, id).await? {
+        } else if let Some(mut node) = view::node(&state.store.readers, id).await? {
+            node.extend(expected.remove(&id).map(|expected| ("expected".to_owned(), expected)));
             items.push(member(&base, node));
         }
     }
@@ -136,8 +138,19 @@ pub async fn node(
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Failure> {
     let id = find(&state, &name).await?;
-    let node = view::node(&state.store.readers, id).await?.ok_or_else(|| unknown(&name))?;
+    let node = whole(&state, id).await?.ok_or_else(|| unknown(&name))?;
     Ok(Json(member(&base, node)))
+}
+
+/// A node with what the others say of it: the row of the rack that it is, and what is odd at it.
+pub(super) async fn whole(state: &State, id: i64) -> anyhow::Result<Option<Map<String, Value>>> {
+    let Some(mut node) = view::node(&state.store.readers, id).await? else { return Ok(None) };
+    let expected = rack::expected(state, &[id]).await?.remove(&id);
+    let outlier = outliers::of_node(state, id).await?;
+    for (name, value) in [("expected", expected), ("outlier", outlier)] {
+        node.extend(value.map(|value| (name.to_owned(), value)));
+    }
+    Ok(Some(node))
 }
 
 /// `GET /api/collections/nodes/{name}/log`, newest first.

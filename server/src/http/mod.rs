@@ -25,10 +25,12 @@ pub mod message;
 pub mod metrics;
 pub mod openapi;
 pub mod operate;
+pub mod outliers;
 pub mod page;
 pub mod peer;
 pub mod problem;
 pub mod query;
+pub mod rack;
 pub mod stream;
 pub mod svc;
 pub mod wait;
@@ -38,6 +40,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use wire::routes;
@@ -45,10 +48,12 @@ use wire::routes;
 use crate::bundles::Bundles;
 use crate::config::Config;
 use crate::image::Images;
+use crate::limits::MAX_RACK_BODY;
 use crate::metrics::Metrics;
 use crate::mirror::Hashing;
 use crate::newcomers::Newcomers;
 use crate::page::{ICON_PATH, LOGIN_PATH, LOGOUT_PATH, SCRIPT_PATH, STYLE_PATH};
+use crate::registry::racks::Racks;
 use crate::registry::unchanged::Unchanged;
 use crate::store::Store;
 use crate::waits::Waits;
@@ -92,6 +97,8 @@ pub struct State {
     pub watchers: Watchers,
     /// Who is told what happens.
     pub webhooks: Webhooks,
+    /// Which machines are expected.
+    pub racks: Racks,
 }
 
 /// Only what images of the Tiny Core era call, for the port that is built into them.
@@ -110,6 +117,8 @@ pub fn router(state: State) -> Router {
         .route("/images", get(image_page::list))
         .route("/images/use", get(image_page::ask).post(image_page::apply))
         .route("/conflicts", get(conflicts::list))
+        .route("/outliers", get(outliers::list))
+        .route("/rack", get(rack::list))
         .route("/conflicts/remedy", get(conflicts::ask).post(conflicts::apply))
         .route("/nodes/{name}", get(page::node))
         .route("/nodes/{name}/log", get(page::log))
@@ -171,8 +180,12 @@ fn api_routes() -> Router<State> {
         .route("/api/collections/images", get(images::list).post(images::add))
         .route("/api/commands/use-image", post(images::choose))
         .route("/api/commands/adopt-nodes", post(adopt::adopt))
+        .route("/api/commands/set-rack", post(rack::set).layer(DefaultBodyLimit::max(MAX_RACK_BODY)))
+        .route("/api/commands/unset-rack", post(rack::unset))
+        .route("/api/collections/rack", get(rack::collection))
         .route("/api/commands/{name}", post(operate::command))
         .route("/api/collections/conflicts", get(operate::conflicts))
+        .route("/api/collections/outliers", get(outliers::collection))
         .route("/api/collections/enrolment-tokens", get(operate::enrolment_tokens))
         .route("/api/collections/tokens", get(operate::tokens))
         .route("/api/collections/config", get(configs::config))

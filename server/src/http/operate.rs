@@ -72,7 +72,8 @@ pub fn read<T: DeserializeOwned>(body: &[u8], form: &str) -> Result<T, Failure> 
 
 /// Names of all commands, in order.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    let mut names: Vec<&str> = NAMES.into_iter().chain(["adopt-nodes", "use-image"]).collect();
+    let mut names: Vec<&str> =
+        NAMES.into_iter().chain(["adopt-nodes", "set-rack", "unset-rack", "use-image"]).collect();
     names.sort_unstable();
     names.into_iter()
 }

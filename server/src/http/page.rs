@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::describe::Node;
 use crate::http::problem::Failure;
-use crate::http::{State, api, bundle};
+use crate::http::{State, api, bundle, rack};
 use crate::limits::{LOG_ON_NODE_PAGE, NODES_ON_PAGE, REPORTS_ON_NODE_PAGE, ROWS_ON_PAGE};
 use crate::page::{self, List};
 use crate::registry::offers;
@@ -130,9 +130,11 @@ pub async fn nodes(Handle(state): Handle<State>, Pairs(asked): Pairs<Asked>) -> 
     let counts = list::counts(db, silence).await?;
     let list::Listed { total, ids } = list::find(db, &query, silence, counts, page).await?;
     let mut nodes = Vec::with_capacity(ids.len());
+    let mut expected = rack::expected(&state, &ids).await?;
     for id in ids {
         // One that was merged away in between is left out.
-        if let Some(document) = view::node(db, id).await? {
+        if let Some(mut document) = view::node(db, id).await? {
+            document.extend(expected.remove(&id).map(|expected| ("expected".to_owned(), expected)));
             nodes.push(Node::read(document.into())?);
         }
     }
@@ -150,7 +152,7 @@ pub async fn node(Handle(state): Handle<State>, Path(name): Path<String>, query:
         Err(elsewhere) => return Ok(elsewhere.into_response()),
     };
     let db = &state.store.readers;
-    let document = view::node(db, id).await?.ok_or_else(|| api::unknown(&name))?;
+    let document = api::whole(&state, id).await?.ok_or_else(|| api::unknown(&name))?;
     let log = log_of(&state, Some(id), Part::Newest, LOG_ON_NODE_PAGE).await?;
     let reports = view::reports(db, id, Page { start: 0, limit: REPORTS_ON_NODE_PAGE }).await?;
     let bundles = bundle::of_node(&state, id).await?;

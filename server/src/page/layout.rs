@@ -24,7 +24,7 @@ pub(super) fn page(title: &str, now: OffsetDateTime, main: &Markup) -> Markup {
                 a.skip href="#main" { "Skip to the content" }
                 header.top {
                     a.brand href="/nodes" { "Razor Microkernel" }
-                    nav aria-label="Pages" { a href="/nodes" { "Nodes" } " " a href="/conflicts" { "Conflicts" } " " a href="/images" { "Images" } " " a href="/log" { "Log" } }
+                    nav aria-label="Pages" { a href="/nodes" { "Nodes" } " " a href="/conflicts" { "Conflicts" } " " a href="/outliers" { "Outliers" } " " a href="/rack" { "Rack" } " " a href="/images" { "Images" } " " a href="/log" { "Log" } }
                 }
                 p #away .callout.bad role="alert" hidden {}
                 main #main { (main) }

@@ -12,7 +12,9 @@ mod layout;
 pub mod login;
 pub(crate) mod node;
 mod nodes;
+mod outliers;
 mod parts;
+mod rack;
 mod refusal;
 mod setup;
 
@@ -22,6 +24,8 @@ pub use history::log;
 pub use images::{Stock, images, trial as image_trial};
 pub use node::node;
 pub use nodes::{List, nodes};
+pub use outliers::outliers;
+pub use rack::rack;
 pub use refusal::{refusal, refused_command};
 
 /// Style sheet.

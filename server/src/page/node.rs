@@ -20,7 +20,7 @@ pub fn node(node: &Node, log: &Feed, reports: &(i64, Vec<Value>), bundles: &[Val
     let sections = node.sections();
     let main = html! {
         nav.crumbs aria-label="Where you are" { a href="/nodes" { "Nodes" } " / " span aria-current="page" { (name) } }
-        h1 { (name) " " (badge(node.state())) }
+        h1 { (name) @if let Some(expected) = node.expected() { " " span.quiet { (said(expected)) } } " " (badge(node.state())) }
         @if let Some((error, remedy)) = node.reason() {
             div.callout.warn role="note" { p { strong { (said(error)) } } p { (with_commands(remedy)) }
                 @if node.state() == "pending" {
@@ -29,6 +29,14 @@ pub fn node(node: &Node, log: &Feed, reports: &(i64, Vec<Value>), bundles: &[Val
                 } @else {
                     p { a href=(format!("/conflicts#{name}")) { "Evidence and remedies" } }
                 }
+            }
+        }
+        @let odd = node.odd();
+        @if !odd.is_empty() {
+            div.callout.warn role="note" {
+                p { strong { "It differs from other machines of its product" } }
+                ul { @for odd in &odd { li { (said(odd)) } } }
+                p { a href="/outliers" { "All outliers" } }
             }
         }
         nav.jump aria-label="On this page" {

@@ -168,7 +168,10 @@ fn row(node: &Node, now: OffsetDateTime, usual_s: u32) -> Markup {
     };
     html! {
         tr role="row" id=(name) {
-            th.name role="rowheader" scope="row" { a href=(format!("/nodes/{name}")) { (name) } }
+            th.name role="rowheader" scope="row" {
+                a href=(format!("/nodes/{name}")) { (name) }
+                @if let Some(expected) = node.expected() { p.why { (said(expected)) } }
+            }
             td role="cell" data-label="State" {
                 (badge(node.state()))
                 @if let Some((error, _)) = node.reason() { p.why { (said(error)) } }

@@ -19,7 +19,7 @@ use crate::store::boots::{self, Boot};
 use crate::store::nodes::{self, Contact, Node};
 use crate::store::sql::Connection;
 use crate::store::writer::Work;
-use crate::store::{candidates, history, mirror_index};
+use crate::store::{candidates, history, makeups, mirror_index};
 
 /// A check-in whose form and signature have been checked.
 #[derive(Debug)]
@@ -252,7 +252,8 @@ impl Checkin {
         if let Some(content) = said.content.as_ref().filter(|c| node.report_digest.as_ref() != Some(&c.digest)) {
             let boot_id = self.request.boot_id.as_deref();
             let report = history::Report { content, boot_id, uptime_s: self.uptime_s() };
-            history::add_report(db, self.now, id, &report).await?;
+            history::add_report(&mut *db, self.now, id, &report).await?;
+            makeups::put(db, id, &said.kept).await?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use wire::checkin::CheckinRequest;
 use crate::config::Config;
 use crate::identity::report::{self, Report};
 use crate::store::history::Content;
+use crate::store::makeups::Kept;
 
 /// What a check-in with facts or an inventory says.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct Said {
     pub facts_digest: String,
     /// What is kept as a report; agents of ours that sent only facts have none.
     pub content: Option<Content>,
+    /// What its machine is made of and plugged into; nothing where no inventory came.
+    pub kept: Kept,
 }
 
 impl Said {
@@ -39,7 +42,8 @@ impl Said {
             None if request.boot_id.is_none() => Some(Content::new("facts", None, facts.as_bytes())?),
             None => None,
         };
-        Ok(Some(Self { report, facts, facts_digest, content }))
+        let kept = stable.map(Kept::of).transpose()?.unwrap_or_default();
+        Ok(Some(Self { report, facts, facts_digest, content, kept }))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::identity::canonical::HwInfo;
 use crate::identity::decide::Decision;
 use crate::identity::keys::{Claim, Key};
 use crate::store::sql::{self, Connection, Pool};
-use crate::store::{claims, configs, history, mirror_index, nodes};
+use crate::store::{claims, configs, history, makeups, mirror_index, nodes};
 
 /// A merged node as it was.
 #[derive(Debug, Serialize, Deserialize)]
@@ -87,6 +87,7 @@ pub async fn merge(db: &mut Connection, at: i64, from: i64, into: i64, decision:
     let survivor = Some((before, enrolment_of(&mut *db, into).await?));
     let snapshot = Snapshot { hw_info: loser.hw_info()?, dhcp_mac, installed, enrolment, survivor, claims, boots };
     configs::hand_over(&mut *db, at, from, into).await?;
+    makeups::give_up(&mut *db, from).await?;
     sql::query("DELETE FROM nodes WHERE id = $1").bind(from).execute(&mut *db).await?;
     sql::query("INSERT INTO aliases (alias, node, merged, decision, snapshot) VALUES ($1, $2, $3, $4, $5)")
         .bind(from)

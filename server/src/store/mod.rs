@@ -15,12 +15,14 @@ pub mod feed;
 pub mod foreign;
 pub mod history;
 pub mod list;
+pub mod makeups;
 pub mod merge;
 pub mod mirror_index;
 pub mod nodes;
 pub mod operators;
 mod postgres;
 pub mod provisional;
+pub mod racks;
 pub mod reports;
 pub mod retention;
 pub mod search;
@@ -106,7 +108,7 @@ mod tests {
 
     /// Databases keep a digest of each migration that they have been through, and none is opened that went through another
     /// one: this list is only added to.
-    const MIGRATIONS: [(&str, &str); 20] = [
+    const MIGRATIONS: [(&str, &str); 21] = [
         ("0001_identity_by_claims.sql", "4f70acfd9dd1fae7050f2fad073e1d625bd540a8b60d88bcad35c90032e1bcec"),
         ("0002_identity_by_evidence.sql", "b01f47c2272b6e211c827e3bd260cfeea334e3e892febf8dfcac174e88840a99"),
         ("0003_list_and_log.sql", "f68c12bb5cea2bc1e164fbc68e51ea51d69f19e7b496a95a6afda90a98117e77"),
@@ -125,14 +127,16 @@ mod tests {
         ("0016_boot_cards.sql", "f917dab7aa23bf40b0799030ef78ee295ffd913b6a02cb1e512bf393f4cdcb91"),
         ("0017_enrolment.sql", "8d7d93c26633ced0b43ceab653e5d96a110f8bd0bc962c622dcb0415d9abe5f3"),
         ("0018_history.sql", "acf483b6f514e59785fea3ffeebb60f73dcb677f7c6f6c6e73d585af8c8d02f5"),
+        ("0019_fleet.sql", "3969260c2822948e1b33808ca0015aacf81b665ba7ca382e456f8f8dcbe6e23c"),
         ("0020_access.sql", "815e8689628e7a3df4890b7df325d6871c54061710270f807025faa6bf587aaf"),
         ("0021_feed.sql", "1b556c6bbeff5fec111864af8df9d6fde516219d4cadb5c177765c7cdc90c58d"),
     ];
 
     /// The same for PostgreSQL, which begins with the whole schema of that time.
-    const ON_POSTGRES: [(&str, &str); 4] = [
+    const ON_POSTGRES: [(&str, &str); 5] = [
         ("0017_whole_schema.sql", "3f55096da10d2b4688a4686f5aa9630887516c39ce2f8f74b0184ff8b7fde70f"),
         ("0018_history.sql", "eda27a7fa50306d7cf3ddf0f8f7b5941feb4d9f1e978abccaba7052addb514e2"),
+        ("0019_fleet.sql", "b343ac8440d3c3ac64daf56f821f96b01342915884b23c93d7c9a0ff3f893867"),
         ("0020_access.sql", "921fa4b21ddcc2a5449efb2365aa1958100deb8150ddd10647b3d6747be77874"),
         ("0021_feed.sql", "b7c4630600911b6a4d016594855834144c21f41f89cdb01375e5d2f28af4afad"),
     ];

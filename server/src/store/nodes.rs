@@ -9,6 +9,7 @@ use crate::identity::canonical::HwInfo;
 use crate::identity::decide::Decision;
 use crate::identity::evidence::{Evidence, Group};
 use crate::limits::{ALIVE_INTERVALS, PARTS_AWAITED_S, PROVISIONAL_MS};
+use crate::store::makeups;
 use crate::store::sql::{self, Connection};
 
 /// What the decisions need of a node.
@@ -302,6 +303,7 @@ pub async fn set_installed(db: &mut Connection, id: i64, what: &str, at: i64) ->
 /// # Errors
 /// When the database fails.
 pub async fn delete(db: &mut Connection, id: i64) -> anyhow::Result<bool> {
+    makeups::give_up(&mut *db, id).await?;
     let deleted = sql::query("DELETE FROM nodes WHERE id = $1").bind(id).execute(db).await?;
     Ok(deleted > 0)
 }

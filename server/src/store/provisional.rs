@@ -11,7 +11,7 @@ use crate::identity::evidence::{Evidence, Group};
 use crate::identity::keys::{Claim, Key};
 use crate::limits::PROVISIONAL_MS;
 use crate::store::sql::{self, Connection};
-use crate::store::{bundles, candidates, claims, nodes, settled};
+use crate::store::{bundles, candidates, claims, makeups, nodes, settled};
 
 /// The node then.
 #[derive(Debug, Serialize, Deserialize)]
@@ -139,6 +139,7 @@ pub async fn put_back(db: &mut Connection, now: i64, node: i64) -> anyhow::Resul
     let update = sql::query(update).bind(node).bind(hw_info).bind(facts).bind(facts_digest).bind(report);
     update.execute(&mut *db).await?;
     settled::forget(&mut *db, node).await?;
+    makeups::renew(&mut *db, node).await?;
     nodes::forget_boots(db, node).await?;
     Ok(Some(since))
 }

@@ -36,7 +36,9 @@ async fn pages_keep_the_rules_that_let_everybody_use_them() {
     images::add(&server, b"another");
     let pages =
         ["/nodes", "/nodes?q=nothing", "/nodes/node1", "/nodes/node4", "/nodes/node1/log", "/nodes/node1/reports"];
-    for path in pages.into_iter().chain(["/log", "/conflicts", remedy, "/images", order, "/nodes/node99"]) {
+    for path in
+        pages.into_iter().chain(["/log", "/conflicts", "/outliers", "/rack", remedy, "/images", order, "/nodes/node99"])
+    {
         for scheme in [Scheme::Light, Scheme::Dark] {
             browser.set(WIDE.0, WIDE.1, scheme, true);
             browser.open(&format!("{}{path}", server.url));

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod config;
+mod fleet;
 mod identity;
 mod nodes;
 mod remote;
@@ -16,6 +17,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub use adopt::Adopt;
 pub use config::Config;
+pub use fleet::{Outliers, Rack};
 pub use identity::{Conflicts, ExplainArgs, Remedy};
 pub use nodes::Nodes;
 pub use remote::Remote;
@@ -58,6 +60,14 @@ pub enum Command {
     Log(LogOptions),
     /// Show whose identity is disputed, and end a dispute.
     Conflicts(Conflicts),
+    /// Name the machines that differ from the others of their product, and what the others have.
+    Outliers(Outliers),
+    /// Say which machines are expected in the racks, and which of them were found.
+    Rack {
+        /// What to do.
+        #[command(subcommand)]
+        command: Rack,
+    },
     /// Say which node a machine is, or would be, by which evidence, and why not another. Changes nothing.
     Explain(ExplainArgs),
     /// Show who is told what happens, as config.toml has it, and how that goes.

@@ -1,7 +1,7 @@
 //! All codes with which a request is refused. Programs tell refusals apart by them, so that none is changed.
 
 /// In order.
-pub const CODES: [&str; 82] = [
+pub const CODES: [&str; 83] = [
     "bad_bundle",
     "bad_change",
     "bad_checkin",
@@ -20,6 +20,7 @@ pub const CODES: [&str; 82] = [
     "bad_node_id",
     "bad_parameter",
     "bad_query",
+    "bad_rack",
     "bad_remedy",
     "bad_request",
     "bad_signature",

@@ -181,6 +181,27 @@ pub struct UseImage {
     pub version: String,
 }
 
+/// Which machines are expected.
+#[derive(Debug, ToSchema)]
+pub struct SetRack {
+    /// The file as a text.
+    pub file: String,
+    /// `csv`, which it is where nothing is said, or `toml`.
+    #[schema(required = false)]
+    pub format: String,
+    /// Only read it.
+    #[schema(required = false)]
+    pub dry_run: bool,
+}
+
+/// No machines are expected any more.
+#[derive(Debug, ToSchema)]
+pub struct UnsetRack {
+    /// Only say what would come of it.
+    #[schema(required = false)]
+    pub dry_run: bool,
+}
+
 /// A node's number.
 #[derive(Debug, ToSchema)]
 pub struct NodeId {

@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use crate::http::{
-    adopt, api, boot, bundle, checkin, configs, differ, explain, extension, images, metrics, operate, svc, wait,
-    webhooks,
+    adopt, api, boot, bundle, checkin, configs, differ, explain, extension, images, metrics, operate, outliers, rack,
+    svc, wait, webhooks,
 };
 use crate::registry::operate::Operation;
 use forms::Problem;
@@ -60,6 +60,10 @@ pub const COMMANDS: &str = "/api/commands/{name}";
         webhooks::list,
         operate::command,
         operate::conflicts,
+        outliers::collection,
+        rack::collection,
+        rack::set,
+        rack::unset,
         operate::enrolment_tokens,
         operate::tokens,
         metrics::metrics,
