@@ -58,7 +58,6 @@ struct Disk {
     file: File,
     bytes: u64,
     unflushed: Mutex<Unflushed>,
-    lies: AtomicBool,
     /// The next flush that has something to flush never ends.
     fails: AtomicBool,
     /// One does not end.
@@ -86,7 +85,6 @@ impl Drive {
             file,
             bytes,
             unflushed: Mutex::default(),
-            lies: AtomicBool::new(false),
             fails: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         });
@@ -100,11 +98,6 @@ impl Drive {
         Ok(Self { disk })
     }
 
-    /// From now on it says that it has flushed, and has not.
-    pub fn lie(&self) {
-        self.disk.lies.store(true, Ordering::SeqCst);
-    }
-
     /// Has the power fail as the guest next flushes something; tells whether that came in time. Nothing is written from then on.
     #[must_use]
     pub fn fails_at_a_flush(&self, within: Duration) -> bool {
@@ -116,8 +109,7 @@ impl Drive {
         self.disk.failed.load(Ordering::SeqCst)
     }
 
-    /// The power is gone; call it once the guest is. `keeps` tells of each sector whether it has got as far as the medium. A drive that
-    /// lies has kept nothing.
+    /// The power is gone; call it once the guest is. `keeps` tells of each sector whether it has got as far as the medium.
     ///
     /// # Errors
     /// When the image cannot be written.
@@ -126,7 +118,7 @@ impl Drive {
         self.disk.fails.store(false, Ordering::SeqCst);
         let (mut lost, mut kept) = (0, 0);
         for (sector, bytes) in unflushed {
-            if !self.disk.lies.load(Ordering::SeqCst) && keeps() {
+            if keeps() {
                 self.disk.file.write_all_at(&bytes, sector * SECTOR as u64)?;
                 kept += 1;
             } else {
@@ -227,9 +219,6 @@ impl Disk {
     }
 
     fn flush(&self) -> io::Result<()> {
-        if self.lies.load(Ordering::SeqCst) {
-            return Ok(());
-        }
         if self.fails.load(Ordering::SeqCst) && !self.unflushed().is_empty() {
             self.failed.store(true, Ordering::SeqCst);
             while self.fails.load(Ordering::SeqCst) {
@@ -288,15 +277,5 @@ mod tests {
         drive.disk.write(SECTOR as u64, &[b'd'; SECTOR]);
         assert_eq!(drive.cut(|| false).unwrap(), Cut { lost: 1, kept: 0 });
         assert_eq!(letters(&drive, 4), "b--c");
-    }
-
-    #[test]
-    fn a_drive_that_lies_keeps_nothing() {
-        let (_folder, drive) = drive(1);
-        drive.lie();
-        drive.disk.write(0, &[b'a'; SECTOR]);
-        drive.disk.flush().unwrap();
-        assert_eq!(drive.cut(|| true).unwrap(), Cut { lost: 1, kept: 0 });
-        assert_eq!(letters(&drive, 1), "-");
     }
 }
