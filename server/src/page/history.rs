@@ -100,7 +100,7 @@ fn log_row(entry: &Value, back: Option<&str>, nodes: bool) -> Markup {
             @if nodes {
                 @let name = word("node");
                 td role="cell" data-label="Node" class=[name.is_empty().then_some("none")] {
-                    a.whole href=(format!("/nodes/{name}")) { (name) }
+                    @if !name.is_empty() { a.whole href=(format!("/nodes/{name}")) { (name) } }
                 }
             }
             td role="cell" data-label="Severity" { span class=(kind) { (said(word("severity"))) } }
