@@ -1,3 +1,5 @@
+//! Which addresses are open, and which want a token.
+
 use super::*;
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
