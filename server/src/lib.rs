@@ -30,6 +30,7 @@ pub mod neighbours;
 pub mod newcomers;
 pub mod page;
 pub mod rack;
+pub mod ready;
 pub mod registry;
 pub mod serve;
 pub mod simulate;

@@ -43,6 +43,8 @@ pub const WRITER_QUEUE: usize = 4096;
 pub const COMMIT_GROUP: usize = 256;
 /// Most check-ins that say nothing new which one statement is about; a power of two.
 pub const UNCHANGED_AT_ONCE: usize = 64;
+/// Pause between two looks at what other servers of the same PostgreSQL database have written, while this one writes nothing.
+pub const OTHERS_PAUSE: Duration = Duration::from_secs(1);
 /// Connections that only read.
 pub const READERS: u32 = 4;
 /// How long a request waits for a connection to PostgreSQL.

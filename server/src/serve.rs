@@ -25,6 +25,7 @@ use crate::mirror::Hashing;
 use crate::narrate::Narrator;
 use crate::neighbours;
 use crate::newcomers::Newcomers;
+use crate::ready;
 use crate::registry::racks::Racks;
 use crate::registry::reindex::Reindex;
 use crate::registry::unchanged::Unchanged;
@@ -272,6 +273,7 @@ fn announce(address: SocketAddr, legacy: Option<&TcpListener>, https: Option<&Tc
     // At once: who wants the first one only may not read on.
     let mut out = std::io::stdout().lock();
     out.write_all(lines.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")?;
+    ready::tell();
     if let Some(legacy) = legacy {
         tracing::info!("listening for images of the Tiny Core era on http://{}", legacy.local_addr()?);
     }

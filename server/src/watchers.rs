@@ -27,7 +27,13 @@ pub struct Item {
 }
 
 /// Entries that came together.
-pub type Batch = Arc<Vec<Item>>;
+#[derive(Debug)]
+pub struct Batch {
+    /// In order.
+    pub items: Vec<Item>,
+    /// The place after them.
+    pub last: Cursor,
+}
 
 /// All who watch.
 #[derive(Debug, Clone)]
@@ -39,7 +45,7 @@ struct Inner {
     /// Up to where watchers have been told; nothing while there are none.
     place: tokio::sync::Mutex<Option<Cursor>>,
     /// Gone once the server ends.
-    batches: Mutex<Option<Sender<Batch>>>,
+    batches: Mutex<Option<Sender<Arc<Batch>>>>,
     room: Arc<Semaphore>,
 }
 
@@ -72,7 +78,7 @@ impl Watchers {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn join(&self) -> anyhow::Result<Option<Receiver<Batch>>> {
+    pub async fn join(&self) -> anyhow::Result<Option<Receiver<Arc<Batch>>>> {
         let mut place = self.0.place.lock().await;
         let Some(receiver) = self.batches().map(|batches| batches.subscribe()) else { return Ok(None) };
         if place.is_none() {
@@ -81,7 +87,7 @@ impl Watchers {
         Ok(Some(receiver))
     }
 
-    fn batches(&self) -> Option<Sender<Batch>> {
+    fn batches(&self) -> Option<Sender<Arc<Batch>>> {
         self.0.batches.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -120,7 +126,7 @@ impl Watchers {
             *told = Some(feed.last);
             if !feed.entries.is_empty() {
                 // The last watcher may just have gone.
-                let _: Result<usize, _> = batches.send(Arc::new(items(feed)));
+                let _: Result<usize, _> = batches.send(Arc::new(Batch { last: feed.last, items: items(feed) }));
             }
             if !more {
                 break;
@@ -157,7 +163,10 @@ mod tests {
         happens(&watchers, "news").await;
         watchers.tell().await.unwrap();
         let (first, second) = (one.recv().await.unwrap(), two.recv().await.unwrap());
-        assert!(Arc::ptr_eq(&first, &second) && first.len() == 1 && first[0].json.contains("news"), "{first:?}");
+        assert!(
+            Arc::ptr_eq(&first, &second) && first.items.len() == 1 && first.items[0].json.contains("news"),
+            "{first:?}"
+        );
         watchers.tell().await.unwrap();
         assert!(one.is_empty(), "nothing is told twice");
 

@@ -61,7 +61,7 @@ async fn refused(failure: Failure, area: Area, request: Request, next: Next) -> 
 async fn admit(state: &State, peer: IpAddr, area: Area, request: &Parts) -> Result<Caller, Failure> {
     let (headers, db, now) = (&request.headers, &state.store.readers, now_ms());
     let scheme = request.extensions.get().copied().unwrap_or(Scheme::Http);
-    let (is_local, shown) = (rules::is_local(peer), Shown::by(headers));
+    let (is_local, shown) = (rules::is_local(peer, scheme), Shown::by(headers));
     if !is_local {
         let has_tokens = operators::is_any_good(db, now).await?;
         let allowed = rules::elsewhere(peer, scheme, shown, has_tokens, state.https_port);

@@ -13,6 +13,7 @@ use crate::http::openapi::forms;
 use crate::http::problem::Failure;
 use crate::limits::{MAX_ADOPTED, UPLOAD_TIMEOUT};
 use crate::registry::adopt::{Adopt, Adopted, Offered, Ready};
+use crate::registry::caller::Caller;
 use crate::store::now_ms;
 
 /// The body.
@@ -40,7 +41,11 @@ struct Asked {
         (status = 422, description = "bad_node")
     )
 )]
-pub async fn adopt(Handle(state): Handle<State>, body: Body) -> Result<(StatusCode, Json<Value>), Failure> {
+pub async fn adopt(
+    Handle(state): Handle<State>,
+    caller: Caller,
+    body: Body,
+) -> Result<(StatusCode, Json<Value>), Failure> {
     let received = tokio::time::timeout(UPLOAD_TIMEOUT, Limited::new(body, MAX_ADOPTED).collect()).await;
     let received = received.map_err(|_| {
         let error = format!("the nodes did not arrive within {} s", UPLOAD_TIMEOUT.as_secs());
@@ -48,7 +53,12 @@ pub async fn adopt(Handle(state): Handle<State>, body: Body) -> Result<(StatusCo
     })?;
     let bytes = received.map_err(|why| {
         let error = format!("the nodes cannot be received, of which at most {MAX_ADOPTED} bytes are taken: {why}");
-        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error, "Send them in parts.")
+        Failure::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            error,
+            "Send them in parts, those with the lowest numbers first.",
+        )
     })?;
     let config = state.config.clone();
     let read = tokio::task::spawn_blocking(move || {
@@ -60,7 +70,7 @@ pub async fn adopt(Handle(state): Handle<State>, body: Body) -> Result<(StatusCo
         Ok::<_, Failure>((nodes?, asked.dry_run))
     });
     let (nodes, dry_run) = read.await.map_err(anyhow::Error::new)??;
-    let work = Adopt { config: state.config.clone(), now: now_ms(), nodes, dry_run };
+    let work = Adopt { by: caller, config: state.config.clone(), now: now_ms(), nodes, dry_run };
     let Adopted { new, known, unreachable, result } = state.store.writer.write(work).await??;
     let answer =
         json!({"result": result, "dry_run": dry_run, "adopted": new, "known": known, "unreachable": unreachable});

@@ -15,6 +15,7 @@ use crate::http::query::Pairs;
 use crate::http::{State, differ, operate, outliers, rack, stream};
 use crate::identity::canonical::KEYS;
 use crate::limits::{DEFAULT_PAGE, MAX_PAGE, MAX_WHOLE};
+use crate::registry::caller::Caller;
 use crate::store::feed::{self, Cursor, Part, Wanted};
 use crate::store::list::{Listed, Silence};
 use crate::store::search::{self, Filter};
@@ -273,12 +274,13 @@ pub(super) fn no_report(name: &str, report: &str) -> Failure {
 )]
 pub async fn events(
     Handle(state): Handle<State>,
+    caller: Caller,
     headers: HeaderMap,
     Query(pairs): Query<Pairs>,
 ) -> Result<Response, Failure> {
     let wanted = wanted(&state, &pairs).await?;
     if stream::is_asked_for(&headers) {
-        return stream::open(&state, &headers, wanted).await;
+        return stream::open(&state, caller, &headers, wanted).await;
     }
     let feed = feed::read(&state.store.readers, &wanted).await?;
     if let Part::After(place) = wanted.part

@@ -6,10 +6,11 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use crate::http::State;
 use crate::http::page::{Shown, shown};
 use crate::http::problem::Failure;
+use crate::http::{State, images};
 use crate::page::{self, Stock};
+use crate::registry::caller::Caller;
 
 /// `GET /images`.
 ///
@@ -42,7 +43,11 @@ pub async fn ask(Handle(state): Handle<State>, Query(asked): Query<Asked>) -> Re
 ///
 /// # Errors
 /// When there is no such image, or the choice cannot be written.
-pub async fn apply(Handle(state): Handle<State>, Query(asked): Query<Asked>) -> Result<Response, Shown> {
+pub async fn apply(
+    Handle(state): Handle<State>,
+    caller: Caller,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Shown> {
     let of_command = |failure: Failure| Shown::from(failure).of_command();
     let known = stock(&state).await.map_err(of_command)?.images.iter().any(|image| image.name == asked.name);
     if !known {
@@ -51,7 +56,7 @@ pub async fn apply(Handle(state): Handle<State>, Query(asked): Query<Asked>) -> 
     let images = state.images.clone();
     let chosen = tokio::task::spawn_blocking(move || images.choose(&asked.name)).await;
     let image = chosen.map_err(anyhow::Error::new).and_then(|chosen| chosen).map_err(|e| of_command(e.into()))?;
-    tracing::info!(name = image.name, "image in use");
+    images::note_use(&state, caller, &image).await.map_err(|e| of_command(e.into()))?;
     Ok(Redirect::to("/images").into_response())
 }
 

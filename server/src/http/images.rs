@@ -107,6 +107,14 @@ pub async fn add(Handle(state): Handle<State>, caller: Caller, body: Body) -> Re
     Ok(Json(image))
 }
 
+/// Writes down that an image is used from now on, and who said so.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn note_use(state: &State, by: Caller, image: &Image) -> anyhow::Result<()> {
+    note(state, by, "use-image", format!("machines boot image {} from now on", image.name)).await
+}
+
 /// Writes down what was done, and by whom.
 async fn note(state: &State, by: Caller, command: &str, result: String) -> anyhow::Result<()> {
     let operation = json!({"command": command});
@@ -165,6 +173,6 @@ pub async fn choose(Handle(state): Handle<State>, caller: Caller, body: Bytes) -
     let image = chosen.map_err(|e| {
         Failure::new(StatusCode::NOT_FOUND, "no_such_image", format!("{e:#}"), "List them with `mk-server image list`.")
     })?;
-    note(&state, caller, "use-image", format!("machines boot image {} from now on", image.name)).await?;
+    note_use(&state, caller, &image).await?;
     Ok(Json(image))
 }

@@ -1,19 +1,22 @@
 //! `GET /api/collections/events` as a stream of server-sent events: each entry with its place as `id`, from `Last-Event-ID` or
 //! `after` on, else from now on; a comment now and then where nothing happens.
 
+use std::sync::Arc;
+
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::channel::{Channel, Sender};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::Receiver;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::http::problem::Failure;
 use crate::http::{State, api};
 use crate::limits::{HEARTBEAT, MAX_STREAMS, STALL_TIMEOUT, WATCHED_BATCH};
+use crate::registry::caller::Caller;
 use crate::store::feed::{self, Cursor, Feed, Part, Wanted};
-use crate::store::nodes;
+use crate::store::{nodes, now_ms, operators};
 use crate::watchers::{self, Batch, Item};
 
 /// The media type that asks for a stream.
@@ -36,7 +39,7 @@ pub fn is_asked_for(headers: &HeaderMap) -> bool {
 ///
 /// # Errors
 /// When there are too many, or the feed does not go on from the place that is asked for.
-pub async fn open(state: &State, headers: &HeaderMap, mut wanted: Wanted) -> Result<Response, Failure> {
+pub async fn open(state: &State, caller: Caller, headers: &HeaderMap, mut wanted: Wanted) -> Result<Response, Failure> {
     let last = headers.get(LAST).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty());
     let place = match (last.map(api::cursor).transpose()?, wanted.part) {
         (Some(place), _) | (None, Part::After(place)) => place,
@@ -55,7 +58,7 @@ pub async fn open(state: &State, headers: &HeaderMap, mut wanted: Wanted) -> Res
     }
     let (out, body) = Channel::<Bytes>::new(FRAMES);
     let node = wanted.node.map(nodes::name);
-    tokio::spawn(Stream { state: state.clone(), wanted, place, node, out, _permit: permit }.run());
+    tokio::spawn(Stream { state: state.clone(), wanted, place, node, out, caller, _permit: permit }.run());
     let headers = [(header::CONTENT_TYPE, MEDIA), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::new(body)).into_response())
 }
@@ -69,6 +72,7 @@ struct Stream {
     /// Name of the only node that it wants to hear of.
     node: Option<String>,
     out: Sender<Bytes>,
+    caller: Caller,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -86,7 +90,7 @@ impl Stream {
     }
 
     /// Sends what is there already; gives what comes after it.
-    async fn catch_up(&mut self) -> Result<Receiver<Batch>, Ended> {
+    async fn catch_up(&mut self) -> Result<Receiver<Arc<Batch>>, Ended> {
         loop {
             // First in line, so that nothing falls between what is read and what comes.
             let live = self.state.watchers.join().await.map_err(failed)?.ok_or(Ended)?;
@@ -104,14 +108,30 @@ impl Stream {
     }
 
     /// Goes on for as long as both sides are there.
-    async fn follow(&mut self, mut live: Receiver<Batch>) -> Result<std::convert::Infallible, Ended> {
+    async fn follow(&mut self, mut live: Receiver<Arc<Batch>>) -> Result<std::convert::Infallible, Ended> {
+        // Whatever comes meanwhile: of a client that is told of one node, only this tells that it has gone.
+        let mut beat = tokio::time::interval(HEARTBEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            match timeout(HEARTBEAT, live.recv()).await {
-                Ok(Ok(batch)) => self.tell(&batch).await?,
-                Ok(Err(_)) => return Err(Ended),
-                Err(_) => self.send(COMMENT.to_owned()).await?,
+            tokio::select! {
+                batch = live.recv() => {
+                    let batch = batch.map_err(|_| Ended)?;
+                    self.place = self.place.of_run(batch.last);
+                    self.tell(&batch.items).await?;
+                }
+                _ = beat.tick() => {
+                    self.is_still_let_in().await?;
+                    self.send(COMMENT.to_owned()).await?;
+                }
             }
         }
+    }
+
+    /// A token may end while its bearer listens.
+    async fn is_still_let_in(&self) -> Result<(), Ended> {
+        let Caller::Token { id, .. } = self.caller else { return Ok(()) };
+        let is_good = operators::is_good(&self.state.store.readers, now_ms(), id).await.map_err(failed)?;
+        if is_good { Ok(()) } else { Err(Ended) }
     }
 
     async fn tell(&mut self, items: &[Item]) -> Result<(), Ended> {

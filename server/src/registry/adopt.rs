@@ -14,6 +14,7 @@ use crate::identity::decide;
 use crate::identity::keys::{self, Claim, Key};
 use crate::limits::MAX_NAMED_CONFLICTS;
 use crate::registry::Refusal;
+use crate::registry::caller::Caller;
 use crate::store::adopted::{self, Row};
 use crate::store::sql::Connection;
 use crate::store::writer::Work;
@@ -23,6 +24,8 @@ pub use offered::{Offered, Ready};
 /// Nodes to take over.
 #[derive(Debug)]
 pub struct Adopt {
+    /// Who asked for it.
+    pub by: Caller,
     /// Settings in force.
     pub config: Arc<Config>,
     /// Milliseconds since 1970.
@@ -87,7 +90,7 @@ impl Adopt {
             result +=
                 &format!("; {unreachable} of them have no value of {keys} (match_nodes_on), by which boots are known");
         }
-        let detail = json!({"operation": {"command": "adopt-nodes"}, "result": result});
+        let detail = json!({"operation": {"command": "adopt-nodes"}, "by": self.by.to_string(), "result": result});
         history::event(db, self.now, "operator", None, &detail).await?;
         Ok(Ok(Adopted { new, known, unreachable, result }))
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 use wire::checkin::{CheckinReply, NodeState};
 
-use crate::limits::UNCHANGED_AT_ONCE;
+use crate::limits::{PARTS_AWAITED_S, UNCHANGED_AT_ONCE};
 use crate::registry::action;
 use crate::registry::checkin::Checkin;
 use crate::registry::configs::Wanted;
@@ -162,6 +162,7 @@ impl Ask {
             && self.digest.as_ref() == Some(&standing.digest)
             && (self.agent.is_none() || self.agent == standing.agent)
             && (self.config.is_none() || self.config == standing.config)
+            && !(standing.awaited && self.uptime_s.unwrap_or(0) >= PARTS_AWAITED_S)
             && matches!(wanted.news(self.said.as_ref()), Ok(None))
     }
 
@@ -174,6 +175,7 @@ impl Ask {
             body: self.body.clone(),
             reply: serde_json::to_string(reply)?,
             uptime_s: self.uptime_s,
+            at: self.now,
         })
     }
 }
@@ -257,7 +259,7 @@ mod tests {
     async fn rows(folder: &tempfile::TempDir) -> Vec<String> {
         let mut db = open(folder).await;
         let mut all = Vec::new();
-        for table in ["nodes", "boots", "node_log", "events", "reports", "claims", "commands", "summaries"] {
+        for table in ["nodes", "boots", "node_log", "events", "reports", "claims", "commands", "settled", "summaries"] {
             let select = sqlx::AssertSqlSafe(format!("SELECT * FROM {table} ORDER BY 1"));
             for row in sqlx::query(select).fetch_all(&mut db).await.unwrap() {
                 let cells: Vec<String> = (0..row.len())
@@ -309,6 +311,8 @@ mod tests {
             (2, json!({}), "UPDATE nodes SET boot_id = 'another'"),
             (2, json!({}), "UPDATE nodes SET state = 'held'"),
             (2, json!({}), "UPDATE nodes SET accepted = NULL"),
+            (2, json!({"uptime_s": PARTS_AWAITED_S}), "UPDATE settled SET awaited = 1"),
+            (2, json!({}), "DELETE FROM settled"),
             (2, json!({}), "UPDATE nodes SET installed = 'debian'"),
             (2, json!({}), "INSERT INTO provisional VALUES (1, 7, '{}')"),
             (2, json!({}), "INSERT INTO commands (node, kind, at, expires) VALUES (1, 'doctor', 7, 7)"),

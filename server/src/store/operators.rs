@@ -123,6 +123,15 @@ pub async fn by_token(db: &Pool, now: i64, digest: &str) -> anyhow::Result<Optio
     Ok(found.filter(|token| token.state(now) == "good").map(Token::caller))
 }
 
+/// Whether the token with this number is still good.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_good(db: &Pool, now: i64, id: i64) -> anyhow::Result<bool> {
+    let found = sql::query_as("SELECT * FROM operator_tokens WHERE id = $1").bind(id).fetch_optional(db).await?;
+    Ok(found.is_some_and(|token: Token| token.state(now) == "good"))
+}
+
 /// Whose browser has the cookie with this digest, if its session has not ended and its token is good.
 ///
 /// # Errors

@@ -24,6 +24,8 @@ pub struct Standing {
     pub config: Option<String>,
     /// Digest of the newest report.
     pub digest: String,
+    /// What it lacks is gone once its machine has run for some time.
+    pub awaited: bool,
 }
 
 /// What a check-in leaves behind.
@@ -43,12 +45,14 @@ pub struct Heard {
     pub reply: String,
     /// Seconds since the kernel started.
     pub uptime_s: Option<i64>,
+    /// When it was heard, in milliseconds since 1970: how long a boot was silent tells a reboot from another machine.
+    pub at: i64,
 }
 
 /// Joined in this order, whatever other indexes promise.
-const SELECT: &str = "SELECT b.boot_id, n.id AS node, b.key, b.seq, n.agent, n.config, r.digest FROM boots b
-         CROSS JOIN nodes n CROSS JOIN reports r
-         WHERE n.id = b.node AND n.boot_id = b.boot_id AND r.id = n.report AND n.state = 'normal' AND n.reason IS NULL AND n.accepted IS NOT NULL AND n.facts_digest IS NOT NULL
+const SELECT: &str = "SELECT b.boot_id, n.id AS node, b.key, b.seq, n.agent, n.config, r.digest, s.awaited = 1 AS awaited FROM boots b
+         CROSS JOIN nodes n CROSS JOIN reports r CROSS JOIN settled s
+         WHERE s.node = n.id AND s.content = r.content AND n.id = b.node AND n.boot_id = b.boot_id AND r.id = n.report AND n.state = 'normal' AND n.reason IS NULL AND n.accepted IS NOT NULL AND n.facts_digest IS NOT NULL
          AND n.installed IS NULL AND n.reboots = 0
          AND NOT EXISTS (SELECT 1 FROM provisional p WHERE p.node = n.id)
          AND NOT EXISTS (SELECT 1 FROM commands c WHERE c.node = n.id)
@@ -85,7 +89,7 @@ pub async fn put(db: &mut Connection, at: i64, interval: i64, heard: &[Heard]) -
             boots.push(comma(place)).push("(").push_bind(&h.boot_id).push(", ").push_bind(h.node);
             boots.push(", ").push_bind(&h.key).push(", ").push_bind(h.seq).push(", ").push_bind(&h.body);
             boots.push(", ").push_bind(&h.reply).push(", ").push_bind(h.uptime_s);
-            boots.push(", ").push_bind(at).push(", ").push_bind(at).push(")");
+            boots.push(", ").push_bind(h.at).push(", ").push_bind(h.at).push(")");
         }
         // They are all there: this finds each by its id.
         boots.push(

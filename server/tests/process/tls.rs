@@ -62,7 +62,7 @@ async fn a_certificate_is_trusted_by_its_ca_and_renewed_while_the_server_runs() 
     let said: Value = hello(&trusting).await.unwrap().json().await.unwrap();
     assert_eq!(said["service"], "razor-mk");
     let nodes: Value = trusting.get(format!("{url}/api/collections/nodes")).send().await.unwrap().json().await.unwrap();
-    assert_eq!(nodes["total"], 0);
+    assert_eq!(nodes["code"], "not_local", "a proxy here may pass on anybody's TLS: {nodes}");
     assert!(reqwest::get(url.replace("https", "http")).await.is_err(), "nothing is spoken there in the clear");
     assert_eq!(server.get("/svc/hello").await.1["service"], "razor-mk", "the other port goes on for network boots");
 

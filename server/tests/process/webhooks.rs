@@ -192,7 +192,7 @@ async fn a_receiver_proves_itself_by_the_ca_that_is_named_and_no_secret_is_too_s
     let made =
         Command::new(PROGRAM).args(["tls", "init", "--name", "127.0.0.1", "--data"]).arg(&other).output().unwrap();
     assert!(made.status.success(), "{made:?}");
-    // Any server with a certificate of that CA will do: it has no such path, which it says by TLS.
+    // Any server with a certificate of that CA will do: it lets nobody in, which it says by TLS.
     let mut command = Command::new(PROGRAM);
     command.args(SERVE).arg(&other).args(["--https-port", "0"]);
     let receiver = Server::spawn(&other, command);
@@ -203,7 +203,7 @@ async fn a_receiver_proves_itself_by_the_ca_that_is_named_and_no_secret_is_too_s
         hook(&trusted, &secret, &format!("ca_file = {:?}", other.join("tls/ca.pem"))) + &hook(&stranger, &secret, "");
     let server = Server::start(&config);
     server.boot("net0=00-11-22-33-44-01").await.unwrap();
-    for (url, words) in [(&trusted, "404"), (&stranger, "certificate")] {
+    for (url, words) in [(&trusted, "403"), (&stranger, "certificate")] {
         until("it fails", async || state(&server, url).await["state"] == "failing").await;
         let error = state(&server, url).await["failing"]["error"].as_str().unwrap().to_lowercase();
         assert!(error.contains(words), "{url}: {error}");

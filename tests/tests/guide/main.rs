@@ -46,6 +46,9 @@ fn the_first_rack_is_set_up_as_the_guide_says() {
     assert!(accepted(), "{:?}", rack.node());
     let kept = rack.run("tar -tf /var/backups/razor/*.tar; ls /var/lib/mk-server-restored");
     assert!(kept.matches("mk-server.sqlite").count() >= 2, "{kept}");
+    // What was brought back is the server's.
+    let restored = rack.run("find /var/lib/mk-server-restored ! -user mk-server");
+    assert_eq!(restored.trim(), "", "files of others");
 }
 
 fn every_kind_is_told_what_it_needs(rack: &mut Rack) {

@@ -58,7 +58,7 @@ $lan ip link set br0 up
 /// Unpacks all packages that the guide asks for, with what they need, the first time.
 const APT_GET: &str = r#"#!/bin/sh -e
 for name; do
-    case $name in install | --yes) continue ;; esac
+    case $name in install | --yes) continue ;; update) exit ;; esac
     ls /rack/packages/"$name"_*.deb >/dev/null 2>&1 || dpkg -s "$name" >/dev/null
 done
 if test -e /run/unpacked; then exit; fi
@@ -72,6 +72,11 @@ ldconfig
 
 /// Starts what a unit's file says, as the user that it names where there is one, or else a service's script.
 const SYSTEMCTL: &str = r#"#!/bin/sh -e
+LISTEN='import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+s.settimeout(60)
+sys.exit(s.recv(100) != b"READY=1\n")'
 for name; do :; done
 for file in /etc/systemd/system/$name.service /lib/systemd/system/$name.service /usr/lib/systemd/system/$name.service; do
     test -e "$file" && break
@@ -83,8 +88,17 @@ for folder in $(value StateDirectory); do mkdir -p "/var/lib/$folder"; done
 as=
 user=$(value User)
 if id "$user" >/dev/null 2>&1; then as="setpriv --reuid $user --regid $user --init-groups"; fi
+NOTIFY_SOCKET=
+if test "$(value Type)" = notify; then
+    NOTIFY_SOCKET=/run/$name.notify
+    python3 -c "$LISTEN" $NOTIFY_SOCKET &
+    listener=$!
+    while ! test -e $NOTIFY_SOCKET; do sleep 0.1; done
+    chmod 777 $NOTIFY_SOCKET
+    export NOTIFY_SOCKET
+fi
 setsid $as $(value ExecStart) >/tmp/$name.log 2>&1 </dev/null &
-sleep 3
+if test -n "$NOTIFY_SOCKET"; then wait $listener; else sleep 3; fi
 "#;
 
 /// What udhcpc does with a lease: it shows it.

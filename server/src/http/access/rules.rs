@@ -37,7 +37,7 @@ impl Area {
             BOOTSTRAP | "/healthz" => Self::Open,
             LOGIN_PATH | LOGOUT_PATH => Self::Login,
             _ if path.starts_with("/svc/") || path.starts_with("/assets/") => Self::Open,
-            "/metrics" | "/openapi.json" => Self::Api,
+            "/api" | "/metrics" | "/openapi.json" => Self::Api,
             _ if path.starts_with("/api/") => Self::Api,
             _ => Self::Page,
         }
@@ -103,10 +103,10 @@ fn covers(certified: &str, name: &str) -> bool {
     certified.starts_with("*.") && under(certified) == under(name)
 }
 
-/// True where the caller is on this machine.
+/// True where the caller is on this machine, and speaks for itself: by TLS, a proxy here may pass on anybody's words unseen.
 #[must_use]
-pub fn is_local(peer: IpAddr) -> bool {
-    peer.to_canonical().is_loopback()
+pub fn is_local(peer: IpAddr, scheme: Scheme) -> bool {
+    scheme == Scheme::Http && peer.to_canonical().is_loopback()
 }
 
 /// Whether a request from elsewhere may be about an operator at all.
@@ -137,9 +137,15 @@ pub fn elsewhere(
             refuse("token_in_the_clear", error, remedy)
         }
         _ if !has_tokens => {
-            let error = format!(
-                "only callers on the server's own machine see nodes, and this request comes from {peer}; no token was made yet"
-            );
+            let error = match peer.to_canonical().is_loopback() {
+                true => "by TLS callers on the server's own machine need a token too, since a proxy there may stand \
+                         before them; no token was made yet"
+                    .to_owned(),
+                false => format!(
+                    "only callers on the server's own machine see nodes, and this request comes from {peer}; no token was \
+                     made yet"
+                ),
+            };
             let remedy = format!(
                 "{tunnel} Or make a token there: `mk-server token create`. Machines need only /svc, which is open."
             );

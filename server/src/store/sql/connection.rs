@@ -110,7 +110,10 @@ impl Connection {
     }
 
     async fn begin(&mut self, how: &str) -> sqlx::Result<Transaction<'_>> {
+        // Who waits for this may go away in the middle of it.
+        let was = std::mem::replace(&mut self.unfinished, true);
         self.raw(how).await?;
+        self.unfinished = was;
         self.depth += 1;
         Ok(Transaction { is_savepoint: how.starts_with("SAVEPOINT"), is_open: true, connection: self })
     }

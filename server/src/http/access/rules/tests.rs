@@ -38,10 +38,11 @@ fn any_name_of_this_machine_will_do() {
 #[test]
 fn who_is_on_this_machine_is_told_from_who_is_not() {
     for peer in ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"] {
-        assert!(is_local(peer.parse().unwrap()), "{peer}");
+        assert!(is_local(peer.parse().unwrap(), Scheme::Http), "{peer}");
+        assert!(!is_local(peer.parse().unwrap(), Scheme::Https), "{peer}: a proxy here passes TLS on unseen");
     }
     for peer in ["10.0.0.7", "::ffff:10.0.0.7", "fe80::1", "2001:db8::1"] {
-        assert!(!is_local(peer.parse().unwrap()), "{peer}");
+        assert!(!is_local(peer.parse().unwrap(), Scheme::Http), "{peer}");
     }
 }
 
@@ -110,10 +111,10 @@ fn what_is_not_named_as_open_is_not() {
     for path in ["/svc/hello", "/svc/repo/tce/x", "/api/microkernel/bootstrap", "/healthz", "/assets/style.css"] {
         assert_eq!(Area::of(path), Area::Open, "{path}");
     }
-    for path in ["/api/collections/nodes", "/api/new", "/metrics", "/api/microkernel/bootstrap/"] {
+    for path in ["/api/collections/nodes", "/api/new", "/metrics", "/api/microkernel/bootstrap/", "/api"] {
         assert_eq!(Area::of(path), Area::Api, "{path}");
     }
-    for path in ["/", "/nodes", "/new", "/svc", "//svc/hello", "/assets", "/Login", "/api", "/%73vc/x", ""] {
+    for path in ["/", "/nodes", "/new", "/svc", "//svc/hello", "/assets", "/Login", "/%73vc/x", ""] {
         assert_eq!(Area::of(path), Area::Page, "{path}");
     }
 }
