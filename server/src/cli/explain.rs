@@ -4,8 +4,7 @@ use serde_json::Value;
 
 use crate::cli::args::ExplainArgs;
 use crate::cli::client::Client;
-use crate::cli::{print, print_json};
-use crate::human;
+use crate::cli::{list, plain, print, print_json};
 
 /// Asks and shows the answer.
 ///
@@ -58,14 +57,6 @@ fn decision(decision: &Value) -> String {
         }
     }
     lines.join("\n") + "\n"
-}
-
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
-}
-
-fn plain(value: &Value) -> String {
-    human::plain(value.as_str().unwrap_or_default()).into_owned()
 }
 
 #[cfg(test)]

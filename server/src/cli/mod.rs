@@ -29,6 +29,7 @@ pub mod webhooks;
 use std::io::Write as _;
 
 use anyhow::Context as _;
+use serde_json::Value;
 
 use crate::limits::SHUTDOWN_TIMEOUT;
 use crate::{human, logging, serve};
@@ -93,7 +94,7 @@ pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// Gives the API a command and says what came of it, or would come of it.
-async fn give(client: &Client, name: &str, mut body: serde_json::Value, how: How) -> anyhow::Result<()> {
+async fn give(client: &Client, name: &str, mut body: Value, how: How) -> anyhow::Result<()> {
     body["dry_run"] = how.dry_run.into();
     let answer = client.command(&format!("/api/commands/{name}"), &body).await?;
     if how.json {
@@ -103,6 +104,16 @@ async fn give(client: &Client, name: &str, mut body: serde_json::Value, how: How
     print(&format!("{trial}{}\n", human::plain(answer["result"].as_str().unwrap_or_default())))
 }
 
+/// The items of a list in an answer.
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// A text in an answer, such that it does no harm on a terminal.
+fn plain(value: &Value) -> String {
+    human::plain(value.as_str().unwrap_or_default()).into_owned()
+}
+
 /// Prints to standard output.
 fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
@@ -110,6 +121,6 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 /// Prints a JSON document, readable.
-fn print_json(document: &serde_json::Value) -> anyhow::Result<()> {
+fn print_json(document: &Value) -> anyhow::Result<()> {
     print(&format!("{}\n", json::pretty(document)?))
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::cli::args::Outliers;
 use crate::cli::client::Client;
-use crate::cli::{print, print_json};
+use crate::cli::{list, plain, print, print_json};
 use crate::human;
 
 /// Asks and shows the answer.
@@ -50,14 +50,6 @@ fn of_product(product: &Value, document: &Value) -> String {
         }
     }
     lines.join("\n") + "\n"
-}
-
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
-}
-
-fn plain(value: &Value) -> String {
-    human::plain(value.as_str().unwrap_or_default()).into_owned()
 }
 
 #[cfg(test)]

@@ -32,13 +32,7 @@ const DEFAULT_NICS: u32 = 4;
 #[utoipa::path(
     get,
     path = "/svc/boot",
-    params(
-        ("net0" = Option<String>, Query, description = "MAC of the first port; net1 and so on for others"),
-        ("serial" = Option<String>, Query),
-        ("asset" = Option<String>, Query),
-        ("uuid" = Option<String>, Query),
-        ("dhcp_mac" = Option<String>, Query, description = "MAC that got its address by DHCP")
-    ),
+    params(forms::Hardware),
     responses(
         (status = 200, description = "A script for iPXE", body = String, content_type = "text/plain; charset=utf-8"),
         (status = 400, description = "no_match_value, duplicate_node, bad_host, bad_request"),
@@ -64,13 +58,7 @@ pub async fn boot(
 #[utoipa::path(
     get,
     path = "/svc/boot/why",
-    params(
-        ("net0" = Option<String>, Query, description = "MAC of the first port; net1 and so on for others"),
-        ("serial" = Option<String>, Query),
-        ("asset" = Option<String>, Query),
-        ("uuid" = Option<String>, Query),
-        ("dhcp_mac" = Option<String>, Query, description = "MAC that got its address by DHCP")
-    ),
+    params(forms::Hardware),
     responses(
         (status = 200, description = "A script for iPXE", body = String, content_type = "text/plain; charset=utf-8")
     )
@@ -101,13 +89,7 @@ pub async fn why(
 #[utoipa::path(
     get,
     path = "/svc/nodeid",
-    params(
-        ("net0" = Option<String>, Query, description = "MAC of the first port; net1 and so on for others"),
-        ("serial" = Option<String>, Query),
-        ("asset" = Option<String>, Query),
-        ("uuid" = Option<String>, Query),
-        ("dhcp_mac" = Option<String>, Query, description = "MAC that got its address by DHCP")
-    ),
+    params(forms::Hardware),
     responses(
         (status = 200, description = "As asked", body = forms::NodeId),
         (status = 400, description = "no_match_value, duplicate_node, bad_request"),

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Query, State as Handle};
 use serde_json::{Value, json};
 
+use crate::http::openapi::forms;
 use crate::http::problem::Failure;
 use crate::http::query::{self, Pairs};
 use crate::http::{State, api};
@@ -23,11 +24,7 @@ use crate::store::now_ms;
     params(
         ("node" = Option<String>, Query),
         ("what_if" = Option<Vec<String>>, Query),
-        ("net0" = Option<String>, Query, description = "MAC of the first port; net1 and so on for others"),
-        ("serial" = Option<String>, Query),
-        ("asset" = Option<String>, Query),
-        ("uuid" = Option<String>, Query),
-        ("dhcp_mac" = Option<String>, Query, description = "MAC that got its address by DHCP")
+        forms::Hardware
     ),
     responses(
         (status = 200, description = "As asked", body = Object),

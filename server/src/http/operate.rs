@@ -60,8 +60,16 @@ pub async fn enrolment_tokens(Handle(state): Handle<State>) -> Result<Json<Value
 /// # Errors
 /// When it is too large or not of that form.
 pub fn read<T: DeserializeOwned>(body: &[u8], form: &str) -> Result<T, Failure> {
-    if body.len() > MAX_COMMAND_BODY {
-        let error = format!("the command has {} bytes; at most {MAX_COMMAND_BODY} are taken", body.len());
+    read_within(MAX_COMMAND_BODY, body, form)
+}
+
+/// The same of a command that may have so many bytes.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_within<T: DeserializeOwned>(most: usize, body: &[u8], form: &str) -> Result<T, Failure> {
+    if body.len() > most {
+        let error = format!("the command has {} bytes; at most {most} are taken", body.len());
         return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error, format!("Send {form}.")));
     }
     serde_json::from_slice(body).map_err(|e| {

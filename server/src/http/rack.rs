@@ -15,9 +15,9 @@ use crate::http::openapi::forms;
 use crate::http::page::{Shown, shown};
 use crate::http::problem::Failure;
 use crate::http::query::Pairs;
-use crate::http::{State, api};
+use crate::http::{State, api, operate};
 use crate::human;
-use crate::limits::{MACHINES_ON_PAGE, MAX_RACK_FILE, MAX_RACK_MISTAKES};
+use crate::limits::{MACHINES_ON_PAGE, MAX_RACK_BODY, MAX_RACK_FILE, MAX_RACK_MISTAKES};
 use crate::page;
 use crate::rack::file::{self, Format};
 use crate::registry::caller::Caller;
@@ -74,7 +74,8 @@ struct SetRack {
     request_body = forms::SetRack,
     responses(
         (status = 202, description = "Done, or tried", body = forms::Done),
-        (status = 422, description = "bad_command, bad_rack")
+        (status = 400, description = "bad_json"),
+        (status = 422, description = "bad_rack")
     )
 )]
 pub async fn set(
@@ -82,7 +83,7 @@ pub async fn set(
     caller: Caller,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), Failure> {
-    let SetRack { file, format, dry_run } = command(&body, FORM)?;
+    let SetRack { file, format, dry_run } = operate::read_within(MAX_RACK_BODY, &body, FORM)?;
     if file.len() > MAX_RACK_FILE {
         let error = format!("the file has {} bytes; at most {MAX_RACK_FILE} are taken", file.len());
         return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error, "Leave out what is not needed."));
@@ -111,7 +112,7 @@ struct UnsetRack {
     request_body = forms::UnsetRack,
     responses(
         (status = 202, description = "Done, or tried", body = forms::Done),
-        (status = 422, description = "bad_command")
+        (status = 400, description = "bad_json")
     )
 )]
 pub async fn unset(
@@ -119,15 +120,8 @@ pub async fn unset(
     caller: Caller,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), Failure> {
-    let UnsetRack { dry_run } = command(&body, "{}")?;
+    let UnsetRack { dry_run } = operate::read(&body, "{}")?;
     finish(&state, caller, None, "no machines are expected any more".to_owned(), dry_run).await
-}
-
-fn command<T: serde::de::DeserializeOwned>(body: &[u8], form: &str) -> Result<T, Failure> {
-    serde_json::from_slice(body).map_err(|why| {
-        let error = format!("the body is no such command: {why}");
-        Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_command", error, format!("Send {form}."))
-    })
 }
 
 async fn finish(

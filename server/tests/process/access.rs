@@ -1,27 +1,22 @@
 //! Who sees nodes: callers on the server's machine, and no web page of somebody else's in their browser.
 
-use std::net::UdpSocket;
 use std::process::Command;
 
 use reqwest::Method;
 use serde_json::json;
 
+use crate::outside::own_address;
 use crate::support::{PROGRAM, Server};
 
 #[tokio::test]
 async fn callers_elsewhere_are_told_how_to_get_there() {
-    // No packet is sent; the system only chooses the address that it would send from.
-    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    let Some(own) = socket.connect("192.0.2.1:9").ok().and_then(|()| socket.local_addr().ok()) else {
-        mk_tests::skip_even_there("this machine has no address but loopback");
-        return;
-    };
+    let Some(own) = own_address() else { return };
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(PROGRAM);
     command.args(["serve", "--listen", "0.0.0.0:0", "--data"]).arg(folder.path());
     let mut server = Server::spawn(folder.path(), command);
     let port = server.url.rsplit(':').next().unwrap().to_owned();
-    server.url = format!("http://{}:{port}", own.ip());
+    server.url = format!("http://{}:{port}", own);
     for path in ["/nodes", "/nodes/node1", "/log"] {
         let (status, page) = server.text(path).await;
         assert_eq!(status, 403, "{path}");
@@ -39,14 +34,10 @@ async fn callers_elsewhere_are_told_how_to_get_there() {
 
 #[tokio::test]
 async fn a_server_at_one_address_is_there_for_operators_on_its_machine() {
-    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    let Some(own) = socket.connect("192.0.2.1:9").ok().and_then(|()| socket.local_addr().ok()) else {
-        mk_tests::skip_even_there("this machine has no address but loopback");
-        return;
-    };
+    let Some(own) = own_address() else { return };
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(PROGRAM);
-    command.args(["serve", "--listen", &format!("{}:0", own.ip()), "--data"]).arg(folder.path());
+    command.args(["serve", "--listen", &format!("{}:0", own), "--data"]).arg(folder.path());
     let mut server = Server::spawn(folder.path(), command);
     assert_eq!(server.text("/nodes").await.0, 403);
     server.url = format!("http://127.0.0.1:{}", server.url.rsplit(':').next().unwrap());

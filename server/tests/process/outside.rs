@@ -25,21 +25,27 @@ pub(crate) struct Outside {
     folder: tempfile::TempDir,
 }
 
+/// An address of this machine that is not the loopback's; nothing, with a message, where there is none.
+pub(crate) fn own_address() -> Option<IpAddr> {
+    // No packet is sent; the system only chooses the address that it would send from.
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let own = socket.connect("192.0.2.1:9").ok().and_then(|()| socket.local_addr().ok());
+    if own.is_none() {
+        mk_tests::skip_even_there("this machine has no address but loopback");
+    }
+    own.map(|own| own.ip())
+}
+
 impl Outside {
     /// Starts one, with these further arguments; nothing, with a message, on a machine without a network.
     pub(crate) fn start(extra: &[&str]) -> Option<Self> {
-        // No packet is sent; the system only chooses the address that it would send from.
-        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-        let Some(own) = socket.connect("192.0.2.1:9").ok().and_then(|()| socket.local_addr().ok()) else {
-            mk_tests::skip_even_there("this machine has no address but loopback");
-            return None;
-        };
+        let own = own_address()?;
         let folder = tempfile::tempdir().unwrap();
         let mut made = Command::new(PROGRAM);
         made.args(["tls", "init", "--data"]).arg(folder.path());
-        let made = made.args(["--name", &own.ip().to_string(), "--name", NAME]).output().unwrap();
+        let made = made.args(["--name", &own.to_string(), "--name", NAME]).output().unwrap();
         assert!(made.status.success(), "{made:?}");
-        Some(Self::on(folder, own.ip(), extra))
+        Some(Self::on(folder, own, extra))
     }
 
     fn on(folder: tempfile::TempDir, ip: IpAddr, extra: &[&str]) -> Self {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::agents::{Boot, inventory};
 use crate::database::{self, Cluster};
+use crate::stream::Events;
 use crate::support::Server;
 use crate::wait::{LONG_S, SOON, ask, version};
 
@@ -211,6 +212,22 @@ async fn of_the_file() -> Vec<String> {
                    WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%' AND m.name NOT LIKE '_sqlx%'
                    UNION ALL SELECT 'index ' || name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY 1";
     mk_server::store::sql::query_scalar(columns).fetch_all(&store.readers).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_hears_what_other_servers_write_and_its_place_outlives_another_servers_start() {
+    let Some(([one, two, _], folder)) = three() else { return };
+    let mut events = Events::open(&one, "", None).await.unwrap();
+    two.boot(&format!("net0={}", mac(1))).await.unwrap();
+    assert_eq!(events.kind("node-created").await.1["node"], "node1", "while the first server writes nothing");
+    let _later = Server::sharing(&database::of(folder.path()).unwrap());
+    two.boot(&format!("net0={}", mac(2))).await.unwrap();
+    let (place, _) = events.kind("node-created").await;
+    drop(events);
+    two.boot(&format!("net0={}", mac(3))).await.unwrap();
+    let mut again = Events::open(&one, "", Some(&place)).await.unwrap();
+    assert_eq!(again.kind("node-created").await.1["node"], "node3");
+    database::remove(folder.path());
 }
 
 #[tokio::test]

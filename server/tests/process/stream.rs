@@ -56,7 +56,7 @@ impl Events {
     }
 
     /// The next entry of this kind.
-    async fn kind(&mut self, kind: &str) -> (String, Value) {
+    pub(crate) async fn kind(&mut self, kind: &str) -> (String, Value) {
         loop {
             let (id, entry) = self.next().await.unwrap();
             if entry["entry"]["event"] == kind {

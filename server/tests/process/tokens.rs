@@ -113,6 +113,18 @@ async fn who_gave_a_command_is_written_down_and_who_only_sees_gives_none() {
     assert_eq!(files_with(outside.server.data(), &all), Vec::<String>::new(), "nothing keeps it");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_the_token_that_opened_it() {
+    let Some(outside) = Outside::start(&[]) else { return };
+    let token = outside.token(&["--read-only"]);
+    let request = outside.request(Method::GET, "/api/collections/events").header("accept", "text/event-stream");
+    let mut stream = request.bearer_auth(&token).send().await.unwrap();
+    assert_eq!(stream.status(), 200);
+    assert!(outside.server.cli(&["token", "revoke", "1"]).status.success());
+    let end = async { while stream.chunk().await.is_ok_and(|chunk| chunk.is_some()) {} };
+    tokio::time::timeout(4 * mk_server::limits::HEARTBEAT, end).await.expect("the stream goes on");
+}
+
 #[tokio::test]
 async fn the_command_line_on_another_machine_says_what_is_missing() {
     let Some(outside) = Outside::start(&[]) else { return };

@@ -2,7 +2,7 @@
 //! against its form. What an object holds beside the fields that are named here is told where it says so.
 
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// Every answer of 400 and above.
 #[derive(Debug, ToSchema)]
@@ -224,4 +224,20 @@ pub struct Checkin {
 pub struct CheckinReply {
     /// `none` or `reboot`.
     pub action: String,
+}
+
+/// The hardware values of a machine, as iPXE sends them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Hardware {
+    /// MAC of the first port; `net1` and so on for others.
+    pub net0: Option<String>,
+    /// Serial number.
+    pub serial: Option<String>,
+    /// Asset tag.
+    pub asset: Option<String>,
+    /// SMBIOS UUID.
+    pub uuid: Option<String>,
+    /// MAC that got its address by DHCP.
+    pub dhcp_mac: Option<String>,
 }
